@@ -1,0 +1,14 @@
+"""Tests of the Python level of Stackless: tasklets, channels, the scheduler.
+
+The package runs under upstream's runner (python -m test test_stackless),
+under unittest and under pytest.  Every file tests against the behavioural
+description of the module only; none looks into the implementation.
+"""
+
+import os
+
+from test.support import load_package_tests
+
+
+def load_tests(*args):
+    return load_package_tests(os.path.dirname(__file__), *args)
