@@ -1,0 +1,109 @@
+"""The workloads, how large they are, and what must be reached.
+
+A workload gives one or more figures ("ns" per operation is the usual one).  Each Row shows one
+of them.  Targets are times given as a ratio to one generator resume of the stock build measured
+in the same round ("x"), or the plain value of the figure ("value").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+ALL_PEERS = ("generators", "asyncio", "greenlet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a figure of a workload, and its target."""
+
+    label: str                  # {size} stands for the size that was run
+    figure: str = "ns"          # key in the harness's output
+    unit: str = "ns"            # "ns", "bytes" or "share"
+    target: float | None = None
+    kind: str = "x"             # "x": ratio to a generator resume; "value": the figure itself
+    at_least: bool = False      # the target is a lower bound
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One function, called with `size` (grown until a call takes long enough, unless `fixed`).
+
+    A peer's version of it is the function of the same name in workloads_PEER.py.
+    """
+
+    name: str
+    module: str
+    function: str
+    rows: tuple[Row, ...]
+    size: int = 20_000
+    quick_size: int = 20_000
+    options: dict[str, Any] = field(default_factory=dict)
+    fixed: bool = False
+    peers: tuple[str, ...] = ALL_PEERS
+    peer_limits: dict[str, int] = field(default_factory=dict)  # the most a peer can hold
+
+
+def scheduling(name: str, label: str, target: float | None, function: str,
+               peers: tuple[str, ...] = ALL_PEERS, **options: Any) -> Workload:
+    """A workload of tasklets that take turns."""
+    return Workload(name, "workloads_scheduling", function, (Row(label, target=target),),
+                    options=options, peers=peers)
+
+
+def talking(name: str, label: str, target: float, **fields: Any) -> Workload:
+    """A workload of tasklets that send messages."""
+    return Workload(name, "workloads_channels", name, (Row(label, target=target),), **fields)
+
+
+def waiting(depth: int, bytes_target: float) -> Workload:
+    """A workload of very many tasklets that all wait, below so many Python calls."""
+    label = f"{{size:,}} blocked at depth {depth}"
+    return Workload(
+        f"blocked_{depth}", "workloads_memory", "blocked",
+        (Row(f"{label}: memory each", "bytes", "bytes", bytes_target, "value"),
+         Row(f"{label}: create"),
+         Row(f"{label}: resume + finish", "finish_ns"),
+         Row(f"{label}: given back", "given_back", "share", 0.97, "value", at_least=True)),
+        size=1_000_000, quick_size=50_000, options={"depth": depth}, fixed=True,
+        peer_limits={"greenlet": 50_000})
+
+
+WORKLOADS = (
+    scheduling("switch2", "two tasklets, schedule()", 1.0, "switch2"),
+    scheduling("switch2_module", "two tasklets, stackless.schedule()", None, "switch2_module",
+               peers=()),
+    scheduling("switch_1k", "1,000 tasklets scheduling", 1.2, "switch_many", tasklets=1_000),
+    scheduling("switch_100k", "100,000 tasklets scheduling", 3.0, "switch_many",
+               tasklets=100_000),
+    scheduling("depth_1", "two at Python depth 1", None, "switch_deep", depth=1),
+    scheduling("depth_10", "two at Python depth 10", None, "switch_deep", depth=10),
+    scheduling("depth_100", "two at Python depth 100", None, "switch_deep", depth=100),
+    scheduling("depth_1000", "two at Python depth 1,000", None, "switch_deep", depth=1_000),
+    talking("pingpong", "ping-pong, per message", 2.3),
+    talking("ring", "ring of 503, per message", 2.5, peers=("asyncio", "greenlet")),
+    Workload("spawn", "workloads_scheduling", "spawn",
+             (Row("spawn: create, run, finish", target=4.0),), size=2_000, quick_size=2_000),
+    talking("sieve", "sieve of {size:,} primes, per message", 3.3, size=1_000, quick_size=100,
+            fixed=True),
+    Workload("skynet", "workloads_channels", "skynet",
+             (Row("skynet of {size:,} leaves, per task", target=44.0),
+              Row("skynet of {size:,} leaves: peak memory", "peak", "bytes", 600e6, "value")),
+             size=1_000_000, quick_size=10_000, fixed=True,
+             peers=("asyncio", "greenlet"), peer_limits={"greenlet": 10_000}),
+    waiting(1, 240.0),
+    waiting(4, 640.0),
+)
+
+# Rows made of others: label, the workload divided, its divisor, target for the ratio of times.
+# "As depth 1" is taken to mean within 10 %, which is what such a measurement can tell apart.
+DERIVED = (
+    ("depth 1,000 relative to depth 1", "depth_1000", "depth_1", 1.10),
+)
+
+# Plain Python, ours relative to stock: the geometric mean over all programs must not exceed this.
+PLAIN_TARGET = 1.01
+
+# The yardstick: one resumption of a generator on the stock build.
+YARDSTICK = Workload("resume", "workloads_generators", "resume", (Row("generator resume"),),
+                     size=100_000, peers=())
