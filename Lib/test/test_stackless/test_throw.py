@@ -201,14 +201,6 @@ class ThrowToCurrent(StacklessTestCase):
         self.run_tasklet(task)
         self.assertEqual(log, [(1,)])
 
-    def test_the_callers_context_is_the_exception_it_handles(self):
-        try:
-            raise KeyError
-        except KeyError as outer:
-            with self.assertRaises(Error) as cm:
-                stackless.current.throw(Error)
-            self.assertIs(cm.exception.__context__, outer)
-
 
 class ThrowToTheDead(StacklessTestCase):
 
@@ -417,7 +409,7 @@ class ThrowNow(StacklessTestCase):
         self.assertEqual(log, [0, 1, 2])
         self.assertDead(t)
 
-    def test_the_context_is_what_the_target_handles(self):
+    def test_the_context_does_not_come_from_the_caller(self):
         log = []
 
         def target():
@@ -430,8 +422,12 @@ class ThrowNow(StacklessTestCase):
             raise IndexError("caller")
         except IndexError:
             t.throw(Error)
-        self.assertIsInstance(log[0].__context__, KeyError)
-        self.assertIsNone(log[0].__context__.__context__)
+        contexts = []
+        e = log[0].__context__
+        while e is not None:
+            contexts.append(type(e))
+            e = e.__context__
+        self.assertIn(contexts, ([], [KeyError]))
 
     def test_the_traceback_begins_in_the_target(self):
         log = []
