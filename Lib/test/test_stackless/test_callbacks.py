@@ -301,7 +301,8 @@ class ScheduleCallback(StacklessTestCase):
         paused = tasklet(nothing, ())
 
         def callback(prev, next):
-            before = runqueue()
+            # A dying tasklet is current, but in no queue.
+            before = runqueue() if prev.scheduled else None
             for f in (schedule, schedule_remove, stackless.run, paused.run,
                       paused.switch, paused.kill, ch.receive,
                       lambda: ch.send(1), lambda: paused.throw(Error)):
@@ -311,16 +312,18 @@ class ScheduleCallback(StacklessTestCase):
                     log.append("refused")
                 else:
                     log.append(f)
-            log.append(runqueue() == before)
+            if before:
+                log.append(runqueue() == before)
         a = tasklet(nothing)()
         b = tasklet(nothing)()
         stackless.set_schedule_callback(callback)
         with Unraisable() as reports:
             schedule()
         stackless.set_schedule_callback(None)
-        # main to a, a to b, b to main
         self.assertEqual(reports, [])
-        self.assertEqual(log[:10], ["refused"] * 9 + [True])
+        # main to a, a to b, b to main
+        refused = ["refused"] * 9
+        self.assertEqual(log, refused + [True] + refused + refused)
         self.assertDead(a)
         self.assertDead(b)
         self.assertEqual(ch.balance, 0)
@@ -331,13 +334,33 @@ class ScheduleCallback(StacklessTestCase):
         late = tasklet(order.append, ("late",))
 
         def callback(prev, next):
-            if not late.scheduled and late.alive:
+            if prev is not late and late.alive:
                 late.insert()
         tasklet(order.append)("a")
         stackless.set_schedule_callback(callback)
         stackless.run()
         stackless.set_schedule_callback(None)
         self.assertEqual(order, ["a", "late"])
+
+    def test_inserting_the_dying_tasklet(self):
+        # It is still alive and in no queue, but nothing is left of it to run.
+        def callback(prev, next):
+            if prev is t:
+                for f in (t.insert, t.remove, lambda: t.kill(pending=True),
+                          lambda: t.bind(None), lambda: t.setup()):
+                    try:
+                        f()
+                    except (RuntimeError, TaskletExit):     # noqa: F821
+                        pass
+        t = tasklet(nothing)()
+        other = tasklet(schedule)()
+        stackless.set_schedule_callback(callback)
+        stackless.run()
+        stackless.set_schedule_callback(None)
+        stackless.run()
+        self.assertDead(other)
+        self.assertFalse(t.alive)
+        self.assertQueue([stackless.main])
 
     def test_removing_itself_in_the_middle(self):
         def callback(prev, next):
