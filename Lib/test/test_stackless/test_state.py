@@ -580,19 +580,19 @@ class Generators(StacklessTestCase):
         def task():
             g = gen()
             log.append(next(g))
-            schedule_remove()
+            schedule_remove(None)
         t = self.paused(task)
         self.assertEqual(log, [1])
         del t
         self.assertEqual(log, [1, "closed"])
 
     def test_generator_running_in_a_dropped_tasklet(self):
-        # The frame that waits in schedule_remove() is the generator's.
+        # The frame that waits in schedule_remove(None) is the generator's.
         log = []
 
         def gen():
             try:
-                schedule_remove()
+                schedule_remove(None)
                 yield 1
             finally:
                 log.append("finally")
