@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from upstream import Release
 STRUCTS = {
     "PyObject": "_object", "PyVarObject": "PyVarObject", "PyTypeObject": "_typeobject", "PyHeapTypeObject": "_heaptypeobject",
     "PyThreadState": "_ts", "PyFrameObject": "_frame", "_PyInterpreterFrame": "_PyInterpreterFrame",
-    "PyCodeObject": "PyCodeObject", "PyFunctionObject": "PyFunctionObject", "PyGenObject": "_PyGenObject",
-    "PyCoroObject": "_PyCoroObject", "PyAsyncGenObject": "_PyAsyncGenObject", "PyMethodObject": "PyMethodObject",
+    "PyCodeObject": "PyCodeObject", "PyFunctionObject": "PyFunctionObject", "PyGenObject": "PyGenObject",
+    "PyCoroObject": "PyCoroObject", "PyAsyncGenObject": "PyAsyncGenObject", "PyMethodObject": "PyMethodObject",
     "PyCFunctionObject": "PyCFunctionObject", "PyModuleDef": "PyModuleDef", "PyMethodDef": "PyMethodDef",
     "PyBaseExceptionObject": "PyBaseExceptionObject", "_PyErr_StackItem": "_err_stackitem",
     "_PyThreadStateImpl": "_PyThreadStateImpl", "PyInterpreterState": "_is", "PyConfig": "PyConfig",
@@ -36,6 +36,8 @@ _INCLUDES = """
 #include <stddef.h>
 #include <stdio.h>
 """
+# What linkers add to every binary.
+_LINKER = ("__", "_IO_", "_edata", "_end", "_start", "_init", "_fini", "data_start")
 _IDENTIFIER = re.compile(rb"[A-Za-z_]\w+")
 
 
@@ -133,7 +135,7 @@ def _program(members: dict[str, list[str]]) -> str:
 
 
 def _offsets(build: Build, headers: Path, program: str, scratch: Path, tag: str) -> dict[str, int]:
-    source, executable = scratch / f"{tag}.c", scratch / tag
+    source, executable = scratch / f"offsets-{tag}.c", scratch / f"offsets-{tag}"
     source.write_text(program, encoding="utf-8")
     done = subprocess.run([*_compiler(build, headers), "-o", str(executable), str(source)],
                           capture_output=True, text=True)
@@ -162,8 +164,13 @@ def offset_problems(build: Build, release: Release, scratch: Path) -> tuple[list
     stock = _offsets(build, release.root / "Include", program, scratch, "stock")
     ours = _offsets(build, build.tree / "Include", program, scratch, "ours")
     free = _movable(members)
-    problems = [f"{name} is {ours[name]}, upstream's is {value}"
-                for name, value in stock.items() if name not in free and ours[name] != value]
+    moved: dict[str, list[str]] = {}
+    for name, value in stock.items():
+        if name not in free and ours[name] != value:
+            struct, _, member = name.partition(".")
+            moved.setdefault(struct, []).append(f"{member or 'size'} {value} -> {ours[name]}")
+    problems = [f"{struct} does not have upstream's layout: {', '.join(places[:4])}{' ...' if places[4:] else ''}"
+                for struct, places in moved.items()]
     return problems, len(stock) - len(free)
 
 
@@ -176,11 +183,9 @@ def exported(path: Path) -> set[str]:
     return {row[-1] for row in rows if len(row) == 3 and row[1] in "TDBRVWGS" and "@" not in row[-1]}
 
 
-def unexpected_exports(names: Iterable[str], upstream: set[str], prefixes: Sequence[str]) -> list[str]:
-    """Exported names that are neither upstream's nor begin as ours must; the linker's own do not count."""
-    return sorted(name for name in names
-                  if name not in upstream and not name.startswith(tuple(prefixes))
-                  and not name.startswith(("__", "_IO_", "_edata", "_end", "_start", "_init", "_fini", "data_start")))
+def new_exports(names: Iterable[str], upstream: set[str]) -> list[str]:
+    """Exported names that are not upstream's; the linker's own do not count."""
+    return sorted(name for name in names if name not in upstream and not name.startswith(_LINKER))
 
 
 def identifiers(blobs: Iterable[bytes]) -> set[str]:

@@ -28,7 +28,8 @@ from pathlib import Path
 from baseline import Baseline, default_cache, plain_flags
 from judge import Verdict, judge_alone, judge_probe, judge_whole
 from outcome import PASSED, SKIPPED, STATE_CRASHED, STATE_TIMEOUT, Outcome
-from runner import RESOURCES, Binary, Runner, RunnerError, as_pattern, describe, list_tests, restore_default_signals
+from runner import (RESOURCES, Binary, Runner, RunnerError, as_pattern, describe, list_tests, restore_default_signals,
+                    stop_on_terminate)
 
 _HERE = Path(__file__).resolve().parent
 
@@ -259,6 +260,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     restore_default_signals()
+    stop_on_terminate()
     args.out = (args.out or Path(tempfile.mkdtemp(prefix="regrtest-"))).absolute()
     begin = time.monotonic()
     try:

@@ -36,7 +36,7 @@ _SUBTEST = re.compile(r"^([^\s(\[]+\.[^\s(\[]+) [\[(]")
 _HEADLINE = re.compile(r"^(FAIL|ERROR): (\S+)(?: \(([^()]+)\))?", re.MULTILINE)
 _RULE = "=" * 70
 _FILE_SKIPPED = re.compile(r"^\S+ skipped -- (.*)$", re.MULTILINE)
-_TIMED_OUT = re.compile(r"^Timeout \(\d+:\d\d:\d\d(\.\d+)?\)!", re.MULTILINE)
+_TIMED_OUT = re.compile(r"Timeout \(\d+:\d\d:\d\d(\.\d+)?\)!")
 
 
 @dataclass
@@ -159,7 +159,7 @@ def _note(state: str, log: str) -> str:
         found = _FILE_SKIPPED.search(log)
         return found.group(1) if found else ""
     if state in (STATE_CRASHED, STATE_TIMEOUT):
-        running = [line for line in log.splitlines() if re.match(r"^test\w* \(.*\.\.\. *$", line)]
+        running = [line for line in log.splitlines() if re.match(r"test\w* \(.*\.\.\. *(Timeout .*)?$", line)]
         return f"last test begun: {running[-1]}" if running else ""
     return ""
 

@@ -25,8 +25,8 @@ from pathlib import Path
 
 from outcome import Outcome, read_outcome
 
-# Everything that upstream's suite can do without a network, a display, a sound card or hours of time.
-RESOURCES = "none"
+# Everything that upstream's suite can do without a network, a display, a sound card or gigabytes of disk.
+RESOURCES = "all,-audio,-gui,-largefile,-network,-urlfetch"
 RANDOM_SEED = 20130313
 KILL_GRACE = 60.0            # seconds between the runner's own time-out and the kill
 _MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GNUMAKEFLAGS")
@@ -51,6 +51,12 @@ def restore_default_signals() -> None:
         number = getattr(signal, name)
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda signum, frame: None)
+
+
+def stop_on_terminate() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that no test is left running."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
