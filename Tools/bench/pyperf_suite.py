@@ -38,8 +38,8 @@ def find(cache: Path) -> tuple[Path, Path] | None:
     return None
 
 
-def run_both(ours: Interpreter, stock: Interpreter, cache: Path, samples: list[dict[str, Any]],
-             say: Callable[[str], None]) -> list[str]:
+def run_both(ours: Interpreter, stock: Interpreter, cache: Path, cpu: int | None,
+             samples: list[dict[str, Any]], say: Callable[[str], None]) -> list[str]:
     """Append a sample of plain Python for each benchmark; the result is a list of notes."""
     place = find(cache)
     if place is None:
@@ -51,22 +51,23 @@ def run_both(ours: Interpreter, stock: Interpreter, cache: Path, samples: list[d
             continue
         say(f"pyperformance: {name}")
         try:
-            times = [run_one(python, script, place[0]) for python in (ours, stock)]
+            times = [run_one(python, script, place[0], cpu) for python in (ours, stock)]
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             notes.append(f"pyperformance, {name}: {error}")
             continue
-        for benchmark in times[0].keys() & times[1].keys():
+        for benchmark in sorted(times[0].keys() & times[1].keys()):
             samples.append({"round": 0, "program": f"pyperformance {benchmark}",
                             "ours": times[0][benchmark], "stock": times[1][benchmark]})
     return notes
 
 
-def run_one(python: Interpreter, script: Path, modules: Path) -> dict[str, float]:
+def run_one(python: Interpreter, script: Path, modules: Path, cpu: int | None) -> dict[str, float]:
     """Median nanoseconds by benchmark; a script may hold several."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
+        pinned = [] if cpu is None else ["--affinity", str(cpu)]
         subprocess.run([str(python.executable), str(script), "--fast", "--quiet",
-                        "--inherit-environ", "PYTHONPATH", "-o", str(output)],
+                        "--inherit-environ", "PYTHONPATH", "-o", str(output), *pinned],
                        env={**os.environ, "PYTHONPATH": str(modules)}, check=True, timeout=600,
                        stdin=subprocess.DEVNULL, capture_output=True)
         suite = json.loads(output.read_text())

@@ -202,7 +202,7 @@ def main() -> int:
         return 1
     if arguments.pyperformance:
         session.notes += pyperf_suite.run_both(session.ours, session.stock, arguments.cache,
-                                               session.samples, say)
+                                               session.sampler.cpu, session.samples, say)
     say("")
     rows = report.summarise(session.samples)
     data["seconds"] = time.monotonic() - started

@@ -7,7 +7,7 @@ import asyncio
 from random import Random
 
 import corpus
-from report import Report
+from demo_report import Report
 
 
 async def know_a_phrase(inbox: asyncio.Queue) -> None:

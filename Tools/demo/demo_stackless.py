@@ -13,7 +13,7 @@ from time import monotonic
 
 import corpus
 import stackless
-from report import Report
+from demo_report import Report
 
 
 def know_a_phrase(inbox: stackless.channel) -> None:

@@ -1,0 +1,98 @@
+"""Tests of what the benchmarks make of their samples.  Run by unittest or pytest, any Python."""
+
+from __future__ import annotations
+
+import ast
+import unittest
+import xml.etree.ElementTree
+from pathlib import Path
+from typing import Any
+
+import catalogue
+import plot
+import report
+
+HERE = Path(__file__).resolve().parent
+
+
+def sample(workload: str, who: str, turn: int, yardstick: float = 10.0,
+           size: int = 1_000_000, **figures: float) -> dict[str, Any]:
+    return {"round": turn, "workload": workload, "who": who, "size": size,
+            "yardstick": yardstick, "figures": figures}
+
+
+def row(rows: list[report.Result], label: str) -> report.Result:
+    return next(each for each in rows if label in each.label)
+
+
+class CatalogueTests(unittest.TestCase):
+    def functions(self, module: str) -> set[str]:
+        tree = ast.parse((HERE / f"{module}.py").read_text())
+        return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+    def test_each_workload_exists_for_us_and_for_its_peers(self) -> None:
+        for workload in catalogue.WORKLOADS:
+            for module in [workload.module, *(f"workloads_{peer}" for peer in workload.peers)]:
+                with self.subTest(workload=workload.name, module=module):
+                    self.assertIn(workload.function, self.functions(module))
+
+    def test_derived_rows_are_made_of_known_workloads(self) -> None:
+        names = {workload.name for workload in catalogue.WORKLOADS}
+        for _, above, below, _ in catalogue.DERIVED:
+            self.assertLessEqual({above, below}, names)
+
+
+class SummaryTests(unittest.TestCase):
+    def test_a_ratio_is_taken_within_its_round(self) -> None:
+        rows = report.summarise([sample("switch2", "ours", 0, yardstick=10.0, ns=9.0),
+                                 sample("switch2", "ours", 1, yardstick=20.0, ns=18.0)])
+        self.assertAlmostEqual(row(rows, "schedule()").shown("ours"), 0.9)
+        self.assertIs(row(rows, "schedule()").reached, True)
+
+    def test_a_target_is_missed(self) -> None:
+        rows = report.summarise([sample("switch2", "ours", 0, ns=11.0)])
+        self.assertIs(row(rows, "schedule()").reached, False)
+
+    def test_memory_is_compared_as_it_is(self) -> None:
+        rows = report.summarise([sample("blocked_1", "ours", 0, bytes=230.0, given_back=0.5,
+                                        ns=1.0, finish_ns=1.0)])
+        self.assertIs(row(rows, "memory each").reached, True)
+        self.assertIs(row(rows, "given back").reached, False)
+
+    def test_a_failed_run_leaves_a_hole(self) -> None:
+        failed = sample("switch2", "ours", 0)
+        del failed["figures"]
+        rows = report.summarise([failed])
+        self.assertIsNone(row(rows, "schedule()").reached)
+
+    def test_derived_row_divides_within_a_round(self) -> None:
+        rows = report.summarise([sample("depth_1", "ours", 0, ns=10.0),
+                                 sample("depth_1000", "ours", 0, ns=12.0)])
+        self.assertAlmostEqual(row(rows, "relative to depth 1").values["ours"], 1.2)
+        self.assertIs(row(rows, "relative to depth 1").reached, False)
+
+    def test_plain_python_is_a_geometric_mean(self) -> None:
+        rows = report.summarise([{"round": 0, "program": "one", "ours": 2.0, "stock": 1.0},
+                                 {"round": 0, "program": "two", "ours": 1.0, "stock": 2.0}])
+        self.assertAlmostEqual(row(rows, "geometric mean").values["ours"], 1.0)
+        self.assertIs(row(rows, "geometric mean").reached, True)
+
+    def test_table_and_picture_of_everything(self) -> None:
+        samples = [sample(workload.name, who, 0, ns=12.0, bytes=250.0, peak=5e8, given_back=1.0,
+                          finish_ns=3.0, size=10 if who == "greenlet" else 1_000)
+                   for workload in catalogue.WORKLOADS for who in report.SERIES]
+        samples.append({"round": 0, "program": "one", "ours": 2.0, "stock": 1.0})
+        rows = report.summarise(samples)
+        data = {"builds": {"ours": {"version": "3"}, "stock": {"version": "3"}}, "quick": True,
+                "samples": samples, "rounds": 1, "seconds": 1.0, "notes": [], "failures": ["x"]}
+        text = report.table(rows, data)
+        for each in rows:
+            self.assertIn(each.label, text)
+        self.assertIn("FAILED: x", text)
+        self.assertIn("greenlet with only 10", text)
+        drawn = xml.etree.ElementTree.fromstring(plot.picture(rows))
+        self.assertTrue(drawn.tag.endswith("svg"))
+
+
+if __name__ == "__main__":
+    unittest.main()
