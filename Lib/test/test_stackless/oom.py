@@ -1,0 +1,584 @@
+"""The n-th allocation of an operation fails, for n = 0, 1, 2, ...
+
+Each case sets a scene and returns an operation and the objects to watch.  The
+operation is tried with the first allocation failing, in a new scene with the
+second one failing, and so on until it needs no more.  A failure must be a
+MemoryError raised by the operation, and must have changed nothing.
+
+main(case, place) runs one case in the main tasklet or in another one.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any, Callable
+
+import _testcapi
+
+import stackless
+from stackless import bomb, channel, schedule, schedule_remove, tasklet
+
+from .support import dump, reset_scheduler
+
+# So many successes in a row mean that no more allocations are made: a single
+# one may be due to a failure that the interpreter did not mind.
+ENOUGH = 8
+LIMIT = 2000
+
+CASES: dict[str, Callable[[], tuple]] = {}
+
+
+def case(f):
+    CASES[f.__name__] = f
+    return f
+
+
+class Error(Exception):
+    pass
+
+
+def nothing(*args, **kwargs):
+    pass
+
+
+def wait_once():
+    schedule_remove(None)
+
+
+def deep(n):
+    if n:
+        deep(n - 1)
+    else:
+        schedule_remove(None)
+
+
+def paused(f=wait_once, *args):
+    t = tasklet(f)(*args)
+    t.remove()
+    t.run()
+    return t
+
+
+# --- construction -----------------------------------------------------------
+
+@case
+def new_tasklet():
+    return tasklet,
+
+
+@case
+def new_tasklet_with_a_function():
+    return lambda: tasklet(nothing),
+
+
+@case
+def new_tasklet_with_arguments():
+    return lambda: tasklet(nothing, (1, 2), {"a": 3}),
+
+
+@case
+def new_channel():
+    return channel,
+
+
+@case
+def new_bomb():
+    return lambda: bomb(Error, 1, None),
+
+
+@case
+def setup():
+    t = tasklet(nothing)
+    return lambda: t(1, 2, a=3), t
+
+
+@case
+def setup_of_a_builtin():
+    t = tasklet(len)
+    return lambda: t(()), t
+
+
+@case
+def bind():
+    t = tasklet(nothing)
+    return lambda: t.bind(nothing, (1,), {"a": 2}), t
+
+
+@case
+def bind_drops_frames():
+    t = paused(deep, 5)
+    return lambda: t.bind(None), t
+
+
+# --- the queue --------------------------------------------------------------
+
+@case
+def insert():
+    t = tasklet(nothing, ())
+    return t.insert, t
+
+
+@case
+def remove():
+    t = tasklet(nothing)()
+    return t.remove, t
+
+
+@case
+def schedule_with_a_new_tasklet():
+    t = tasklet(nothing)()
+    return schedule, t
+
+
+@case
+def schedule_with_a_suspended_tasklet():
+    t = paused()
+    t.insert()
+    return schedule, t
+
+
+@case
+def schedule_from_depth():
+    t = paused()
+    t.insert()
+
+    def call(n):
+        if n:
+            call(n - 1)
+        else:
+            schedule()
+    return lambda: call(20), t
+
+
+@case
+def schedule_with_keyword():
+    t = tasklet(nothing)()
+    return lambda: schedule(retval=1), t
+
+
+@case
+def schedule_with_star():
+    t = tasklet(nothing)()
+    return lambda: schedule(*[1]), t
+
+
+@case
+def remove_the_current():
+    me = stackless.current
+    t = tasklet(me.insert)()
+    return schedule_remove, t
+
+
+@case
+def run():
+    t = tasklet(nothing)()
+    return stackless.run, t
+
+
+@case
+def run_with_a_suspended_tasklet():
+    t = paused(deep, 20)
+    t.insert()
+    return stackless.run, t
+
+
+@case
+def tasklet_run():
+    t = paused()
+    return t.run, t
+
+
+@case
+def tasklet_run_new():
+    t = tasklet(nothing, (1,), {"a": 2})
+    return t.run, t
+
+
+@case
+def tasklet_run_builtin():
+    t = tasklet(len, ((),))
+    return t.run, t
+
+
+@case
+def tasklet_run_class():
+    t = tasklet(list, ((),))
+    return t.run, t
+
+
+@case
+def tasklet_switch():
+    me = stackless.current
+    t = tasklet(me.insert, ())
+    return t.switch, t
+
+
+# --- exceptions -------------------------------------------------------------
+
+def survive():
+    try:
+        schedule_remove(None)
+    except Error:
+        pass
+
+
+@case
+def throw_class():
+    t = paused(survive)
+    return lambda: t.throw(Error), t
+
+
+@case
+def throw_instance():
+    t = paused(survive)
+    e = Error(1)
+    return lambda: t.throw(e), t
+
+
+@case
+def throw_class_and_value():
+    t = paused(survive)
+    return lambda: t.throw(Error, (1, 2)), t
+
+
+@case
+def throw_pending():
+    t = paused(survive)
+    return lambda: t.throw(Error, pending=True), t
+
+
+@case
+def raise_exception():
+    t = paused(survive)
+    return lambda: t.raise_exception(Error, 1, 2), t
+
+
+@case
+def kill():
+    t = paused()
+    return t.kill, t
+
+
+@case
+def kill_pending():
+    t = paused()
+    return lambda: t.kill(True), t
+
+
+@case
+def kill_unstarted():
+    t = tasklet(nothing)()
+    return t.kill, t
+
+
+@case
+def kill_blocked():
+    ch = channel()
+    t = tasklet(ch.receive)()
+    t.run()
+    return t.kill, t, ch
+
+
+# --- channels ---------------------------------------------------------------
+
+def receiver(ch):
+    t = tasklet(lambda: ch.receive())()
+    t.run()
+    return t
+
+
+def sender(ch):
+    t = tasklet(lambda: ch.send(1))()
+    t.run()
+    return t
+
+
+@case
+def send_to_a_receiver():
+    ch = channel()
+    t = receiver(ch)
+    return lambda: ch.send(1), t, ch
+
+
+@case
+def send_to_a_receiver_without_a_switch():
+    ch = channel()
+    ch.preference = 1
+    t = receiver(ch)
+    return lambda: ch.send(1), t, ch
+
+
+@case
+def receive_from_a_sender():
+    ch = channel()
+    t = sender(ch)
+    return ch.receive, t, ch
+
+
+@case
+def receive_from_a_preferred_sender():
+    ch = channel()
+    ch.preference = 1
+    t = sender(ch)
+    return ch.receive, t, ch
+
+
+@case
+def send_and_wait():
+    ch = channel()
+    t = tasklet(ch.receive)()
+    return lambda: ch.send(1), t, ch
+
+
+@case
+def receive_and_wait():
+    ch = channel()
+    t = tasklet(ch.send)(1)
+    return ch.receive, t, ch
+
+
+@case
+def receive_with_star():
+    ch = channel()
+    t = tasklet(ch.send)(1)
+    return lambda: ch.receive(*()), t, ch
+
+
+@case
+def schedule_all():
+    ch = channel()
+    ch.schedule_all = 1
+    t = receiver(ch)
+    return lambda: ch.send(1), t, ch
+
+
+@case
+def loop_over_a_channel():
+    ch = channel()
+    t = sender(ch)
+    ch.close()
+
+    def loop():
+        for x in ch:
+            return
+    return loop, t, ch
+
+
+@case
+def loop_over_a_channel_that_waits():
+    ch = channel()
+    t = tasklet(ch.send)(1)
+
+    def loop():
+        for x in ch:
+            return
+    return loop, t, ch
+
+
+def survivor(ch):
+    def target():
+        try:
+            ch.receive()
+        except Error:
+            pass
+    t = tasklet(target)()
+    t.run()
+    return t
+
+
+@case
+def send_exception():
+    ch = channel()
+    t = survivor(ch)
+    return lambda: ch.send_exception(Error, 1), t, ch
+
+
+@case
+def send_throw():
+    ch = channel()
+    t = survivor(ch)
+    return lambda: ch.send_throw(Error, (1, 2)), t, ch
+
+
+@case
+def deadlock():
+    ch = channel()
+
+    def call():
+        try:
+            ch.receive()
+        except RuntimeError:
+            pass
+    return call, ch
+
+
+@case
+def refused_by_block_trap():
+    ch = channel()
+
+    def call():
+        stackless.current.block_trap = True
+        try:
+            ch.receive()
+        except RuntimeError:
+            pass
+        finally:
+            stackless.current.block_trap = False
+    return call, ch
+
+
+# --- the rest ---------------------------------------------------------------
+
+@case
+def attributes():
+    ch = channel()
+    t = receiver(ch)
+    u = paused(deep, 3)
+
+    def call():
+        for x in (t, u):
+            (x.alive, x.frame, x.next, x.tempval, x.thread_id, x.recursion_depth,
+             x._channel, x.context_id, x.trace_function)
+        ch.balance, ch.queue, ch.preference
+    return call, t, u, ch
+
+
+@case
+def thread_info():
+    return stackless.get_thread_info,
+
+
+@case
+def set_trace_function():
+    t = paused()
+
+    def call():
+        t.trace_function = nothing
+        t.trace_function = None
+    return call, t
+
+
+@case
+def set_context():
+    import contextvars
+    t = tasklet(nothing)
+    ctx = contextvars.Context()
+    return lambda: t.set_context(ctx), t
+
+
+@case
+def atomic():
+    def call():
+        with stackless.atomic():
+            pass
+    return call,
+
+
+@case
+def collect():
+    t = paused(deep, 10)
+    ch = channel()
+    u = receiver(ch)
+    return gc.collect, t, u, ch
+
+
+@case
+def drop_a_suspended_tasklet():
+    box = [paused(deep, 10)]
+    return box.clear,
+
+
+# --- the driver -------------------------------------------------------------
+
+class Attempt:
+    """One attempt of a case with one failing allocation."""
+
+    def __init__(self, make, n):
+        self.make = make
+        self.n = n
+        self.outcome = "nothing"
+
+    def attempt(self):
+        operation, *watched = self.make()
+        gc.collect()
+        before = dump(*watched)
+        outcome = "success"
+        n = self.n
+        set_nomemory = _testcapi.set_nomemory
+        remove_mem_hooks = _testcapi.remove_mem_hooks
+        try:
+            set_nomemory(n, n + 1)
+            operation()
+            remove_mem_hooks()
+        except MemoryError:
+            remove_mem_hooks()
+            outcome = "failure"
+        except BaseException as e:
+            remove_mem_hooks()
+            outcome = f"{type(e).__name__}: {e}"
+        self.outcome = outcome
+        if outcome == "failure":
+            after = dump(*watched)
+            if after != before:
+                self.outcome = f"changed:\n{before}\n{after}"
+
+    def finish(self):
+        for i in range(20):
+            if stackless.runcount == 1:
+                break
+            try:
+                stackless.run()
+            except BaseException:
+                pass
+
+
+def attempt(make, n, place):
+    a = Attempt(make, n)
+    if place == "main":
+        a.attempt()
+        a.finish()
+    else:
+        t = tasklet(a.attempt)()
+        try:
+            t.run()
+            _testcapi.remove_mem_hooks()
+        except MemoryError:
+            # The tasklet could not even be entered or left.
+            _testcapi.remove_mem_hooks()
+            raise
+        a.finish()
+        if t.alive:
+            t.kill()
+    wrong = reset_scheduler()
+    assert not wrong, wrong
+    return a.outcome
+
+
+def main(name: str, place: str) -> None:
+    make = CASES[name]
+    # Caches, specialisation and lazily made objects.
+    for i in range(20):
+        outcome = attempt(make, 10 ** 6, place)
+        assert outcome == "success", outcome
+    gc.collect()
+    before = sys.getrefcount(tasklet), sys.getrefcount(channel)
+    successes = failures = 0
+    for n in range(LIMIT):
+        outcome = attempt(make, n, place)
+        if outcome == "success":
+            successes += 1
+            if successes == ENOUGH:
+                break
+        elif outcome == "failure":
+            successes = 0
+            failures += 1
+        else:
+            raise AssertionError(f"allocation {n}: {outcome}")
+    else:
+        raise AssertionError("no end of allocations")
+    gc.collect()
+    gc.collect()
+    after = sys.getrefcount(tasklet), sys.getrefcount(channel)
+    assert after == before, f"leaked: {before} {after}"
+    print(f"survived {failures} failures")
