@@ -74,11 +74,7 @@ unmerge() {
 write_setup_local() {
     {
         echo "# Written by Tools/build/merge.sh from the list of our C files."
-        # *noconfig*, or upstream's check_extension_modules.py takes "include"
-        # for a module.  wildcard, because the Makefile is installed, but not
-        # the file included.
-        # shellcheck disable=SC2016
-        printf '%s\n' '*noconfig*' 'include $(wildcard Modules/stackless.mk)' '*static*'
+        echo '*static*'
         sources=$(sed -n -e '/_bytecodes\.c$/d' -e '/^Modules\/_test/d' \
             -e 's|^Modules/\(.*\.c\)$|\1|p' -e 's|^\(Python/.*\.c\)$|../\1|p' \
             -e 's|^\(Objects/.*\.c\)$|../\1|p' "$merged/list.new" | tr '\n' ' ')
@@ -93,12 +89,11 @@ write_setup_local() {
     update_file "$tree/Modules/Setup.local.new" "$tree/Modules/Setup.local" && note WRITE Modules/Setup.local
 }
 
-# Included by upstream's Makefile by way of Setup.local: header dependencies,
-# which upstream keeps in fixed lists, and directories to install, likewise.
-write_makefile_fragment() {
+# Rules for upstream's make, read through $MAKEFILES (see Makefile.pre.in):
+# header dependencies, which upstream keeps in fixed lists, and directories to
+# install, likewise.
+write_rules() {
     {
-        echo "# Written by Tools/build/merge.sh.  The first rule only keeps 'all' the default."
-        echo 'all:'
         sh "$srcdir/Tools/build/header_deps.sh" "$tree" "$merged/list.new"
         dirs=$(sed -n 's|^Lib/\(.*\)/[^/]*$|\1|p' "$merged/list.new" | sort -u | while read -r dir; do
             [ -d "$pristine/Lib/$dir" ] || echo "$dir"
@@ -118,8 +113,8 @@ write_makefile_fragment() {
                 '$(INSTALL) -d -m $(DIRMODE) $(DESTDIR)$(INCLUDEPY)/'"$dir" \
                 '$(INSTALL_DATA) $(srcdir)/Include/'"$dir"'/*.h $(DESTDIR)$(INCLUDEPY)/'"$dir"
         done
-    } >"$tree/Modules/stackless.mk.new"
-    update_file "$tree/Modules/stackless.mk.new" "$tree/Modules/stackless.mk" && note WRITE Modules/stackless.mk
+    } >"$merged/rules.mk.new"
+    mv "$merged/rules.mk.new" "$merged/rules.mk"
 }
 
 [ -d "$pristine" ] || die "CPython's source is no longer in $pristine: run configure again"
@@ -139,5 +134,5 @@ while read -r file; do
     esac
 done <"$merged/list.new"
 write_setup_local
-write_makefile_fragment
+write_rules
 mv "$merged/list.new" "$merged/list"
