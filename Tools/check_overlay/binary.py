@@ -16,7 +16,8 @@ from upstream import Release
 
 # Structs whose every member must keep its place, by the tag or typedef name that the headers define them with.
 STRUCTS = {
-    "PyObject": "_object", "PyVarObject": "PyVarObject", "PyTypeObject": "_typeobject", "PyHeapTypeObject": "_heaptypeobject",
+    "PyObject": "_object", "PyVarObject": "PyVarObject",
+    "PyTypeObject": "_typeobject", "PyHeapTypeObject": "_heaptypeobject",
     "PyThreadState": "_ts", "PyFrameObject": "_frame", "_PyInterpreterFrame": "_PyInterpreterFrame",
     "PyCodeObject": "PyCodeObject", "PyFunctionObject": "PyFunctionObject", "PyGenObject": "PyGenObject",
     "PyCoroObject": "PyCoroObject", "PyAsyncGenObject": "PyAsyncGenObject", "PyMethodObject": "PyMethodObject",

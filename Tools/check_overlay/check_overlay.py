@@ -21,6 +21,7 @@ Python/bytecodes.c, or struct:NAME.  Exit status: 0 all is well, 1 problems (a l
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -121,8 +122,9 @@ def check_release(overlay: overlays.Overlay, release: upstream.Release, entries:
         report.problem(*texts.layouts(patch, release, patched))
     report.problem(*relies.check(release, entries))
     if report.problems == before:
-        report.note(f"{release.version}: {len(overlay.patches)} patches apply, {len(overlay.files)} files of ours shadow "
-                    f"nothing; opcodes, magic number and struct texts are upstream's; relied-on definitions unchanged")
+        report.note(f"{release.version}: {len(overlay.patches)} patches apply, {len(overlay.files)} files of ours "
+                    "shadow nothing; opcodes, magic number and struct texts are upstream's; "
+                    f"{len({(entry.path, entry.definition) for entry in entries})} relied-on definitions unchanged")
 
 
 def check_build(args: argparse.Namespace, releases: Releases, found: Sequence[upstream.Release], scratch: Path,
@@ -188,6 +190,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    if shutil.which("patch") is None:
+        print("check_overlay.py: the program patch is not installed", file=sys.stderr)
+        return 2
     report = Report()
     with tempfile.TemporaryDirectory(prefix="check-overlay-") as name:
         scratch = Path(name)

@@ -22,7 +22,8 @@ _MAGIC = re.compile(r"^(?:MAGIC_NUMBER = \((\d+)\)|#define PYC_MAGIC_NUMBER (\d+
 _DEFINE = re.compile(r"^#define (\w+)\s+(\d+)$", re.MULTILINE)
 _CACHES = re.compile(r"_PyOpcode_Caches\[256\] = \{(.*?)\};", re.DOTALL)
 THREAD_STATE = ("Include/internal/pycore_tstate.h", "_PyThreadStateImpl")
-# Headers of the overlay's that only upstream's build reads; nothing of theirs is public.
+_PATCH = ("patch", "-F0", "-p1", "--batch", "--forward", "--no-backup-if-mismatch", "-r", "-")
+# Headers that only CPython's own build reads; nothing of theirs is public.
 _INTERNAL = "Include/internal/"
 
 
@@ -51,12 +52,12 @@ def apply_patches(overlay: Overlay, release: Release, target: Path) -> list[str]
         if patch.target not in release.names:
             continue
         with open(overlay.root / patch.file, "rb") as stdin:
-            done = subprocess.run(["patch", "-F0", "-p1", "--batch", "--forward", "--no-backup-if-mismatch", "-r", "-"],
-                                  cwd=target, stdin=stdin, capture_output=True, text=True)
+            done = subprocess.run(_PATCH, cwd=target, stdin=stdin, capture_output=True, text=True)
         if done.returncode:
             lines = [line for line in (done.stdout + done.stderr).splitlines()
                      if re.search("FAILED|malformed|Only garbage|can't find", line)]
-            problems.append(f"{release.version}: {patch.file} does not apply: {'; '.join(lines) or done.stdout.strip()}")
+            problems.append(f"{release.version}: {patch.file} does not apply: "
+                            f"{'; '.join(lines) or done.stdout.strip()}")
         problems += [f"{release.version}: {line}" for line in ambiguities(patch, release.text(patch.target) or "")]
     return problems
 

@@ -367,9 +367,9 @@ class RunTests(unittest.TestCase):
             import compare
             sys.exit(compare.main(sys.argv[1:]))
             """)
-        done = subprocess.run([sys.executable, "-c", script, "--python", self.top / "ours/python", "--skips", self.skips,
-                               "--slow", self.slow, "--out", self.top / "out", "--cache", self.top / "cache"],
-                              capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", script, "--python", self.top / "ours/python",
+                               "--skips", self.skips, "--slow", self.slow, "--out", self.top / "out",
+                               "--cache", self.top / "cache"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
