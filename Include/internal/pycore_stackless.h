@@ -1,0 +1,341 @@
+/* Tasklets, channels and the scheduler: structures and internal functions.
+
+   Who owns what
+   -------------
+   scheduler   one per thread that ever used tasklets; counted by the thread and by
+               each of its tasklets, so it outlives the thread (tstate is then NULL
+               and the tasklets are orphans).
+   run queue   cyclic list through next/prev; owns one reference to each member.
+               The running tasklet is a member, except within a switch.
+   channel     linear list through next/prev of the tasklets blocked on it; owns
+               one reference to each; first come, first served.
+   watchdogs   array of the tasklets inside run(); owns a reference to each.
+   tasklet     owns its frames (from the topmost one down to its bottom frame,
+               whose `previous` is the scheduler's `base` frame for ever), its
+               context and its side block.  Does not own its channel.
+
+   Invariants
+   ----------
+   - The state enum says on which list a tasklet is; nothing else does.
+   - A channel never has senders and receivers at once: `balance` is the signed
+     length of its queue.
+   - Exactly one tasklet per scheduler is CURRENT.  main is CURRENT iff no
+     dispatcher runs.
+   - A suspended tasklet's frames are all in heap blocks or in generators. */
+
+#ifndef Py_INTERNAL_STACKLESS_H
+#define Py_INTERNAL_STACKLESS_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef Py_BUILD_CORE
+#  error "this header requires Py_BUILD_CORE define"
+#endif
+
+#include "pycore_frame.h"         // _PyInterpreterFrame
+#include "pycore_stackless_hooks.h" // FRAME_OWNED_BY_TASKLET
+#include "pycore_tstate.h"        // _PyThreadStateImpl
+
+/* What an activation of the eval loop takes off c_recursion_remaining: ceval.c's
+   PY_EVAL_C_STACK_UNITS, which no header has. */
+#define STACKLESS_EVAL_C_UNITS 2
+
+typedef struct _PyTaskletObject PyTaskletObject;
+typedef struct _PyChannelObject PyChannelObject;
+typedef struct _PyStackless_Scheduler _PyStackless_Scheduler;
+
+/* --- tasklets ------------------------------------------------------------ */
+
+typedef enum {
+    TASKLET_IDLE,                 // nothing to run: new, bound without arguments, dead
+    TASKLET_PAUSED,               // alive, on no list
+    TASKLET_RUNNABLE,             // on the run queue
+    TASKLET_CURRENT,              // on the run queue and executing
+    TASKLET_RECEIVING,            // on a channel's queue
+    TASKLET_SENDING,              // on a channel's queue
+} tasklet_state;
+
+enum {
+    TASKLET_STARTED = 1,          // `frame` is valid, otherwise `func` and `args` are
+    TASKLET_IS_MAIN = 2,
+    TASKLET_ATOMIC = 4,
+    TASKLET_IGNORE_NESTING = 8,
+    TASKLET_BLOCK_TRAP = 16,
+    TASKLET_RETURNS_SELF = 32,    // stands for tempval == self, without the cycle
+    TASKLET_RAISES = 64,          // tempval is an exception to be raised
+    TASKLET_HAS_KWARGS = 128,     // `args` is the pair (tuple, dict)
+};
+
+/* What most tasklets never have: made when first needed, kept to the end. */
+typedef struct {
+    _PyErr_StackItem *exc_info;   // NULL: the scheduler's root, nothing handled
+    PyObject *exc_value;          // the root's exception while suspended
+    Py_tracefunc tracefunc;
+    Py_tracefunc profilefunc;
+    PyObject *traceobj;
+    PyObject *profileobj;
+} tasklet_extra;
+
+struct _PyTaskletObject {
+    PyObject_HEAD
+    PyTaskletObject *next;
+    PyTaskletObject *prev;
+    _PyStackless_Scheduler *sched;     // counted
+    union {
+        _PyInterpreterFrame *frame;    // STARTED and suspended: the topmost one
+        PyObject *func;                // not STARTED, alive: what to call
+    };
+    PyObject *tempval;                 // what the pending switching call returns
+    union {
+        PyChannelObject *channel;      // SENDING, RECEIVING: borrowed
+        PyObject *args;                // not STARTED, alive: tuple, or (tuple, dict)
+    };
+    PyObject *context;                 // NULL while CURRENT: the thread state has it
+    PyObject *weakreflist;
+    tasklet_extra *extra;
+    uint8_t state;                     // tasklet_state
+    uint8_t flags;
+    uint16_t epoch;                    // of instrumentation, when suspended
+    int depth;                         // Python recursion used, when suspended
+};
+
+/* --- channels ------------------------------------------------------------ */
+
+struct _PyChannelObject {
+    PyObject_HEAD
+    PyTaskletObject *first;
+    PyTaskletObject *last;
+    PyChannelObject *busy_next;        // list of channels the collector must see
+    PyChannelObject **busy_link;       // NULL: not on it
+    PyObject *weakreflist;
+    int balance;
+    signed char preference;            // -1 receiver, 0 none, 1 sender
+    uint8_t schedule_all;
+    uint8_t closing;
+};
+
+/* --- the scheduler of a thread ------------------------------------------- */
+
+/* What a switching call wants.  Decided by the builtin, done by the hook. */
+typedef enum {
+    OP_SCHEDULE,                  // value: result or NULL for the tasklet itself
+    OP_SCHEDULE_REMOVE,           // same
+    OP_RUN_ALL,                   // stackless.run()
+    OP_RUN_TASKLET,               // target: tasklet
+    OP_SWITCH_TO,                 // same; the caller is paused
+    OP_THROW,                     // target: tasklet, value: bomb
+    OP_SEND,                      // target: channel, value
+    OP_RECEIVE,                   // target: channel
+} stackless_opcode;
+
+typedef struct {
+    stackless_opcode code;
+    PyObject *target;             // strong
+    PyObject *value;              // strong
+} stackless_op;
+
+typedef enum {
+    OP_ERROR = -1,                // exception set, nothing changed
+    OP_DONE,                      // no switch needed; *result is the call's value
+    OP_NEEDS_SWITCH,              // only when asked not to switch; nothing changed
+    OP_SWITCHED,                  // another tasklet is current now
+} op_outcome;
+
+/* The types and callbacks of an interpreter: the state of module _stackless. */
+typedef struct {
+    PyTypeObject *tasklet_type;
+    PyTypeObject *channel_type;
+    PyTypeObject *bomb_type;
+    PyObject *trampoline;         // function: calls what is no plain Python function
+    PyObject *schedule_callback;
+    PyObject *channel_callback;
+    PyObject *error_handler;
+} stackless_modstate;
+
+struct _PyStackless_Scheduler {
+    Py_ssize_t refcount;
+    PyThreadState *tstate;             // NULL: the thread has ended
+    PyObject *module;                  // strong: keeps the types
+    stackless_modstate *mod;
+    PyTaskletObject *main;             // strong
+    PyTaskletObject *current;
+    Py_ssize_t runcount;
+
+    /* The builtin's wish, from the token to the hook.  `owner` is the tasklet that
+       returned the token: one that another tasklet finds here is not its own. */
+    PyTaskletObject *owner;
+    stackless_op op;
+    int op_size;                       // code units of the calling instruction
+
+    _PyInterpreterFrame *announced_frame;
+    PyObject *announced;               // borrowed; see _PyStackless_AnnounceCall
+
+    /* The dispatcher. */
+    _PyInterpreterFrame base;          // below the bottom frame of each tasklet
+    PyObject **datastack_base;         // the data stack below a tasklet's frames
+    _PyInterpreterFrame *main_frame;   // main's current_frame while it is away
+    int c_recursion_base;              // c_recursion_remaining at nesting level 0
+    int starting;
+    _PyErr_StackItem exc_root;         // below the exceptions a tasklet handles
+
+    PyTaskletObject **watchdogs;
+    Py_ssize_t nwatchdogs;
+    Py_ssize_t watchdogs_size;
+
+    PyChannelObject *busy;             // channels that had waiters since last looked
+    Py_ssize_t nblocked;
+    Py_ssize_t nblocked_tracked;       // at the last look
+
+    uintptr_t seen_version;            // of instrumentation
+    uint16_t epoch;
+    int switch_trap;
+    uint8_t in_schedule_callback;
+    uint8_t in_channel_callback;
+    PyObject *exit_exc;                // SystemExit under way from a tasklet to main
+
+    /* What a switch leaves over.  Decref'ing may run any code, so it has to wait
+       until the thread state is whole again. */
+    PyTaskletObject *left;             // strong: the tasklet that was switched from
+    int ntrash;
+    PyObject *trash[12];
+};
+
+/* Drop a reference (may be NULL), but later. */
+static inline void
+_PyStackless_Discard(_PyStackless_Scheduler *sched, PyObject *op)
+{
+    if (op != NULL) {
+        assert(sched->ntrash < (int)Py_ARRAY_LENGTH(sched->trash));
+        sched->trash[sched->ntrash++] = op;
+    }
+}
+extern void _PyStackless_EmptyTrash(_PyStackless_Scheduler *sched);
+
+/* stackless_sched.c */
+
+/* The calling thread's scheduler, with its main tasklet; made when needed.
+   Borrowed.  NULL with an exception if out of memory. */
+extern _PyStackless_Scheduler *_PyStackless_GetScheduler(PyThreadState *tstate,
+                                                         PyObject *module);
+extern void _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched);
+extern void _PyStackless_ThreadFini(PyInterpreterState *interp);
+
+/* Carries `op` out for the current tasklet, or, unless may_switch, finds out that it
+   takes a switch.  All that can fail is done before anything is changed.
+   `*result`: new reference for OP_DONE. */
+extern op_outcome _PyStackless_Execute(PyThreadState *tstate,
+                                       _PyStackless_Scheduler *sched,
+                                       const stackless_op *op, int may_switch,
+                                       PyObject **result);
+/* Picks who follows a tasklet that ended, with `exc` (stolen, may be NULL) if it
+   was not caught in it, and makes that one current. */
+extern void _PyStackless_Finish(PyThreadState *tstate,
+                                _PyStackless_Scheduler *sched, PyObject *exc);
+
+extern void _PyStackless_QueueAppend(_PyStackless_Scheduler *sched, PyTaskletObject *t);
+extern void _PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t);
+/* Takes t off its channel; the channel's reference to t goes to the caller. */
+extern void _PyStackless_Unblock(PyTaskletObject *t);
+extern void _PyStackless_SetState(PyTaskletObject *t, tasklet_state state);
+
+/* stackless_dispatch.c */
+
+/* Runs tasklets until main is current again.  The caller made another one current. */
+extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* Can the current tasklet be left?  Moves its frames off the data stack and
+   allocates what suspending it takes.  -1 with an exception, else 0. */
+extern int _PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* Carries out a switching builtin's operation: `op`'s references are stolen.
+   `fn`: the C function as it stands in the method table; args, nargs, kwnames: as it
+   got them; args == NULL: tp_iternext.  The result is what the builtin returns. */
+extern PyObject *_PyStackless_SwitchingCall(
+    PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op op,
+    void *fn, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+    PyObject *kwnames);
+extern void _PyStackless_CancelOp(_PyStackless_Scheduler *sched);
+/* How many eval loops and other counted C calls lie above the dispatcher. */
+extern int _PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+
+/* stackless_tstate.c */
+
+extern int _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+extern int _PyStackless_EnsureExtra(PyTaskletObject *t);
+extern void _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t);
+extern void _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t);
+extern void _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t);
+/* The thread's trace and profile functions go to `save`, those of `load` come. */
+extern void _PyStackless_SwapTracing(PyThreadState *tstate, tasklet_extra *save,
+                                     tasklet_extra *load);
+/* Brings the code of all frames of a chain up to date with what is monitored. */
+extern int _PyStackless_Instrument(PyThreadState *tstate, _PyInterpreterFrame *frame);
+extern void _PyStackless_NoteVersion(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+
+/* taskletobject.c */
+
+extern PyType_Spec _PyTasklet_Spec;
+extern int _PyTasklet_InitType(PyTypeObject *type);
+extern PyTaskletObject *_PyTasklet_NewMain(PyTypeObject *type, _PyStackless_Scheduler *sched);
+extern PyObject *_PyTasklet_GetTempval(PyTaskletObject *t);      // new reference
+extern void _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value); // steals
+extern int _PyTasklet_IsAlive(PyTaskletObject *t);
+/* Drops function, arguments or frames without running them.  Runs Python code. */
+extern void _PyTasklet_DropFrames(PyTaskletObject *t);
+
+/* channelobject.c */
+
+extern PyType_Spec _PyChannel_Spec;
+extern int _PyChannel_InitType(PyTypeObject *type);
+/* t, which is SENDING or RECEIVING, waits; the queue takes over a reference to it. */
+extern void _PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t);
+extern void _PyChannel_Unlink(PyTaskletObject *t);
+
+/* bombobject.c */
+
+extern PyType_Spec _PyBomb_Spec;
+/* A bomb from what throw(exc, val, tb) takes (val, tb may be NULL); NULL: TypeError. */
+extern PyObject *_PyBomb_FromThrow(stackless_modstate *mod, PyObject *exc,
+                                   PyObject *val, PyObject *tb);
+extern PyObject *_PyBomb_FromException(stackless_modstate *mod, PyObject *exc);
+/* Raises what `value` (a bomb) stands for. */
+extern void _PyBomb_Explode(PyObject *value);
+extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
+
+/* _stackless.c */
+
+extern struct PyModuleDef _PyStackless_Module;
+/* The function `name` that `source` defines, with one global.  Its frames are left out
+   of tracebacks, of f_back and of tracing. */
+extern PyObject *_PyStackless_HiddenFunction(const char *source, const char *name,
+                                             const char *global, PyObject *value);
+extern stackless_modstate *_PyStackless_StateOfType(PyTypeObject *type);
+extern PyObject *_PyStackless_ModuleOfType(PyTypeObject *type);
+
+static inline _PyStackless_Scheduler *
+_PyStackless_PeekScheduler(PyThreadState *tstate)
+{
+    return ((_PyThreadStateImpl *)tstate)->stackless;
+}
+
+static inline PyTaskletObject *
+_PyTasklet_CAST(PyObject *op)
+{
+    return (PyTaskletObject *)op;
+}
+
+static inline int
+tasklet_is_blocked(const PyTaskletObject *t)
+{
+    return t->state >= TASKLET_RECEIVING;
+}
+
+static inline int
+tasklet_is_queued(const PyTaskletObject *t)
+{
+    return t->state == TASKLET_RUNNABLE || t->state == TASKLET_CURRENT;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* !Py_INTERNAL_STACKLESS_H */

@@ -1,0 +1,103 @@
+/* What CPython's own files call: the whole surface between upstream and Stackless.
+
+   Contract of the unwind token: a switching builtin that was called straight from
+   the eval loop of a tasklet at nesting level 0 records what it wants to do and
+   returns NULL with tstate->current_exception set to the token.  CPython's code
+   sees an ordinary error return and, after dropping the call's operands, arrives
+   at the `error:` label, where the eval loop compares with the token and calls
+   _PyStackless_EvalSwitch().  The token never reaches Python code, is never
+   allocated and never freed. */
+
+#ifndef Py_INTERNAL_STACKLESS_HOOKS_H
+#define Py_INTERNAL_STACKLESS_HOOKS_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef Py_BUILD_CORE
+#  error "this header requires Py_BUILD_CORE define"
+#endif
+
+#include "pycore_frame.h"         // _PyInterpreterFrame
+#include "pycore_gc.h"            // PyGC_Head
+#include "pycore_tstate.h"        // _PyThreadStateImpl
+
+/* A value of _PyInterpreterFrame.owner beside enum _frameowner: the frame lies
+   in a heap block of its own (PyMem_Malloc, co_framesize words), because its
+   tasklet was switched away from while it was running.  4 is FRAME_CLEARED. */
+#define FRAME_OWNED_BY_TASKLET 5
+
+typedef struct {
+    PyGC_Head gc;                 // the type says that instances have one
+    PyBaseExceptionObject exc;
+} _PyStackless_Token;
+
+extern _PyStackless_Token _PyStackless_UnwindToken;
+
+/* Is the error that is on its way up a switch of tasklets? */
+static inline int
+_PyStackless_IsUnwinding(PyThreadState *tstate)
+{
+    return tstate->current_exception == (PyObject *)&_PyStackless_UnwindToken.exc;
+}
+
+/* Called by the eval loop, at three places: with the token set (frame: where the
+   builtin was called), when a tasklet's bottom frame returned (frame: the
+   dispatcher's, the return value on its stack), and when it was unwound by an
+   exception (frame: the dispatcher's, exception set).  The stack pointer has been
+   saved in the frame.
+
+   Returns the frame to go on with; it is tstate->current_frame.  If an exception
+   is set, it is to be raised there, otherwise execution continues at the frame's
+   instr_ptr.  Returns NULL when main is to go on: the eval loop returns to the
+   dispatcher.  May run any Python code. */
+extern _PyInterpreterFrame *
+_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame);
+
+/* Clears and frees a frame that is FRAME_OWNED_BY_TASKLET.  Runs Python code. */
+extern void
+_PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame);
+
+/* tp_iternext of exact channels; the marker by which FOR_ITER knows them. */
+extern PyObject *_PyChannel_IterNext(PyObject *self);
+
+extern void
+_PyStackless_AnnounceCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                          PyObject *callable);
+
+/* FOR_ITER is about to call the iterator's tp_iternext itself. */
+static inline void
+_PyStackless_AnnounceIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                          PyObject *iter)
+{
+    if (Py_TYPE(iter)->tp_iternext == _PyChannel_IterNext) {
+        _PyStackless_AnnounceCall(tstate, frame, iter);
+    }
+}
+
+/* CALL_FUNCTION_EX is about to call `callable` through PyObject_Call(). */
+static inline void
+_PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                            PyObject *callable)
+{
+    if (((_PyThreadStateImpl *)tstate)->stackless != NULL) {
+        _PyStackless_AnnounceCall(tstate, frame, callable);
+    }
+}
+
+/* PyThreadState_Clear(): the thread ends; its tasklets become orphans. */
+extern void _PyStackless_ThreadEnd(PyThreadState *tstate);
+
+/* A garbage collection of `generation` starts.  `full` tells that the program
+   asked for it (gc.collect(), interpreter shutdown). */
+extern void _PyStackless_CollectionStart(PyThreadState *tstate, int generation,
+                                         int asked_for);
+
+/* _Py_HandleSystemExit(): 1 if the TaskletExit that is set has to be printed
+   instead of ending the process. */
+extern int _PyStackless_KeepAlive(PyThreadState *tstate);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* !Py_INTERNAL_STACKLESS_HOOKS_H */

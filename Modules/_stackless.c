@@ -1,0 +1,583 @@
+/* The builtin module _stackless: functions of the scheduler, types, callbacks.
+   The package Lib/stackless is what programs import. */
+
+#include "Python.h"
+#include "pycore_code.h"          // PyCodeObject
+#include "pycore_modsupport.h"    // _PyArg_ParseStackAndKeywords()
+#include "pycore_object.h"
+#include "pycore_pystate.h"       // _PyThreadState_GET()
+#include "pycore_stackless.h"
+
+static stackless_modstate *
+get_state(PyObject *module)
+{
+    return (stackless_modstate *)PyModule_GetState(module);
+}
+
+PyObject *
+_PyStackless_ModuleOfType(PyTypeObject *type)
+{
+    return PyType_GetModuleByDef(type, &_PyStackless_Module);
+}
+
+stackless_modstate *
+_PyStackless_StateOfType(PyTypeObject *type)
+{
+    return get_state(_PyStackless_ModuleOfType(type));
+}
+
+PyObject *
+_PyStackless_HiddenFunction(const char *source, const char *name, const char *global,
+                            PyObject *value)
+{
+    PyObject *globals = Py_BuildValue("{s:O,s:s}", "__builtins__", PyEval_GetBuiltins(),
+                                      "__name__", "stackless");
+    PyObject *func = NULL;
+    if (globals == NULL
+        || (global != NULL && PyDict_SetItemString(globals, global, value) < 0)) {
+        goto done;
+    }
+    PyObject *compiled = Py_CompileString(source, "<stackless>", Py_file_input);
+    PyObject *res = compiled ? PyEval_EvalCode(compiled, globals, globals) : NULL;
+    Py_XDECREF(compiled);
+    if (res == NULL) {
+        goto done;
+    }
+    Py_DECREF(res);
+    if (PyDict_GetItemStringRef(globals, name, &func) == 1) {
+        PyDict_DelItemString(globals, name);
+        PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
+        code->co_flags |= CO_NO_MONITORING_EVENTS;
+        code->_co_firsttraceable = (int)Py_SIZE(code);
+    }
+done:
+    Py_XDECREF(globals);
+    return func;
+}
+
+/* --- scheduling ------------------------------------------------------------------ */
+
+static _PyStackless_Scheduler *
+get_scheduler(PyObject *module)
+{
+    return _PyStackless_GetScheduler(_PyThreadState_GET(), module);
+}
+
+static PyObject *
+switching_call(PyObject *module, stackless_opcode code, PyObject *value, void *fn,
+               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL && (sched = get_scheduler(module)) == NULL) {
+        return NULL;
+    }
+    stackless_op op = { .code = code, .value = Py_XNewRef(value) };
+    return _PyStackless_SwitchingCall(tstate, sched, op, fn, module, args, nargs, kwnames);
+}
+
+/* The one optional argument `retval`.  0, or -1 with TypeError. */
+static int
+parse_retval(const char *name, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames, PyObject **retval)
+{
+    Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs + nkw > 1) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most 1 argument (%zd given)", name,
+                     nargs + nkw);
+        return -1;
+    }
+    if (nkw && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "retval")) {
+        PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'",
+                     name, PyTuple_GET_ITEM(kwnames, 0));
+        return -1;
+    }
+    *retval = nargs + nkw ? args[0] : NULL;
+    return 0;
+}
+
+PyDoc_STRVAR(schedule_doc,
+"schedule($module, /, retval=<current>)\n--\n\n"
+"Let the next tasklet of the run queue run.  Returns retval, by default the calling\n"
+"tasklet, when the caller's turn comes again.");
+
+static PyObject *
+stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
+{
+    PyObject *retval;
+    if (parse_retval("schedule", args, nargs, kwnames, &retval) < 0) {
+        return NULL;
+    }
+    return switching_call(module, OP_SCHEDULE, retval, stackless_schedule, args, nargs,
+                          kwnames);
+}
+
+PyDoc_STRVAR(schedule_remove_doc,
+"schedule_remove($module, /, retval=<current>)\n--\n\n"
+"Like schedule(), and take the caller out of the run queue: it is paused until somebody\n"
+"inserts it or runs it.");
+
+static PyObject *
+stackless_schedule_remove(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *kwnames)
+{
+    PyObject *retval;
+    if (parse_retval("schedule_remove", args, nargs, kwnames, &retval) < 0) {
+        return NULL;
+    }
+    return switching_call(module, OP_SCHEDULE_REMOVE, retval, stackless_schedule_remove,
+                          args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(run_doc,
+"run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, "
+"totaltimeout=False)\n--\n\n"
+"Run the other tasklets until none of them can go on, and return None.\n\n"
+"An exception that a tasklet does not catch is raised here.  timeout > 0 (interrupting\n"
+"tasklets) is not supported yet: NotImplementedError.");
+
+static PyObject *
+stackless_run(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    static const char *const names[] = {"timeout", "threadblock", "soft",
+                                        "ignore_nesting", "totaltimeout", NULL};
+    static _PyArg_Parser parser = {.keywords = names, .fname = "run",
+                                   .format = "|liiii:run"};
+    long timeout = 0;
+    int threadblock = 0, soft = 0, ignore_nesting = 0, total = 0;
+    if ((nargs || kwnames)
+        && !_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser, &timeout,
+                                         &threadblock, &soft, &ignore_nesting, &total)) {
+        return NULL;
+    }
+    if (timeout > 0 || threadblock) {
+        PyErr_Format(PyExc_NotImplementedError, "run() with %s is not supported yet",
+                     timeout > 0 ? "a timeout" : "threadblock");
+        return NULL;
+    }
+    return switching_call(module, OP_RUN_ALL, NULL, stackless_run, args, nargs, kwnames);
+}
+
+/* --- what there is ------------------------------------------------------------------- */
+
+static PyObject *
+stackless_getcurrent(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    _PyStackless_Scheduler *sched = get_scheduler(module);
+    return sched ? Py_NewRef(sched->current) : NULL;
+}
+
+static PyObject *
+stackless_getmain(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    _PyStackless_Scheduler *sched = get_scheduler(module);
+    return sched ? Py_NewRef(sched->main) : NULL;
+}
+
+static PyObject *
+stackless_getruncount(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    _PyStackless_Scheduler *sched = get_scheduler(module);
+    return sched ? PyLong_FromSsize_t(sched->runcount) : NULL;
+}
+
+PyDoc_STRVAR(getcurrentid_doc,
+"getcurrentid($module, /)\n--\n\n"
+"An int that no other living tasklet has: the thread id for main, else from the address.");
+
+static PyObject *
+stackless_getcurrentid(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL || sched->current == sched->main) {
+        return PyLong_FromUnsignedLong(tstate->thread_id);
+    }
+    return PyLong_FromVoidPtr(sched->current);
+}
+
+PyDoc_STRVAR(getthreads_doc,
+"getthreads($module, /)\n--\n\n"
+"The ids of this interpreter's threads, the main thread's first.");
+
+static PyObject *
+stackless_getthreads(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *list = PyList_New(0);
+    if (list == NULL) {
+        return NULL;
+    }
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL;
+         ts = PyThreadState_Next(ts)) {
+        PyObject *id = PyLong_FromUnsignedLong(ts->thread_id);
+        /* The list of thread states begins with the newest. */
+        int err = id == NULL ? -1 : PyList_Insert(list, 0, id);
+        Py_XDECREF(id);
+        if (err < 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static PyObject *
+stackless_getuncollectables(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    return PyList_New(0);              // only hard-switched tasklets would be
+}
+
+static PyObject *
+stackless_getdebug(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+#ifdef Py_DEBUG
+    Py_RETURN_TRUE;
+#else
+    Py_RETURN_FALSE;
+#endif
+}
+
+static PyThreadState *
+thread_by_id(unsigned long id)
+{
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    while (ts != NULL && ts->thread_id != id) {
+        ts = PyThreadState_Next(ts);
+    }
+    return ts;
+}
+
+static PyObject *
+watchdog_list(_PyStackless_Scheduler *sched)
+{
+    if (sched->watchdogs == NULL) {
+        Py_RETURN_NONE;
+    }
+    /* Entry 0 is the caller of run(timeout), of which there is none so far. */
+    PyObject *list = Py_BuildValue("[O]", Py_None);
+    for (Py_ssize_t i = 0; list != NULL && i < sched->nwatchdogs; i++) {
+        if (PyList_Append(list, (PyObject *)sched->watchdogs[i]) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+PyDoc_STRVAR(get_thread_info_doc,
+"get_thread_info($module, thread_id=-1, /)\n--\n\n"
+"(main, current, runcount) of a thread, by default the calling one.");
+
+static PyObject *
+stackless_get_thread_info(PyObject *module, PyObject *args)
+{
+    PyObject *id_obj = NULL;
+    unsigned long flags = 0;
+    if (!PyArg_ParseTuple(args, "|O!k:get_thread_info", &PyLong_Type, &id_obj, &flags)) {
+        return NULL;
+    }
+    PyThreadState *ts = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = NULL;
+    long n = -1;
+    if (id_obj != NULL) {
+        int overflow;
+        n = PyLong_AsLongAndOverflow(id_obj, &overflow);
+        if (overflow < 0 || (n < -1 && !overflow)) {
+            PyErr_SetString(PyExc_OverflowError, "thread id must not be negative");
+            return NULL;
+        }
+    }
+    if (n == -1 && (id_obj == NULL || !PyErr_Occurred())) {
+        sched = get_scheduler(module);
+        if (sched == NULL) {
+            return NULL;
+        }
+    }
+    else {
+        unsigned long id = PyLong_AsUnsignedLong(id_obj);
+        if (id == (unsigned long)-1 && PyErr_Occurred()) {
+            return NULL;
+        }
+        ts = thread_by_id(id);
+        if (ts == NULL) {
+            PyErr_SetString(PyExc_RuntimeError, "Thread id not found");
+            return NULL;
+        }
+        sched = _PyStackless_PeekScheduler(ts);
+    }
+    PyObject *main = sched ? (PyObject *)sched->main : Py_None;
+    PyObject *current = sched ? (PyObject *)sched->current : Py_None;
+    Py_ssize_t runcount = sched ? sched->runcount : 0;
+    if (flags & (1UL << 31) && sched != NULL) {
+        return Py_BuildValue("(OOnN)", main, current, runcount, watchdog_list(sched));
+    }
+    return Py_BuildValue("(OOn)", main, current, runcount);
+}
+
+/* --- traps and flags ------------------------------------------------------------------ */
+
+PyDoc_STRVAR(switch_trap_doc,
+"switch_trap($module, change=0, /)\n--\n\n"
+"Add to the thread's trap level and return the old one.  While it is not 0, whatever\n"
+"would switch tasklets raises RuntimeError instead.");
+
+static PyObject *
+stackless_switch_trap(PyObject *module, PyObject *args)
+{
+    int change = 0;
+    if (!PyArg_ParseTuple(args, "|i:switch_trap", &change)) {
+        return NULL;
+    }
+    _PyStackless_Scheduler *sched = get_scheduler(module);
+    if (sched == NULL) {
+        return NULL;
+    }
+    int old = sched->switch_trap;
+    sched->switch_trap += change;
+    return PyLong_FromLong(old);
+}
+
+PyDoc_STRVAR(enable_softswitch_doc,
+"enable_softswitch($module, flag, /)\n--\n\n"
+"Whether tasklets are switched softly where that is possible; None only asks.\n"
+"Returns the old state, a bool.  Switching it off is not supported yet.");
+
+static PyObject *
+stackless_enable_softswitch(PyObject *module, PyObject *flag)
+{
+    if (flag != Py_None) {
+        int on = PyObject_IsTrue(flag);
+        if (on < 0) {
+            return NULL;
+        }
+        if (!on) {
+            PyErr_SetString(PyExc_NotImplementedError,
+                            "hard switching, the alternative, is not supported yet");
+            return NULL;
+        }
+    }
+    Py_RETURN_TRUE;
+}
+
+/* --- callbacks -------------------------------------------------------------------------- */
+
+static PyObject *
+exchange(PyObject **slot, PyObject *value)
+{
+    PyObject *old = *slot;
+    *slot = value == Py_None ? NULL : Py_NewRef(value);
+    return old ? old : Py_None;
+}
+
+static PyObject *
+set_callback(PyObject **slot, PyObject *callback, const char *message)
+{
+    if (callback != Py_None && !PyCallable_Check(callback)) {
+        PyErr_SetString(PyExc_TypeError, message);
+        return NULL;
+    }
+    return exchange(slot, callback);
+}
+
+static PyObject *
+stackless_set_schedule_callback(PyObject *module, PyObject *callback)
+{
+    return set_callback(&get_state(module)->schedule_callback, callback,
+                        "schedule callback must be callable");
+}
+
+static PyObject *
+stackless_get_schedule_callback(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *callback = get_state(module)->schedule_callback;
+    return Py_NewRef(callback ? callback : Py_None);
+}
+
+static PyObject *
+stackless_set_channel_callback(PyObject *module, PyObject *callback)
+{
+    return set_callback(&get_state(module)->channel_callback, callback,
+                        "channel callback must be callable");
+}
+
+static PyObject *
+stackless_get_channel_callback(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *callback = get_state(module)->channel_callback;
+    return Py_NewRef(callback ? callback : Py_None);
+}
+
+static PyObject *
+stackless_set_error_handler(PyObject *module, PyObject *args)
+{
+    PyObject *handler = Py_None;
+    if (!PyArg_ParseTuple(args, "|O:set_error_handler", &handler)) {
+        return NULL;
+    }
+    return exchange(&get_state(module)->error_handler, handler);
+}
+
+PyDoc_STRVAR(tasklet_get_unpicklable_state_doc,
+"_tasklet_get_unpicklable_state($module, tasklet, /)\n--\n\n"
+"{'context': the tasklet's contextvars.Context}");
+
+static PyObject *
+stackless_tasklet_get_unpicklable_state(PyObject *module, PyObject *op)
+{
+    if (!PyObject_TypeCheck(op, get_state(module)->tasklet_type)) {
+        PyErr_SetString(PyExc_TypeError, "Argument must be a tasklet");
+        return NULL;
+    }
+    PyTaskletObject *t = (PyTaskletObject *)op;
+    PyObject *context = t->context;
+    if (t->state == TASKLET_CURRENT && t->sched->tstate != NULL) {
+        context = t->sched->tstate->context;
+    }
+    context = context ? Py_NewRef(context) : PyContext_New();
+    return context ? Py_BuildValue("{s:N}", "context", context) : NULL;
+}
+
+#define SWITCHING(NAME) _PyCFunction_CAST(NAME), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef stackless_methods[] = {
+    {"schedule", SWITCHING(stackless_schedule), schedule_doc},
+    {"schedule_remove", SWITCHING(stackless_schedule_remove), schedule_remove_doc},
+    {"run", SWITCHING(stackless_run), run_doc},
+    {"getcurrent", stackless_getcurrent, METH_NOARGS,
+     PyDoc_STR("getcurrent($module, /)\n--\n\nThe calling tasklet.")},
+    {"getmain", stackless_getmain, METH_NOARGS,
+     PyDoc_STR("getmain($module, /)\n--\n\nThe calling thread's main tasklet.")},
+    {"getruncount", stackless_getruncount, METH_NOARGS,
+     PyDoc_STR("getruncount($module, /)\n--\n\n"
+               "The length of the calling thread's run queue, the caller included.")},
+    {"getcurrentid", stackless_getcurrentid, METH_NOARGS, getcurrentid_doc},
+    {"getthreads", stackless_getthreads, METH_NOARGS, getthreads_doc},
+    {"getuncollectables", stackless_getuncollectables, METH_NOARGS,
+     PyDoc_STR("getuncollectables($module, /)\n--\n\n"
+               "The tasklets that own a slice of C stack.")},
+    {"getdebug", stackless_getdebug, METH_NOARGS,
+     PyDoc_STR("getdebug($module, /)\n--\n\nWhether this is a debug build.")},
+    {"get_thread_info", stackless_get_thread_info, METH_VARARGS, get_thread_info_doc},
+    {"switch_trap", stackless_switch_trap, METH_VARARGS, switch_trap_doc},
+    {"enable_softswitch", stackless_enable_softswitch, METH_O, enable_softswitch_doc},
+    {"set_schedule_callback", stackless_set_schedule_callback, METH_O,
+     PyDoc_STR("set_schedule_callback($module, callback, /)\n--\n\n"
+               "callback(prev, next) is called before each switch; None removes it.\n"
+               "Returns the previous one.")},
+    {"get_schedule_callback", stackless_get_schedule_callback, METH_NOARGS, NULL},
+    {"set_channel_callback", stackless_set_channel_callback, METH_O,
+     PyDoc_STR("set_channel_callback($module, callback, /)\n--\n\n"
+               "callback(channel, tasklet, sending, willblock) is called before each send\n"
+               "and receive; None removes it.  Returns the previous one.")},
+    {"get_channel_callback", stackless_get_channel_callback, METH_NOARGS, NULL},
+    {"set_error_handler", stackless_set_error_handler, METH_VARARGS,
+     PyDoc_STR("set_error_handler($module, handler=None, /)\n--\n\n"
+               "handler(type, value, traceback) is called, in the dying tasklet, for each\n"
+               "exception that a tasklet does not catch.  Returns the previous one.")},
+    {"_tasklet_get_unpicklable_state", stackless_tasklet_get_unpicklable_state, METH_O,
+     tasklet_get_unpicklable_state_doc},
+    {NULL}
+};
+
+/* --- the module --------------------------------------------------------------------------- */
+
+static const char trampoline_source[] =
+    "def call(func, args, kwargs):\n"
+    "    return func(*args, **kwargs)\n";
+
+static int
+add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec)
+{
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
+}
+
+static void
+at_exit(void *interp)
+{
+    _PyStackless_ThreadFini(interp);
+}
+
+static int
+stackless_exec(PyObject *module)
+{
+    stackless_modstate *state = get_state(module);
+    if (add_type(module, &state->tasklet_type, &_PyTasklet_Spec) < 0
+        || add_type(module, &state->channel_type, &_PyChannel_Spec) < 0
+        || add_type(module, &state->bomb_type, &_PyBomb_Spec) < 0
+        || _PyTasklet_InitType(state->tasklet_type) < 0
+        || _PyChannel_InitType(state->channel_type) < 0) {
+        return -1;
+    }
+    state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);
+    if (state->trampoline == NULL) {
+        return -1;
+    }
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    return PyUnstable_AtExit(interp, at_exit, interp);
+}
+
+static int
+stackless_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    stackless_modstate *state = get_state(module);
+    Py_VISIT(state->tasklet_type);
+    Py_VISIT(state->channel_type);
+    Py_VISIT(state->bomb_type);
+    Py_VISIT(state->trampoline);
+    Py_VISIT(state->schedule_callback);
+    Py_VISIT(state->channel_callback);
+    Py_VISIT(state->error_handler);
+    return 0;
+}
+
+static int
+stackless_clear(PyObject *module)
+{
+    stackless_modstate *state = get_state(module);
+    Py_CLEAR(state->schedule_callback);
+    Py_CLEAR(state->channel_callback);
+    Py_CLEAR(state->error_handler);
+    return 0;
+}
+
+static void
+stackless_free(void *module)
+{
+    stackless_modstate *state = get_state(module);
+    (void)stackless_clear(module);
+    Py_CLEAR(state->tasklet_type);
+    Py_CLEAR(state->channel_type);
+    Py_CLEAR(state->bomb_type);
+    Py_CLEAR(state->trampoline);
+}
+
+static PyModuleDef_Slot stackless_slots[] = {
+    {Py_mod_exec, stackless_exec},
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+    {Py_mod_gil, Py_MOD_GIL_USED},
+    {0, NULL}
+};
+
+PyDoc_STRVAR(stackless_doc,
+"Tasklets, channels and their scheduler.  Programs import the package `stackless`.");
+
+struct PyModuleDef _PyStackless_Module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_stackless",
+    .m_doc = stackless_doc,
+    .m_size = sizeof(stackless_modstate),
+    .m_methods = stackless_methods,
+    .m_slots = stackless_slots,
+    .m_traverse = stackless_traverse,
+    .m_clear = stackless_clear,
+    .m_free = stackless_free,
+};
+
+PyMODINIT_FUNC
+PyInit__stackless(void)
+{
+    return PyModuleDef_Init(&_PyStackless_Module);
+}

@@ -1,0 +1,1219 @@
+/* The type `tasklet`.
+
+   What a tasklet holds depends on its state (pycore_stackless.h): IDLE, a function in
+   tempval or nothing; not STARTED, `func` and `args`; STARTED and suspended, `frame`.
+
+   An exact tasklet that is collected while it is suspended just vanishes: its frames
+   are cleared like those of a dead traceback, no `finally` runs.
+
+   How tasklets switch is in Python/stackless_sched.c and stackless_dispatch.c. */
+
+#include "Python.h"
+#include "pycore_call.h"          // _PyObject_MakeTpCall()
+#include "pycore_context.h"       // PyContext
+#include "pycore_genobject.h"
+#include "pycore_modsupport.h"    // _PyArg_ParseStackAndKeywords()
+#include "pycore_object.h"        // _PyObject_GC_TRACK()
+#include "pycore_tuple.h"         // _PyTuple_FromArray()
+#include "pycore_pyerrors.h"
+#include "pycore_pystate.h"       // _PyThreadState_GET()
+#include "pycore_stackless.h"
+
+static PyTaskletObject *
+tasklet_cast(PyObject *op)
+{
+    return (PyTaskletObject *)op;
+}
+
+int
+_PyTasklet_IsAlive(PyTaskletObject *t)
+{
+    return t->state != TASKLET_IDLE && t->sched->tstate != NULL;
+}
+
+static int
+is_suspended(PyTaskletObject *t)
+{
+    return (t->flags & TASKLET_STARTED) && t->state != TASKLET_CURRENT;
+}
+
+/* --- tempval ------------------------------------------------------------------ */
+
+PyObject *
+_PyTasklet_GetTempval(PyTaskletObject *t)
+{
+    if (t->flags & TASKLET_RETURNS_SELF) {
+        return Py_NewRef(t);
+    }
+    if (t->tempval == NULL) {
+        return Py_None;
+    }
+    if (t->flags & TASKLET_RAISES) {
+        return _PyBomb_FromException(t->sched->mod, t->tempval);
+    }
+    return Py_NewRef(t->tempval);
+}
+
+void
+_PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value)
+{
+    t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
+    Py_XSETREF(t->tempval, value);
+}
+
+/* --- letting go of frames --------------------------------------------------------- */
+
+/* A generator that was running in a dropped tasklet: its frame will never go on. */
+static void
+drop_generator_frame(_PyInterpreterFrame *frame)
+{
+    PyGenObject *gen = _PyFrame_GetGenerator(frame);
+    gen->gi_frame_state = FRAME_CLEARED;
+    gen->gi_exc_state.previous_item = NULL;
+    frame->previous = NULL;
+    _PyFrame_ClearExceptCode(frame);
+    _PyErr_ClearExcState(&gen->gi_exc_state);
+}
+
+void
+_PyTasklet_DropFrames(PyTaskletObject *t)
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    if (!(t->flags & TASKLET_STARTED)) {
+        PyObject *func = t->func;
+        PyObject *args = t->args;
+        t->func = NULL;
+        t->args = NULL;
+        t->flags &= ~TASKLET_HAS_KWARGS;
+        Py_XDECREF(func);
+        Py_XDECREF(args);
+        return;
+    }
+    _PyInterpreterFrame *frame = t->frame;
+    t->frame = NULL;
+    t->flags &= ~TASKLET_STARTED;
+    t->depth = 0;
+    _PyStackless_ClearExtra(tstate, t);
+    while (frame != NULL && frame->owner != FRAME_OWNED_BY_CSTACK) {
+        _PyInterpreterFrame *previous = frame->previous;
+        if (frame->owner == FRAME_OWNED_BY_GENERATOR) {
+            drop_generator_frame(frame);
+        }
+        else {
+            _PyStackless_ClearFrame(tstate, frame);
+        }
+        frame = previous;
+    }
+}
+
+/* Makes a suspended or unstarted tasklet idle.  It must be on no list. */
+static void
+tasklet_make_idle(PyTaskletObject *t)
+{
+    assert(t->state == TASKLET_PAUSED);
+    _PyStackless_SetState(t, TASKLET_IDLE);
+    _PyTasklet_SetTempval(t, NULL);
+    _PyTasklet_DropFrames(t);
+}
+
+/* --- life --------------------------------------------------------------------------- */
+
+static PyTaskletObject *
+tasklet_alloc(PyTypeObject *type, _PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = (PyTaskletObject *)type->tp_alloc(type, 0);
+    if (t != NULL) {
+        t->sched = sched;
+        sched->refcount++;
+    }
+    return t;
+}
+
+PyTaskletObject *
+_PyTasklet_NewMain(PyTypeObject *type, _PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = tasklet_alloc(type, sched);
+    if (t != NULL) {
+        t->state = TASKLET_CURRENT;
+        t->flags = TASKLET_IS_MAIN | TASKLET_STARTED;
+        Py_INCREF(t);                  // the run queue's
+        _PyObject_GC_UNTRACK(t);
+    }
+    return t;
+}
+
+static PyObject *
+tasklet_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL) {
+        sched = _PyStackless_GetScheduler(tstate, _PyStackless_ModuleOfType(type));
+        if (sched == NULL) {
+            return NULL;
+        }
+    }
+    return (PyObject *)tasklet_alloc(type, sched);
+}
+
+static int
+tasklet_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(t->tempval);
+    Py_VISIT(t->context);
+    if (t->extra != NULL) {
+        Py_VISIT(t->extra->exc_value);
+        Py_VISIT(t->extra->traceobj);
+        Py_VISIT(t->extra->profileobj);
+    }
+    if (!(t->flags & TASKLET_STARTED)) {
+        Py_VISIT(t->func);
+        Py_VISIT(t->args);
+        return 0;
+    }
+    if (t->state == TASKLET_CURRENT) {
+        return 0;
+    }
+    for (_PyInterpreterFrame *f = t->frame;
+         f != NULL && f->owner != FRAME_OWNED_BY_CSTACK; f = f->previous) {
+        if (f->owner == FRAME_OWNED_BY_TASKLET) {   // a generator visits its own
+            int err = _PyFrame_Traverse(f, visit, arg);
+            if (err) {
+                return err;
+            }
+        }
+    }
+    return 0;
+}
+
+static int
+tasklet_clear(PyObject *self)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (t->flags & TASKLET_IS_MAIN) {
+        return 0;
+    }
+    if (t->state == TASKLET_PAUSED) {
+        tasklet_make_idle(t);
+    }
+    else if (t->state == TASKLET_IDLE) {
+        _PyTasklet_SetTempval(t, NULL);
+    }
+    /* A blocked one is released by its channel, and so comes here again. */
+    Py_CLEAR(t->context);
+    return 0;
+}
+
+static void
+tasklet_dealloc(PyObject *self)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    PyTypeObject *type = Py_TYPE(self);
+    assert(t->next == NULL && !tasklet_is_blocked(t));
+    if (_PyObject_GC_IS_TRACKED(self)) {
+        _PyObject_GC_UNTRACK(self);
+    }
+    if (t->weakreflist != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    if (t->state == TASKLET_PAUSED || t->tempval != NULL || t->extra != NULL) {
+        PyObject *exc = PyErr_GetRaisedException();
+        tasklet_clear(self);
+        _PyStackless_ClearExtra(_PyThreadState_GET(), t);
+        PyErr_SetRaisedException(exc);
+    }
+    Py_CLEAR(t->context);
+    _PyStackless_ReleaseScheduler(t->sched);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* --- bind, setup ------------------------------------------------------------------------ */
+
+static int
+set_error(const char *message)
+{
+    PyErr_SetString(PyExc_RuntimeError, message);
+    return -1;
+}
+
+/* A new reference to the calling thread's current context; made if there is none. */
+static PyObject *
+current_context(PyThreadState *tstate)
+{
+    if (tstate->context == NULL) {
+        tstate->context = PyContext_New();
+        if (tstate->context == NULL) {
+            return NULL;
+        }
+        tstate->context_ver++;
+    }
+    return Py_NewRef(tstate->context);
+}
+
+/* Gives the tasklet `func` (stolen) to call with args (new reference taken) and kwargs
+   (NULL or a dict).  It is paused then, if it was idle. */
+static int
+give_call(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
+{
+    PyObject *call_args;
+    int has_kwargs = kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0;
+    if (has_kwargs) {
+        PyObject *copy = PyDict_Copy(kwargs);
+        call_args = copy ? PyTuple_Pack(2, args, copy) : NULL;
+        Py_XDECREF(copy);
+        if (call_args == NULL) {
+            return -1;
+        }
+    }
+    else {
+        call_args = Py_NewRef(args);
+    }
+    t->func = func;
+    t->args = call_args;
+    if (has_kwargs) {
+        t->flags |= TASKLET_HAS_KWARGS;
+    }
+    t->depth = 0;
+    return 0;
+}
+
+static int
+bind_check(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
+{
+    if (func != NULL && !PyCallable_Check(func)) {
+        PyErr_SetString(PyExc_TypeError, "tasklet function must be a callable or None");
+        return -1;
+    }
+    if (args != NULL && !PyTuple_Check(args)) {
+        PyErr_SetString(PyExc_TypeError, "tasklet args must be a tuple or None");
+        return -1;
+    }
+    if (kwargs != NULL && !PyDict_Check(kwargs)) {
+        PyErr_SetString(PyExc_TypeError, "tasklet kwargs must be a dictionary or None");
+        return -1;
+    }
+    if (t->state == TASKLET_CURRENT) {
+        return set_error("can't (re)bind the current tasklet");
+    }
+    if (t->state == TASKLET_RUNNABLE || tasklet_is_blocked(t)) {
+        return set_error("tasklet is scheduled");
+    }
+    if (t->flags & TASKLET_IS_MAIN) {
+        return set_error(args == NULL && kwargs == NULL
+                         ? "can't unbind the main tasklet"
+                         : "tasklet has C state on its stack");
+    }
+    if (args == NULL && kwargs == NULL) {
+        return 0;
+    }
+    if (t->sched->tstate == NULL) {
+        return set_error("tasklet has no thread");
+    }
+    if (func == NULL && (t->state != TASKLET_IDLE || t->tempval == NULL)) {
+        return set_error("the tasklet was not bound to a function");
+    }
+    return 0;
+}
+
+static int
+tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
+{
+    func = func == Py_None ? NULL : func;
+    args = args == Py_None ? NULL : args;
+    kwargs = kwargs == Py_None ? NULL : kwargs;
+    if (bind_check(t, func, args, kwargs) < 0) {
+        return -1;
+    }
+    PyThreadState *tstate = _PyThreadState_GET();
+    PyObject *context = NULL;
+    if (func != NULL && (context = current_context(tstate)) == NULL) {
+        return -1;
+    }
+    PyObject *empty = NULL;
+    if (args == NULL && kwargs != NULL) {
+        args = empty = PyTuple_New(0);
+    }
+    PyObject *bound = func ? func : args ? t->tempval : NULL;
+    Py_XINCREF(bound);
+    if (t->state == TASKLET_PAUSED) {
+        tasklet_make_idle(t);
+    }
+    if (args == NULL) {
+        _PyTasklet_SetTempval(t, bound);
+    }
+    else {
+        if (give_call(t, bound, args, kwargs) < 0) {
+            Py_XDECREF(bound);
+            Py_XDECREF(context);
+            Py_XDECREF(empty);
+            return -1;
+        }
+        _PyStackless_SetState(t, TASKLET_PAUSED);
+        _PyTasklet_SetTempval(t, NULL);
+    }
+    if (context != NULL) {
+        Py_XSETREF(t->context, context);
+    }
+    Py_XDECREF(empty);
+    return 0;
+}
+
+static int
+bind_parse(PyTaskletObject *t, const char *format, PyObject *args, PyObject *kwds)
+{
+    static char *names[] = {"func", "args", "kwargs", NULL};
+    PyObject *func = NULL, *call_args = NULL, *call_kwargs = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, format, names,
+                                     &func, &call_args, &call_kwargs)) {
+        return -1;
+    }
+    return tasklet_bind(t, func, call_args, call_kwargs);
+}
+
+static int
+tasklet_init(PyObject *self, PyObject *args, PyObject *kwds)
+{
+    return bind_parse(tasklet_cast(self), "|OOO:tasklet", args, kwds);
+}
+
+PyDoc_STRVAR(tasklet_bind_doc,
+"bind($self, /, func=None, args=None, kwargs=None)\n--\n\n"
+"Bind a callable to the tasklet, which must not be scheduled; return self.\n\n"
+"With args (a tuple) or kwargs (a dict) it is alive and paused then, waiting for\n"
+"insert() or run(); func may be left out to use the one bound before.  Without func\n"
+"and arguments the tasklet is unbound.  What the tasklet ran before is dropped.");
+
+static PyObject *
+tasklet_bind_method(PyObject *self, PyObject *args, PyObject *kwds)
+{
+    if (bind_parse(tasklet_cast(self), "|OOO:bind", args, kwds) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(self);
+}
+
+/* tasklet(func): the common way, without a tuple for the arguments. */
+static PyObject *
+tasklet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
+                   PyObject *kwnames)
+{
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    if (kwnames != NULL || nargs > 3) {
+        return _PyObject_MakeTpCall(_PyThreadState_GET(), type, args, nargs, kwnames);
+    }
+    PyObject *t = tasklet_new((PyTypeObject *)type, NULL, NULL);
+    if (t != NULL
+        && tasklet_bind(tasklet_cast(t), nargs > 0 ? args[0] : NULL,
+                        nargs > 1 ? args[1] : NULL, nargs > 2 ? args[2] : NULL) < 0) {
+        Py_CLEAR(t);
+    }
+    return t;
+}
+
+static PyObject *
+tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (t->sched->tstate == NULL) {
+        set_error("tasklet has no thread");
+        return NULL;
+    }
+    if (t->state != TASKLET_IDLE) {
+        set_error("tasklet is alive");
+        return NULL;
+    }
+    PyObject *func = t->tempval;
+    if (func == NULL) {
+        set_error("the tasklet was not bound to a function");
+        return NULL;
+    }
+    if (t->sched->tstate != _PyThreadState_GET()) {
+        PyErr_SetString(PyExc_NotImplementedError,
+                        "setting up a tasklet of another thread is not supported yet");
+        return NULL;
+    }
+    if (give_call(t, func, args, kwds) < 0) {
+        return NULL;
+    }
+    t->tempval = NULL;                 // its reference is func's now
+    _PyStackless_QueueAppend(t->sched, t);
+    return Py_NewRef(self);
+}
+
+PyDoc_STRVAR(tasklet_setup_doc,
+"setup($self, /, *args, **kwargs)\n--\n\n"
+"Set the arguments for the bound function and make the tasklet runnable; return self.\n"
+"Calling the tasklet does the same.");
+
+/* --- insert, remove ----------------------------------------------------------------------- */
+
+static int
+check_own_thread(PyTaskletObject *t, const char *what)
+{
+    if (t->sched->tstate != _PyThreadState_GET()) {
+        PyErr_Format(PyExc_NotImplementedError,
+                     "%s a tasklet of another thread is not supported yet", what);
+        return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(tasklet_insert_doc,
+"insert($self, /)\n--\n\n"
+"Append the tasklet to the end of the run queue, if it is not there; return self.");
+
+static PyObject *
+tasklet_insert(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (tasklet_is_blocked(t)) {
+        set_error("You cannot run a blocked tasklet");
+        return NULL;
+    }
+    if (tasklet_is_queued(t)) {
+        return Py_NewRef(self);
+    }
+    if (t->sched->tstate == NULL) {
+        set_error("Target thread isn't initialized");
+        return NULL;
+    }
+    if (t->state == TASKLET_IDLE) {
+        set_error("You cannot run an unbound(dead) tasklet");
+        return NULL;
+    }
+    if (check_own_thread(t, "inserting") < 0) {
+        return NULL;
+    }
+    _PyStackless_QueueAppend(t->sched, t);
+    return Py_NewRef(self);
+}
+
+PyDoc_STRVAR(tasklet_remove_doc,
+"remove($self, /)\n--\n\n"
+"Take the tasklet out of the run queue, if it is there: it is paused.  Return self.");
+
+static PyObject *
+tasklet_remove(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (t->sched->tstate == NULL) {
+        return Py_NewRef(self);
+    }
+    if (tasklet_is_blocked(t)) {
+        set_error("You cannot remove a blocked tasklet.");
+        return NULL;
+    }
+    if (t->state == TASKLET_CURRENT) {
+        set_error("The current tasklet cannot be removed.");
+        return NULL;
+    }
+    if (t->state == TASKLET_RUNNABLE) {
+        if (check_own_thread(t, "removing") < 0) {
+            return NULL;
+        }
+        _PyStackless_QueueRemove(t->sched, t);
+    }
+    return Py_NewRef(self);
+}
+
+/* --- switching ------------------------------------------------------------------------------ */
+
+static _PyStackless_Scheduler *
+calling_scheduler(PyThreadState *tstate, PyTaskletObject *t)
+{
+    return _PyStackless_GetScheduler(tstate, t->sched->module);
+}
+
+static PyObject *
+tasklet_switching_call(PyTaskletObject *t, stackless_opcode code, PyObject *value,
+                       void *fn, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames)
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = calling_scheduler(tstate, t);
+    if (sched == NULL) {
+        Py_XDECREF(value);
+        return NULL;
+    }
+    stackless_op op = { .code = code, .target = Py_NewRef(t), .value = value };
+    return _PyStackless_SwitchingCall(tstate, sched, op, fn, (PyObject *)t,
+                                      args, nargs, kwnames);
+}
+
+static int
+check_no_args(const char *name, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs != 0 || kwnames != NULL) {
+        PyErr_Format(PyExc_TypeError, "%s() takes no arguments (%zd given)", name,
+                     nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
+        return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(tasklet_run_doc,
+"run($self, /)\n--\n\n"
+"Run the tasklet now; the caller stays in the run queue.  A tasklet that is not queued\n"
+"is queued last, so that the caller is the next one after it.");
+
+static PyObject *
+tasklet_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (check_no_args("run", nargs, kwnames) < 0) {
+        return NULL;
+    }
+    return tasklet_switching_call(tasklet_cast(self), OP_RUN_TASKLET, NULL, tasklet_run,
+                                  args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(tasklet_switch_doc,
+"switch($self, /)\n--\n\n"
+"Run the tasklet now, like run(), and leave the caller paused.");
+
+static PyObject *
+tasklet_switch(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames)
+{
+    if (check_no_args("switch", nargs, kwnames) < 0) {
+        return NULL;
+    }
+    return tasklet_switching_call(tasklet_cast(self), OP_SWITCH_TO, NULL,
+                                  tasklet_switch, args, nargs, kwnames);
+}
+
+/* The exception reaches the tasklet when its turn comes. */
+static PyObject *
+throw_pending(PyTaskletObject *t, PyObject *bomb)
+{
+    if (!_PyTasklet_IsAlive(t)) {
+        int exits = _PyBomb_Matches(bomb, PyExc_TaskletExit);
+        Py_DECREF(bomb);
+        if (exits) {
+            Py_RETURN_NONE;
+        }
+        set_error(t->sched->tstate == NULL ? "tasklet has no thread"
+                                           : "You cannot throw to a dead tasklet");
+        return NULL;
+    }
+    if (check_own_thread(t, "throwing into") < 0) {
+        Py_DECREF(bomb);
+        return NULL;
+    }
+    Py_INCREF(t);
+    if (tasklet_is_blocked(t)) {
+        _PyStackless_Unblock(t);
+        Py_DECREF(t);                  // the channel's
+    }
+    if (!tasklet_is_queued(t)) {
+        _PyStackless_QueueAppend(t->sched, t);
+    }
+    _PyTasklet_SetTempval(t, bomb);
+    Py_DECREF(t);
+    Py_RETURN_NONE;
+}
+
+/* Throws the bomb (stolen). */
+static PyObject *
+tasklet_throw_bomb(PyTaskletObject *t, PyObject *bomb, int pending, void *fn,
+                   PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (pending && !(t->state == TASKLET_CURRENT
+                     && t->sched->tstate == _PyThreadState_GET())) {
+        return throw_pending(t, bomb);
+    }
+    return tasklet_switching_call(t, OP_THROW, bomb, fn, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(tasklet_throw_doc,
+"throw($self, /, exc, val=None, tb=None, pending=False)\n--\n\n"
+"Raise an exception in the tasklet, at once or (pending) when its turn comes.\n\n"
+"exc is an exception class (val: its argument, a tuple of them, or an instance) or an\n"
+"instance.  TaskletExit is silently ignored by a tasklet that is not alive; another\n"
+"exception is then a RuntimeError here.");
+
+static PyObject *
+tasklet_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"exc", "val", "tb", "pending", NULL};
+    static _PyArg_Parser parser = {.keywords = names, .fname = "throw",
+                                   .format = "O|OOp:throw"};
+    PyObject *exc, *val = NULL, *tb = NULL;
+    int pending = 0;
+    if (!_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser,
+                                      &exc, &val, &tb, &pending)) {
+        return NULL;
+    }
+    PyTaskletObject *t = tasklet_cast(self);
+    PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, exc, val, tb);
+    if (bomb == NULL) {
+        return NULL;
+    }
+    return tasklet_throw_bomb(t, bomb, pending, tasklet_throw, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(tasklet_raise_exception_doc,
+"raise_exception($self, exc_class, /, *args)\n--\n\n"
+"Raise exc_class(*args) in the tasklet at once.");
+
+static PyObject *
+tasklet_raise_exception(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (kwnames != NULL) {
+        PyErr_SetString(PyExc_TypeError, "raise_exception() takes no keyword arguments");
+        return NULL;
+    }
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError,
+                        "raise_exception() takes at least 1 argument");
+        return NULL;
+    }
+    if (!PyExceptionClass_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "tasklet.raise_exception needs Exception or "
+                        "string subclass as first parameter");
+        return NULL;
+    }
+    PyObject *exc_args = _PyTuple_FromArray(args + 1, nargs - 1);
+    if (exc_args == NULL) {
+        return NULL;
+    }
+    PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, args[0], exc_args, NULL);
+    Py_DECREF(exc_args);
+    if (bomb == NULL) {
+        return NULL;
+    }
+    return tasklet_throw_bomb(t, bomb, 0, tasklet_raise_exception, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(tasklet_kill_doc,
+"kill($self, /, pending=False)\n--\n\n"
+"Raise TaskletExit in the tasklet, at once or (pending) when its turn comes.\n"
+"Has no effect on one that is not alive.");
+
+static PyObject *
+tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"pending", NULL};
+    static _PyArg_Parser parser = {.keywords = names, .fname = "kill",
+                                   .format = "|p:kill"};
+    int pending = 0;
+    if (!_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser, &pending)) {
+        return NULL;
+    }
+    PyTaskletObject *t = tasklet_cast(self);
+    if (t->sched->tstate == NULL && t->state == TASKLET_PAUSED) {
+        tasklet_make_idle(t);          // an orphan: nobody can run it any more
+        Py_RETURN_NONE;
+    }
+    PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
+    if (bomb == NULL) {
+        return NULL;
+    }
+    return tasklet_throw_bomb(t, bomb, pending, tasklet_kill, args, nargs, kwnames);
+}
+
+/* --- flags ------------------------------------------------------------------------------------- */
+
+static PyObject *
+set_flag(PyTaskletObject *t, int flag, PyObject *value, const char *message)
+{
+    if (!PyLong_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, message);
+        return NULL;
+    }
+    int on = PyObject_IsTrue(value);
+    PyObject *old = PyBool_FromLong(t->flags & flag);
+    t->flags = on ? t->flags | flag : t->flags & ~flag;
+    return old;
+}
+
+static PyObject *
+tasklet_set_atomic(PyObject *self, PyObject *value)
+{
+    return set_flag(tasklet_cast(self), TASKLET_ATOMIC, value,
+                    "set_atomic needs exactly one bool or integer");
+}
+
+static PyObject *
+tasklet_set_ignore_nesting(PyObject *self, PyObject *value)
+{
+    return set_flag(tasklet_cast(self), TASKLET_IGNORE_NESTING, value,
+                    "set_ignore_nesting needs exactly one bool or integer");
+}
+
+static PyObject *
+get_flag(PyObject *self, void *flag)
+{
+    return PyBool_FromLong(tasklet_cast(self)->flags & (int)(intptr_t)flag);
+}
+
+static int
+tasklet_set_block_trap(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete block_trap");
+        return -1;
+    }
+    PyObject *old = set_flag(tasklet_cast(self), TASKLET_BLOCK_TRAP, value,
+                             "block_trap must be set to a bool or integer");
+    Py_XDECREF(old);
+    return old == NULL ? -1 : 0;
+}
+
+/* --- threads and contexts ---------------------------------------------------------------------- */
+
+static PyObject *
+tasklet_bind_thread(PyObject *self, PyObject *args)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    PyObject *id = NULL;
+    if (!PyArg_ParseTuple(args, "|O!:bind_thread", &PyLong_Type, &id)) {
+        return NULL;
+    }
+    unsigned long target = PyThread_get_thread_ident();
+    if (id != NULL) {
+        long n = PyLong_AsLong(id);
+        if (n == -1 && PyErr_Occurred()) {
+            PyErr_Clear();
+        }
+        if (n != -1 || PyLong_AsUnsignedLong(id) != (unsigned long)-1) {
+            PyErr_Clear();
+            if (n < -1) {
+                PyErr_Format(PyExc_OverflowError, "thread id must not be %ld", n);
+                return NULL;
+            }
+            target = PyLong_AsUnsignedLong(id);
+            if (target == (unsigned long)-1 && PyErr_Occurred()) {
+                return NULL;
+            }
+        }
+        PyErr_Clear();
+    }
+    if (t->sched->tstate != NULL && t->sched->tstate->thread_id == target) {
+        Py_RETURN_NONE;
+    }
+    PyErr_SetString(PyExc_NotImplementedError,
+                    "moving a tasklet to another thread is not supported yet");
+    return NULL;
+}
+
+/* The tasklet's context (borrowed), made if it has none; NULL with an exception. */
+static PyObject *
+tasklet_context(PyTaskletObject *t)
+{
+    PyObject **slot = &t->context;
+    if (t->state == TASKLET_CURRENT && t->sched->tstate != NULL) {
+        slot = &t->sched->tstate->context;
+    }
+    if (*slot == NULL) {
+        *slot = PyContext_New();
+    }
+    return *slot;
+}
+
+static int
+context_is_entered(PyObject *context)
+{
+    return context != NULL && ((PyContext *)context)->ctx_entered;
+}
+
+PyDoc_STRVAR(tasklet_set_context_doc,
+"set_context($self, context, /)\n--\n\n"
+"Make the contextvars.Context the tasklet's; return self.");
+
+static PyObject *
+tasklet_set_context(PyObject *self, PyObject *context)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (!PyContext_CheckExact(context)) {
+        PyErr_Format(PyExc_TypeError, "set_context() argument must be a Context, not %s",
+                     Py_TYPE(context)->tp_name);
+        return NULL;
+    }
+    PyThreadState *tstate = _PyThreadState_GET();
+    int is_current = t->state == TASKLET_CURRENT;
+    if (tasklet_is_queued(t) && t->sched->tstate != tstate) {
+        set_error("tasklet belongs to a different thread");
+        return NULL;
+    }
+    PyObject **slot = is_current ? &tstate->context : &t->context;
+    if (context_is_entered(*slot)) {
+        set_error("the current context of the tasklet has been entered.");
+        return NULL;
+    }
+    PyObject *old = *slot;
+    *slot = Py_NewRef(context);
+    if (is_current) {
+        tstate->context_ver++;
+    }
+    Py_XDECREF(old);
+    return Py_NewRef(self);
+}
+
+PyDoc_STRVAR(tasklet_context_run_doc,
+"context_run($self, callable, /, *args, **kwargs)\n--\n\n"
+"Call callable(*args, **kwargs) with the tasklet's context as the current one.");
+
+static PyObject *
+tasklet_context_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
+{
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError,
+                        "run() missing 1 required positional argument");
+        return NULL;
+    }
+    PyThreadState *tstate = _PyThreadState_GET();
+    PyObject *context = tasklet_context(tasklet_cast(self));
+    if (context == NULL) {
+        return NULL;
+    }
+    PyObject *saved = tstate->context;
+    tstate->context = Py_NewRef(context);
+    tstate->context_ver++;
+    PyObject *result = PyObject_Vectorcall(args[0], args + 1, nargs - 1, kwnames);
+    PyObject *exc = PyErr_GetRaisedException();
+    Py_XSETREF(tstate->context, saved);
+    tstate->context_ver++;
+    PyErr_SetRaisedException(exc);
+    return result;
+}
+
+/* --- attributes ------------------------------------------------------------------------------------ */
+
+static PyObject *
+tasklet_get_alive(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(_PyTasklet_IsAlive(tasklet_cast(self)));
+}
+
+static PyObject *
+tasklet_get_paused(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    return PyBool_FromLong(t->state == TASKLET_PAUSED && t->sched->tstate != NULL);
+}
+
+static PyObject *
+tasklet_get_scheduled(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(tasklet_cast(self)->state >= TASKLET_RUNNABLE);
+}
+
+static PyObject *
+tasklet_get_blocked(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(tasklet_is_blocked(tasklet_cast(self)));
+}
+
+static PyObject *
+tasklet_get_is_current(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(tasklet_cast(self)->state == TASKLET_CURRENT);
+}
+
+static int
+current_nesting_level(PyTaskletObject *t)
+{
+    if (t->state != TASKLET_CURRENT || t->flags & TASKLET_IS_MAIN) {
+        return 0;
+    }
+    /* The getter itself may be below one counted C call. */
+    PyThreadState *tstate = t->sched->tstate;
+    int level = _PyStackless_NestingLevel(tstate, t->sched);
+    return level / STACKLESS_EVAL_C_UNITS;
+}
+
+static PyObject *
+tasklet_get_nesting_level(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLong(current_nesting_level(tasklet_cast(self)));
+}
+
+static PyObject *
+tasklet_get_restorable(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(current_nesting_level(tasklet_cast(self)) == 0);
+}
+
+static PyObject *
+tasklet_get_frame(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (PySys_Audit("sys._getframe", NULL) < 0) {
+        return NULL;
+    }
+    _PyInterpreterFrame *frame = NULL;
+    if (t->sched->tstate == NULL) {
+        Py_RETURN_NONE;
+    }
+    if (t->state == TASKLET_CURRENT) {
+        frame = t->sched->tstate->current_frame;
+    }
+    else if (t->flags & TASKLET_IS_MAIN) {
+        frame = t->sched->main_frame;
+    }
+    else if (is_suspended(t)) {
+        frame = t->frame;
+    }
+    frame = _PyFrame_GetFirstComplete(frame);
+    if (frame == NULL) {
+        Py_RETURN_NONE;
+    }
+    return Py_XNewRef(_PyFrame_GetFrameObject(frame));
+}
+
+static PyObject *
+tasklet_get_recursion_depth(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    int depth = 0;
+    if (t->state == TASKLET_CURRENT && t->sched->tstate != NULL) {
+        PyThreadState *ts = t->sched->tstate;
+        depth = ts->py_recursion_limit - ts->py_recursion_remaining;
+    }
+    else if (is_suspended(t)) {
+        depth = t->depth;
+    }
+    return PyLong_FromLong(depth);
+}
+
+static PyObject *
+tasklet_get_tempval(PyObject *self, void *Py_UNUSED(closure))
+{
+    return _PyTasklet_GetTempval(tasklet_cast(self));
+}
+
+static int
+tasklet_set_tempval(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (value == Py_None) {
+        value = NULL;
+    }
+    _PyTasklet_SetTempval(t, Py_XNewRef(value));
+    return 0;
+}
+
+static PyObject *
+tasklet_get_thread_id(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyThreadState *tstate = tasklet_cast(self)->sched->tstate;
+    return tstate ? PyLong_FromUnsignedLong(tstate->thread_id) : PyLong_FromLong(-1);
+}
+
+static PyObject *
+tasklet_get_next(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyTaskletObject *t = tasklet_cast(self)->next;
+    return Py_NewRef(t ? (PyObject *)t : Py_None);
+}
+
+static PyObject *
+tasklet_get_prev(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyTaskletObject *t = tasklet_cast(self)->prev;
+    return Py_NewRef(t ? (PyObject *)t : Py_None);
+}
+
+static PyObject *
+tasklet_get_channel(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    return Py_NewRef(tasklet_is_blocked(t) ? (PyObject *)t->channel : Py_None);
+}
+
+static PyObject *
+tasklet_get_context_id(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyObject *context = tasklet_context(tasklet_cast(self));
+    return context ? PyLong_FromVoidPtr(context) : NULL;
+}
+
+/* --- tracing ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *what;
+    const char *setter;           // of module sys
+    size_t object;                // in tasklet_extra
+    size_t thread_object;         // in PyThreadState
+} hook_kind;
+
+static const hook_kind trace_kind = {
+    "trace", "settrace", offsetof(tasklet_extra, traceobj),
+    offsetof(PyThreadState, c_traceobj),
+};
+static const hook_kind profile_kind = {
+    "profile", "setprofile", offsetof(tasklet_extra, profileobj),
+    offsetof(PyThreadState, c_profileobj),
+};
+
+static PyObject *
+tasklet_get_hook(PyObject *self, void *closure)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    const hook_kind *kind = closure;
+    PyObject *func = NULL;
+    if (t->state == TASKLET_CURRENT && t->sched->tstate != NULL) {
+        func = *(PyObject **)((char *)t->sched->tstate + kind->thread_object);
+    }
+    else if (t->extra != NULL) {
+        func = *(PyObject **)((char *)t->extra + kind->object);
+    }
+    return Py_NewRef(func ? func : Py_None);
+}
+
+/* Runs sys.settrace or sys.setprofile for a suspended tasklet, by lending it the
+   thread's fields for a moment. */
+static int
+set_hook_suspended(PyThreadState *tstate, PyTaskletObject *t, const hook_kind *kind,
+                   PyObject *value)
+{
+    if (_PyStackless_EnsureExtra(t) < 0) {
+        return -1;
+    }
+    tasklet_extra mine = {0};
+    _PyStackless_SwapTracing(tstate, &mine, t->extra);
+    PyObject *sys = PyImport_ImportModule("sys");
+    PyObject *res = sys ? PyObject_CallMethod(sys, kind->setter, "O", value) : NULL;
+    Py_XDECREF(sys);
+    _PyStackless_SwapTracing(tstate, t->extra, &mine);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+static int
+tasklet_set_hook(PyObject *self, PyObject *value, void *closure)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    const hook_kind *kind = closure;
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "cannot delete %s_function", kind->what);
+        return -1;
+    }
+    PyThreadState *tstate = _PyThreadState_GET();
+    if (t->state == TASKLET_CURRENT) {
+        if (t->sched->tstate != tstate) {
+            PyErr_Format(PyExc_RuntimeError, "You cannot set the %s function of the "
+                         "current tasklet of another thread", kind->what);
+            return -1;
+        }
+        PyObject *sys = PyImport_ImportModule("sys");
+        PyObject *res = sys ? PyObject_CallMethod(sys, kind->setter, "O", value) : NULL;
+        Py_XDECREF(sys);
+        Py_XDECREF(res);
+        return res == NULL ? -1 : 0;
+    }
+    return set_hook_suspended(tstate, t, kind, value);
+}
+
+static PyGetSetDef tasklet_getset[] = {
+    {"alive", tasklet_get_alive, NULL,
+     PyDoc_STR("It has something to run and a thread to run on.")},
+    {"paused", tasklet_get_paused, NULL, PyDoc_STR("Alive, but in no queue.")},
+    {"scheduled", tasklet_get_scheduled, NULL,
+     PyDoc_STR("In the run queue or in the queue of a channel.")},
+    {"blocked", tasklet_get_blocked, NULL, PyDoc_STR("Waiting on a channel.")},
+    {"restorable", tasklet_get_restorable, NULL,
+     PyDoc_STR("No C code lies between its frames.")},
+    {"atomic", get_flag, NULL, PyDoc_STR("See set_atomic()."), (void *)TASKLET_ATOMIC},
+    {"ignore_nesting", get_flag, NULL, PyDoc_STR("See set_ignore_nesting()."),
+     (void *)TASKLET_IGNORE_NESTING},
+    {"block_trap", get_flag, tasklet_set_block_trap,
+     PyDoc_STR("If true, an operation that would block it raises instead."),
+     (void *)TASKLET_BLOCK_TRAP},
+    {"is_main", get_flag, NULL, PyDoc_STR("It is its thread's main tasklet."),
+     (void *)TASKLET_IS_MAIN},
+    {"is_current", tasklet_get_is_current, NULL,
+     PyDoc_STR("It is its thread's current tasklet.")},
+    {"frame", tasklet_get_frame, NULL, PyDoc_STR("The topmost frame, or None.")},
+    {"nesting_level", tasklet_get_nesting_level, NULL,
+     PyDoc_STR("How many times C code that cannot be unwound called Python code.")},
+    {"recursion_depth", tasklet_get_recursion_depth, NULL,
+     PyDoc_STR("Python calls in progress.")},
+    {"tempval", tasklet_get_tempval, tasklet_set_tempval,
+     PyDoc_STR("What its pending switching call will return, or the bound function.")},
+    {"thread_id", tasklet_get_thread_id, NULL,
+     PyDoc_STR("threading.get_ident() of its thread; -1 if that has ended.")},
+    {"next", tasklet_get_next, NULL, PyDoc_STR("The next one in its queue, or None.")},
+    {"prev", tasklet_get_prev, NULL, PyDoc_STR("The one before it in its queue, or None.")},
+    {"_channel", tasklet_get_channel, NULL, PyDoc_STR("What it is blocked on, or None.")},
+    {"context_id", tasklet_get_context_id, NULL, PyDoc_STR("id() of its Context.")},
+    {"trace_function", tasklet_get_hook, tasklet_set_hook,
+     PyDoc_STR("Its own sys.gettrace()."), (void *)&trace_kind},
+    {"profile_function", tasklet_get_hook, tasklet_set_hook,
+     PyDoc_STR("Its own sys.getprofile()."), (void *)&profile_kind},
+    {NULL}
+};
+
+#define SWITCHING(NAME) _PyCFunction_CAST(NAME), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef tasklet_methods[] = {
+    {"bind", _PyCFunction_CAST(tasklet_bind_method), METH_VARARGS | METH_KEYWORDS,
+     tasklet_bind_doc},
+    {"setup", _PyCFunction_CAST(tasklet_setup), METH_VARARGS | METH_KEYWORDS,
+     tasklet_setup_doc},
+    {"insert", tasklet_insert, METH_NOARGS, tasklet_insert_doc},
+    {"remove", tasklet_remove, METH_NOARGS, tasklet_remove_doc},
+    {"run", SWITCHING(tasklet_run), tasklet_run_doc},
+    {"switch", SWITCHING(tasklet_switch), tasklet_switch_doc},
+    {"throw", SWITCHING(tasklet_throw), tasklet_throw_doc},
+    {"raise_exception", SWITCHING(tasklet_raise_exception), tasklet_raise_exception_doc},
+    {"kill", SWITCHING(tasklet_kill), tasklet_kill_doc},
+    {"set_atomic", tasklet_set_atomic, METH_O,
+     PyDoc_STR("set_atomic($self, flag, /)\n--\n\n"
+               "While set, no watchdog interrupts it.  Returns the old value.")},
+    {"set_ignore_nesting", tasklet_set_ignore_nesting, METH_O,
+     PyDoc_STR("set_ignore_nesting($self, flag, /)\n--\n\n"
+               "Whether a watchdog may interrupt it below C code.  Returns the old value.")},
+    {"bind_thread", tasklet_bind_thread, METH_VARARGS,
+     PyDoc_STR("bind_thread($self, thread_id=-1, /)\n--\n\n"
+               "Move the tasklet to another thread (default: the calling one).")},
+    {"set_context", tasklet_set_context, METH_O, tasklet_set_context_doc},
+    {"context_run", SWITCHING(tasklet_context_run), tasklet_context_run_doc},
+    {NULL}
+};
+
+PyDoc_STRVAR(tasklet_doc,
+"tasklet(func=None, args=None, kwargs=None)\n--\n\n"
+"A microthread: a callable that runs in turns with others in one thread.\n\n"
+"tasklet(func)(*args, **kwargs) makes one that is ready to run.");
+
+static PyMemberDef tasklet_members[] = {
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(PyTaskletObject, weakreflist),
+     Py_READONLY},
+    {NULL}
+};
+
+static PyType_Slot tasklet_slots[] = {
+    {Py_tp_doc, (void *)tasklet_doc},
+    {Py_tp_new, tasklet_new},
+    {Py_tp_init, tasklet_init},
+    {Py_tp_dealloc, tasklet_dealloc},
+    {Py_tp_traverse, tasklet_traverse},
+    {Py_tp_clear, tasklet_clear},
+    {Py_tp_call, tasklet_setup},
+    {Py_tp_methods, tasklet_methods},
+    {Py_tp_getset, tasklet_getset},
+    {Py_tp_members, tasklet_members},
+    {0, NULL}
+};
+
+PyType_Spec _PyTasklet_Spec = {
+    .name = "_stackless.tasklet",
+    .basicsize = sizeof(PyTaskletObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = tasklet_slots,
+};
+
+int
+_PyTasklet_InitType(PyTypeObject *type)
+{
+    type->tp_vectorcall = tasklet_vectorcall;
+    return 0;
+}

@@ -1,0 +1,722 @@
+/* Soft switching: the unwind token's way from a builtin to the eval loop, and the
+   dispatcher below the tasklets.
+
+   Tasklets run in one activation of the eval loop, called by a dispatcher that runs
+   on top of main's C stack: main calls something that switches, and as long as main
+   is away, its C stack just stays where it is.  So main can be left anywhere, in a
+   script, below `python -m`, in an import, in a callback from C code or in an
+   embedding program, and costs nothing but one more call of the eval loop each time.
+   (Rejected: the outermost eval loop of a thread as dispatcher, so that main's frames
+   are swapped like any other's.  It makes switches from and to main alone cheaper,
+   but needs a second mechanism wherever main is below C frames, which is where pytest,
+   unittest and every embedding program live.)
+
+   Within the activation all switches swap frames only.  A tasklet's bottom frame
+   returns to `sched->base`, a frame without code of its own, whose INTERPRETER_EXIT
+   brings the eval loop here.  `base` belongs to the scheduler and not to the
+   dispatcher's C frame, so that the link to it can stay in place while the tasklet is
+   suspended: no walk to the bottom on a switch.  `base.previous` is NULL, therefore
+   the bottom frame's f_back is None and main's frames are not reachable from it.
+
+   Frames are promoted once: when a tasklet is left, its frames on the data stack move
+   to heap blocks and run there from then on (_PyStackless_ClearFrame frees them).  The
+   data stack is then as the dispatcher found it, which also tells, without a walk,
+   that there is nothing to promote.
+
+   The window between the builtin's return and the hook, in which the eval loop drops
+   the callable and the arguments, may run any code.  That is why the builtin only
+   records the operation (with strong references) and the hook carries it out, from
+   the beginning, with what it then finds: the partner may be gone, the channel closed.
+   The record carries its owner. */
+
+#include "Python.h"
+#include "opcode_ids.h"           // CALL
+#include "pycore_call.h"
+#include "pycore_ceval.h"         // _Py_HandlePending()
+#include "pycore_code.h"          // _Py_GetBaseOpcode()
+#include "pycore_descrobject.h"   // PyMethodDescrObject
+#include "pycore_modsupport.h"
+#include "pycore_object.h"        // _PyObject_HEAD_INIT()
+#include "pycore_opcode_metadata.h" // _PyOpcode_Caches
+#include "pycore_opcode_utils.h"
+#include "pycore_pyerrors.h"      // _PyErr_SetRaisedException()
+#include "pycore_pystate.h"       // _PyThreadState_PopFrame()
+#include "pycore_stackless.h"
+
+_PyStackless_Token _PyStackless_UnwindToken = {
+    .exc = {
+        .ob_base = {
+            .ob_refcnt = _Py_IMMORTAL_REFCNT,
+            .ob_type = NULL,          // set by token_init()
+        },
+    },
+};
+
+/* --- promotion of frames -------------------------------------------------- */
+
+/* A block for each frame to promote, chained by its first word, topmost first. */
+static int
+promotion_allocate(_PyInterpreterFrame *frame, void ***blocks)
+{
+    void ***tail = blocks;
+    *blocks = NULL;
+    for (; frame->owner != FRAME_OWNED_BY_CSTACK
+           && frame->owner != FRAME_OWNED_BY_TASKLET; frame = frame->previous) {
+        if (frame->owner != FRAME_OWNED_BY_THREAD) {
+            continue;
+        }
+        void **block = PyMem_Malloc(
+            _PyFrame_GetCode(frame)->co_framesize * sizeof(PyObject *));
+        if (block == NULL) {
+            while (*blocks != NULL) {
+                void **next = **blocks;
+                PyMem_Free(*blocks);
+                *blocks = next;
+            }
+            PyErr_NoMemory();
+            return -1;
+        }
+        *block = NULL;
+        *tail = block;
+        tail = (void ***)block;
+    }
+    return 0;
+}
+
+static int
+promote_frames(PyThreadState *tstate)
+{
+    void **block;
+    if (promotion_allocate(tstate->current_frame, &block) < 0) {
+        return -1;
+    }
+    _PyInterpreterFrame **link = &tstate->current_frame;
+    while (block != NULL) {
+        _PyInterpreterFrame *old = *link;
+        if (old->owner == FRAME_OWNED_BY_THREAD) {
+            _PyInterpreterFrame *new = (_PyInterpreterFrame *)block;
+            block = *block;
+            _PyFrame_Copy(old, new);
+            new->previous = old->previous;
+            new->owner = FRAME_OWNED_BY_TASKLET;
+            if (new->frame_obj != NULL) {
+                new->frame_obj->f_frame = new;
+            }
+            *link = new;
+            _PyThreadState_PopFrame(tstate, old);
+        }
+        link = &(*link)->previous;
+    }
+    return 0;
+}
+
+void
+_PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    assert(frame->owner == FRAME_OWNED_BY_TASKLET);
+    tstate->c_recursion_remaining--;
+    _PyFrame_ClearExceptCode(frame);
+    Py_DECREF(frame->f_executable);
+    tstate->c_recursion_remaining++;
+    PyMem_Free(frame);
+}
+
+int
+_PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = sched->current;
+    if (t->extra == NULL && _PyStackless_SaveNeedsExtra(tstate, sched)
+        && _PyStackless_EnsureExtra(t) < 0) {
+        return -1;
+    }
+    if (t->flags & TASKLET_IS_MAIN) {
+        /* The dispatcher's eval loop must be able to enter. */
+        if (tstate->c_recursion_remaining <= 2 * STACKLESS_EVAL_C_UNITS) {
+            PyErr_SetString(PyExc_RecursionError,
+                "maximum recursion depth exceeded: no C stack left to run tasklets");
+            return -1;
+        }
+        return 0;
+    }
+    if (tstate->datastack_top != sched->datastack_base) {
+        return promote_frames(tstate);
+    }
+    return 0;
+}
+
+/* --- the direct call ------------------------------------------------------- */
+
+int
+_PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return sched->c_recursion_base - tstate->c_recursion_remaining;
+}
+
+void
+_PyStackless_AnnounceCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                          PyObject *callable)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched != NULL) {
+        sched->announced_frame = frame;
+        sched->announced = callable;
+    }
+}
+
+/* Does calling `callable` run `fn` with `self`?  `first` is what the evaluation stack
+   has between the callable and the arguments: NULL, or self. */
+static int
+callable_is(PyObject *callable, PyObject *first, void *fn, PyObject *self)
+{
+    if (callable == NULL) {
+        return 0;
+    }
+    if (PyCFunction_CheckExact(callable)) {
+        return first == NULL && PyCFunction_GET_SELF(callable) == self
+               && (void *)PyCFunction_GET_FUNCTION(callable) == fn;
+    }
+    return first == self && Py_IS_TYPE(callable, &PyMethodDescr_Type)
+           && (void *)((PyMethodDescrObject *)callable)->d_method->ml_meth == fn;
+}
+
+/* The size in code units of the instruction that called, if it is `CALL` or `CALL_KW`
+   with these very arguments, else 0. */
+static int
+direct_call_size(_PyInterpreterFrame *frame, int opcode, void *fn, PyObject *self,
+                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (args < _PyFrame_Stackbase(frame) + 2
+        || args > (PyObject **)frame + _PyFrame_GetCode(frame)->co_framesize) {
+        return 0;
+    }
+    if (kwnames != NULL) {
+        nargs += PyTuple_GET_SIZE(kwnames);
+    }
+    PyObject *callable = args[-2];
+    if (callable == NULL && args[-1] == self) {
+        /* channel.send(ch, value): self is an argument of the call */
+        callable = args[-3];
+        nargs++;
+    }
+    if (opcode != (kwnames == NULL ? CALL : CALL_KW)
+        || frame->instr_ptr->op.arg != (nargs & 0xff)
+        || !callable_is(callable, args[-1], fn, self)) {
+        return 0;
+    }
+    return 1 + _PyOpcode_Caches[opcode];
+}
+
+/* The size of the calling instruction if there is no C code between it and the
+   builtin that could not be unwound, else 0. */
+static int
+direct_size(PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn,
+            PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    _PyInterpreterFrame *frame = tstate->current_frame;
+    int level = _PyStackless_NestingLevel(tstate, sched);
+    if (level > 1 || frame->owner == FRAME_OWNED_BY_CSTACK) {
+        return 0;
+    }
+    int opcode = frame->instr_ptr->op.code;
+    int deopt = _PyOpcode_Deopt[opcode];
+    if (deopt != CALL) {
+        opcode = _Py_GetBaseOpcode(_PyFrame_GetCode(frame),
+                                   _PyInterpreterFrame_LASTI(frame));
+    }
+    else {
+        opcode = CALL;
+    }
+    switch (opcode) {
+        case CALL:
+        case CALL_KW:
+            if (args == NULL) {
+                return 0;
+            }
+            return direct_call_size(frame, opcode, fn, self, args, nargs, kwnames);
+        case CALL_FUNCTION_EX:
+            /* args is a tuple's, so the override tells what it calls. */
+            if (sched->announced_frame == frame && args != NULL) {
+                PyObject *callable = sched->announced;
+                sched->announced_frame = NULL;
+                int bound = PyCFunction_CheckExact(callable);
+                return callable_is(callable, bound ? NULL : self, fn, self);
+            }
+            return 0;
+        case FOR_ITER:
+            if (sched->announced_frame == frame && args == NULL) {
+                sched->announced_frame = NULL;
+                return sched->announced == self ? 1 + _PyOpcode_Caches[FOR_ITER] : 0;
+            }
+            return 0;
+        default:
+            return 0;
+    }
+}
+
+void
+_PyStackless_CancelOp(_PyStackless_Scheduler *sched)
+{
+    sched->owner = NULL;
+    Py_CLEAR(sched->op.target);
+    Py_CLEAR(sched->op.value);
+}
+
+static PyObject *
+unwind_with(_PyStackless_Scheduler *sched, stackless_op op, int size, PyThreadState *tstate)
+{
+    if (sched->owner != NULL) {
+        /* A token that was lost on its way, because a finalizer or a profiler
+           raised an exception of its own. */
+        _PyStackless_CancelOp(sched);
+    }
+    sched->owner = sched->current;
+    sched->op = op;
+    sched->op_size = size;
+    assert(tstate->current_exception == NULL);
+    tstate->current_exception = (PyObject *)&_PyStackless_UnwindToken.exc;
+    return NULL;
+}
+
+/* The value that the tasklet's pending call is to return, or NULL: an exception. */
+static PyObject *
+take_result(PyTaskletObject *t)
+{
+    PyObject *value = t->tempval;
+    if (t->flags & TASKLET_RETURNS_SELF) {
+        t->flags &= ~TASKLET_RETURNS_SELF;
+        return Py_NewRef(t);
+    }
+    if (value == NULL) {
+        return Py_None;
+    }
+    t->tempval = NULL;
+    if (t->flags & TASKLET_RAISES) {
+        t->flags &= ~TASKLET_RAISES;
+        PyErr_SetRaisedException(value);
+        return NULL;
+    }
+    if (Py_IS_TYPE(value, t->sched->mod->bomb_type)) {
+        _PyBomb_Explode(value);
+        Py_DECREF(value);
+        return NULL;
+    }
+    return value;
+}
+
+static void
+push_result(_PyInterpreterFrame *frame, PyObject *value)
+{
+    _PyFrame_StackPush(frame, value);
+    frame->instr_ptr += frame->return_offset;
+    frame->return_offset = 0;
+}
+
+static void settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+
+static PyObject *
+call_from_main(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op *op)
+{
+    PyObject *result = NULL;
+    switch (_PyStackless_Execute(tstate, sched, op, 1, &result)) {
+        case OP_SWITCHED:
+            if (_PyStackless_Dispatch(tstate, sched) < 0) {
+                return NULL;
+            }
+            return take_result(sched->main);
+        case OP_DONE:
+            return result;
+        default:
+            return NULL;
+    }
+}
+
+PyObject *
+_PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                           stackless_op op, void *fn, PyObject *self,
+                           PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *result = NULL;
+    if (sched->current->flags & TASKLET_IS_MAIN) {
+        result = call_from_main(tstate, sched, &op);
+    }
+    else if (_PyStackless_Execute(tstate, sched, &op, 0, &result) == OP_NEEDS_SWITCH) {
+        int size = direct_size(tstate, sched, fn, self, args, nargs, kwnames);
+        if (size != 0) {
+            return unwind_with(sched, op, size, tstate);
+        }
+        PyErr_SetString(PyExc_RuntimeError,
+            "cannot switch tasklets here: there are C functions between this call and "
+            "the scheduler (only soft switching is supported so far)");
+    }
+    _PyStackless_Discard(sched, op.target);
+    _PyStackless_Discard(sched, op.value);
+    settle(tstate, sched);
+    return result;
+}
+
+/* --- the dispatcher -------------------------------------------------------- */
+
+static void
+token_init(void)
+{
+    if (_PyStackless_UnwindToken.exc.ob_base.ob_type == NULL) {
+        _PyStackless_UnwindToken.exc.ob_base.ob_type =
+            (PyTypeObject *)PyExc_BaseException;
+    }
+}
+
+/* base stands at INTERPRETER_EXIT with None to return, so that the first thing the
+   eval loop does is to call the hook. */
+static void
+base_frame_init(_PyInterpreterFrame *base)
+{
+    static const _Py_CODEUNIT code[] = {
+        { .op.code = NOP },
+        { .op.code = INTERPRETER_EXIT },
+        { .op.code = RESUME, .op.arg = RESUME_AT_FUNC_START },
+    };
+    memset(base, 0, sizeof(*base));
+    base->f_executable = Py_None;
+    base->instr_ptr = (_Py_CODEUNIT *)code + 1;
+    base->owner = FRAME_OWNED_BY_CSTACK;
+    base->localsplus[0] = Py_None;
+    base->stacktop = 1;
+}
+
+int
+_PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    assert(sched->current != sched->main);
+    PyTaskletObject *main = sched->main;
+    token_init();
+
+    sched->main_frame = tstate->current_frame;
+    PyObject *exc = tstate->current_exception;
+    int tracing = tstate->tracing;
+    int what_event = tstate->what_event;
+    _PyStackless_NoteVersion(tstate, sched);
+    _PyStackless_SaveThreadFields(tstate, main);
+    tstate->current_frame = NULL;
+    tstate->current_exception = NULL;
+    tstate->tracing = 0;
+    tstate->what_event = -1;
+    tstate->exc_info = &sched->exc_root;
+    tstate->py_recursion_remaining = tstate->py_recursion_limit;
+
+    base_frame_init(&sched->base);
+    sched->starting = 1;
+    sched->datastack_base = tstate->datastack_top;
+    sched->c_recursion_base = tstate->c_recursion_remaining - STACKLESS_EVAL_C_UNITS;
+    PyObject *res = _PyEval_EvalFrameDefault(tstate, &sched->base, 0);
+    assert(res == NULL);
+    (void)res;
+    assert(sched->current == main);
+    assert(tstate->datastack_top == sched->datastack_base
+           || sched->datastack_base == NULL);
+
+    sched->base.previous = NULL;
+    tstate->current_frame = sched->main_frame;
+    sched->main_frame = NULL;
+    tstate->current_exception = exc;
+    tstate->tracing = tracing;
+    tstate->what_event = what_event;
+    _PyStackless_NoteVersion(tstate, sched);
+    _PyStackless_LoadThreadFields(tstate, main);
+    settle(tstate, sched);
+    if (main->epoch != sched->epoch || sched->epoch == UINT16_MAX) {
+        return _PyStackless_Instrument(tstate, tstate->current_frame);
+    }
+    return 0;
+}
+
+/* --- the hook in the eval loop ---------------------------------------------- */
+
+static int
+is_plain_function(PyThreadState *tstate, PyObject *func)
+{
+    enum { POPS_ITS_OWN_FRAME = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR };
+    if (!PyFunction_Check(func)
+        || tstate->interp->eval_frame != NULL
+        || ((PyFunctionObject *)func)->vectorcall != _PyFunction_Vectorcall) {
+        return 0;
+    }
+    int flags = ((PyCodeObject *)PyFunction_GET_CODE(func))->co_flags;
+    return (flags & CO_OPTIMIZED) && !(flags & POPS_ITS_OWN_FRAME);
+}
+
+/* Pushes the frame of a call of `func`, a plain function, with `self` (may be NULL)
+   before the arguments.  Borrows all. */
+static _PyInterpreterFrame *
+push_function_frame(PyThreadState *tstate, PyObject *func, PyObject *self,
+                    PyObject *args, PyObject *kwargs)
+{
+    PyObject *small[8];
+    PyObject **stack = small;
+    PyObject *const *unpacked = NULL;
+    PyObject *kwnames = NULL;
+    Py_ssize_t nargs = PyTuple_GET_SIZE(args);
+    Py_ssize_t total = nargs + (self != NULL);
+    PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
+    if (kwargs != NULL) {
+        unpacked = _PyStack_UnpackDict(tstate, items, nargs, kwargs, &kwnames);
+        if (unpacked == NULL) {
+            return NULL;
+        }
+        items = unpacked;
+        nargs += PyTuple_GET_SIZE(kwnames);
+    }
+    if (nargs >= (Py_ssize_t)Py_ARRAY_LENGTH(small)) {
+        stack = PyMem_New(PyObject *, nargs + 1);
+    }
+    _PyInterpreterFrame *frame = NULL;
+    if (stack == NULL) {
+        PyErr_NoMemory();
+    }
+    else {
+        PyObject **p = stack;
+        if (self != NULL) {
+            *p++ = Py_NewRef(self);
+        }
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            *p++ = Py_NewRef(items[i]);
+        }
+        frame = _PyEvalFramePushAndInit(
+            tstate, (PyFunctionObject *)Py_NewRef(func), NULL, stack, total, kwnames);
+    }
+    if (stack != small) {
+        PyMem_Free(stack);
+    }
+    if (unpacked != NULL) {
+        _PyStack_UnpackDict_Free(unpacked, PyTuple_GET_SIZE(args), kwnames);
+    }
+    return frame;
+}
+
+/* The trampoline calls what is no plain Python function (generator functions included:
+   they pop their own frame). */
+static _PyInterpreterFrame *
+push_trampoline_frame(PyThreadState *tstate, PyTaskletObject *t, PyObject *func,
+                      PyObject *args, PyObject *kwargs)
+{
+    PyObject *dict = kwargs ? Py_NewRef(kwargs) : PyDict_New();
+    if (dict == NULL) {
+        return NULL;
+    }
+    PyObject *stack[] = { Py_NewRef(func), Py_NewRef(args), dict };
+    PyObject *trampoline = Py_NewRef(t->sched->mod->trampoline);
+    return _PyEvalFramePushAndInit(tstate, (PyFunctionObject *)trampoline, NULL,
+                                   stack, 3, NULL);
+}
+
+static _PyInterpreterFrame *
+push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
+{
+    PyObject *func = t->func;
+    PyObject *args = t->args;
+    PyObject *kwargs = NULL;
+    _PyStackless_Discard(t->sched, func);
+    _PyStackless_Discard(t->sched, args);
+    if (t->flags & TASKLET_HAS_KWARGS) {
+        kwargs = PyTuple_GET_ITEM(args, 1);
+        args = PyTuple_GET_ITEM(args, 0);
+    }
+    t->frame = NULL;
+    t->channel = NULL;
+    t->flags = (t->flags & ~TASKLET_HAS_KWARGS) | TASKLET_STARTED;
+    _PyInterpreterFrame *frame;
+    if (is_plain_function(tstate, func)) {
+        frame = push_function_frame(tstate, func, NULL, args, kwargs);
+    }
+    else if (Py_IS_TYPE(func, &PyMethod_Type)
+             && is_plain_function(tstate, PyMethod_GET_FUNCTION(func))) {
+        frame = push_function_frame(tstate, PyMethod_GET_FUNCTION(func),
+                                    PyMethod_GET_SELF(func), args, kwargs);
+    }
+    else {
+        frame = push_trampoline_frame(tstate, t, func, args, kwargs);
+    }
+    if (frame != NULL) {
+        frame->previous = &t->sched->base;
+        tstate->current_frame = frame;
+        tstate->py_recursion_remaining--;
+    }
+    return frame;
+}
+
+/* The loop over a channel gets StopIteration where it waited for the next item:
+   that ends the loop, as END_FOR would have been reached. */
+static int
+end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
+{
+    PyCodeObject *code = _PyFrame_GetCode(frame);
+    int here = _PyInterpreterFrame_LASTI(frame);
+    if (_Py_GetBaseOpcode(code, here) != FOR_ITER
+        || !PyErr_GivenExceptionMatches(tstate->current_exception, PyExc_StopIteration)) {
+        return 0;
+    }
+    int i = 0, oparg = 0;
+    for (;;) {
+        int opcode = _Py_GetBaseOpcode(code, i);
+        oparg = (oparg << 8) | _PyCode_CODE(code)[i].op.arg;
+        if (i == here) {
+            break;
+        }
+        i += 1 + _PyOpcode_Caches[opcode];
+        if (opcode != EXTENDED_ARG) {
+            oparg = 0;
+        }
+    }
+    PyErr_Clear();
+    *iter = _PyFrame_StackPop(frame);
+    frame->instr_ptr += 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
+    return 1;
+}
+
+/* Makes the thread state that of the current tasklet.  Returns its frame, with its
+   pending call's value pushed or an exception set.  NULL: main is current, or (with an
+   exception) the tasklet's function could not be called. */
+static _PyInterpreterFrame *
+enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = sched->current;
+    tstate->current_frame = &sched->base;
+    if (t->flags & TASKLET_IS_MAIN) {
+        return NULL;
+    }
+    _PyStackless_LoadThreadFields(tstate, t);
+    if (!(t->flags & TASKLET_STARTED)) {
+        PyObject *value = take_result(t);
+        if (value == NULL) {
+            return NULL;
+        }
+        _PyStackless_Discard(sched, value);
+        return push_first_frame(tstate, t);
+    }
+    _PyInterpreterFrame *frame = t->frame;
+    t->frame = NULL;
+    tstate->current_frame = frame;
+    if ((t->epoch != sched->epoch || sched->epoch == UINT16_MAX)
+        && _PyStackless_Instrument(tstate, frame) < 0) {
+        return frame;
+    }
+    PyObject *value = take_result(t);
+    if (value != NULL) {
+        push_result(frame, value);
+    }
+    else {
+        PyObject *iter = NULL;
+        end_for_loop(tstate, frame, &iter);
+        _PyStackless_Discard(sched, iter);
+    }
+    return frame;
+}
+
+/* The bottom frame of the current tasklet is gone: it returned or was unwound.  Or it
+   was never pushed.  The tasklet ends, and another one becomes current. */
+static void
+finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    PyObject *exc = _PyErr_GetRaisedException(tstate);
+    if (sched->base.stacktop == 1) {
+        sched->base.stacktop = 0;
+        Py_DECREF(sched->base.localsplus[0]);
+    }
+    if (tstate->c_tracefunc != NULL && _PyEval_SetTrace(tstate, NULL, NULL) < 0) {
+        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being traced");
+    }
+    if (tstate->c_profilefunc != NULL && _PyEval_SetProfile(tstate, NULL, NULL) < 0) {
+        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being profiled");
+    }
+    PyTaskletObject *t = sched->current;
+    sched->left = (PyTaskletObject *)Py_NewRef(t);
+    _PyStackless_Finish(tstate, sched, exc);
+    _PyStackless_SaveThreadFields(tstate, t);
+}
+
+/* The token arrived: do what the builtin wanted.  Returns true if another tasklet is
+   current now. */
+static int
+commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+          _PyInterpreterFrame *frame)
+{
+    PyTaskletObject *t = sched->current;
+    assert(sched->owner == t);
+    tstate->current_exception = NULL;
+    stackless_op op = sched->op;
+    sched->owner = NULL;
+    sched->op.target = sched->op.value = NULL;
+    frame->return_offset = sched->op_size;
+    PyObject *result = NULL;
+    op_outcome outcome = _PyStackless_Execute(tstate, sched, &op, 1, &result);
+    _PyStackless_Discard(sched, op.target);
+    _PyStackless_Discard(sched, op.value);
+    if (outcome != OP_SWITCHED) {
+        if (outcome == OP_DONE) {
+            push_result(tstate->current_frame, result);
+        }
+        return 0;
+    }
+    sched->left = (PyTaskletObject *)Py_NewRef(t);
+    t->frame = tstate->current_frame;
+    _PyStackless_SaveThreadFields(tstate, t);
+    return 1;
+}
+
+/* Lets go of what the switch left over, now that the thread state is whole again. */
+static void
+settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *left = sched->left;
+    if (left == NULL && sched->ntrash == 0) {
+        return;
+    }
+    sched->left = NULL;
+    PyObject *exc = _PyErr_GetRaisedException(tstate);
+    if (left != NULL) {
+        if (left->state == TASKLET_IDLE) {
+            _PyStackless_ClearExtra(tstate, left);
+            Py_CLEAR(left->context);
+        }
+        Py_DECREF(left);
+    }
+    _PyStackless_EmptyTrash(sched);
+    _PyErr_SetRaisedException(tstate, exc);
+}
+
+_PyInterpreterFrame *
+_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    _PyStackless_NoteVersion(tstate, sched);
+    int switched = 1;
+    if (frame != &sched->base) {
+        switched = commit_op(tstate, sched, frame);
+        frame = tstate->current_frame;
+    }
+    else if (sched->starting) {
+        sched->starting = 0;
+        sched->base.previous = NULL;
+        sched->base.stacktop = 0;
+    }
+    else {
+        finish_current(tstate, sched);
+    }
+    if (switched) {
+        frame = enter_current(tstate, sched);
+        while (frame == NULL) {
+            if (sched->current->flags & TASKLET_IS_MAIN) {
+                return NULL;
+            }
+            settle(tstate, sched);
+            finish_current(tstate, sched);
+            frame = enter_current(tstate, sched);
+        }
+    }
+    settle(tstate, sched);
+    if ((_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & _PY_EVAL_EVENTS_MASK)
+        && tstate->current_exception == NULL) {
+        (void)_Py_HandlePending(tstate);
+    }
+    assert(frame == tstate->current_frame);
+    return frame;
+}

@@ -1,0 +1,964 @@
+/* The scheduler of a thread: the run queue, the watchdogs, and the operations that
+   make another tasklet current.
+
+   An operation is executed in three steps: *decide* who would run next, without
+   changing anything; *prepare* what can fail (callbacks, memory for suspending the
+   current tasklet); *commit*, which cannot fail and runs no Python code.  References
+   that a commit drops go to the scheduler's trash.
+
+   Choosing the next tasklet never allocates. */
+
+#include "Python.h"
+#include "pycore_ceval.h"
+#include "pycore_interp.h"        // PyInterpreterState
+#include "pycore_object.h"        // _PyObject_GC_TRACK()
+#include "pycore_pyerrors.h"
+#include "pycore_pystate.h"
+#include "pycore_stackless.h"
+
+/* --- states and lists ------------------------------------------------------ */
+
+#ifndef NDEBUG
+/* legal[from] is the set of states that may follow. */
+static const uint8_t legal[] = {
+    [TASKLET_IDLE] = 1 << TASKLET_PAUSED | 1 << TASKLET_RUNNABLE,
+    [TASKLET_PAUSED] = 1 << TASKLET_RUNNABLE | 1 << TASKLET_IDLE,
+    [TASKLET_RUNNABLE] = 1 << TASKLET_CURRENT | 1 << TASKLET_PAUSED | 1 << TASKLET_IDLE,
+    [TASKLET_CURRENT] = 1 << TASKLET_RUNNABLE | 1 << TASKLET_PAUSED
+                        | 1 << TASKLET_RECEIVING | 1 << TASKLET_SENDING
+                        | 1 << TASKLET_IDLE,
+    [TASKLET_RECEIVING] = 1 << TASKLET_PAUSED,
+    [TASKLET_SENDING] = 1 << TASKLET_PAUSED,
+};
+
+#endif
+
+/* Runnable tasklets are reachable by construction, and blocked ones are shown to the
+   garbage collector only when it makes a full collection (_PyStackless_CollectionStart),
+   so it is the paused and the idle ones that are tracked. */
+void
+_PyStackless_SetState(PyTaskletObject *t, tasklet_state state)
+{
+    assert(legal[t->state] & (1 << state));
+    t->state = (uint8_t)state;
+    int tracked = _PyObject_GC_IS_TRACKED(t);
+    if (state == TASKLET_PAUSED || state == TASKLET_IDLE) {
+        if (!tracked) {
+            _PyObject_GC_TRACK(t);
+        }
+    }
+    else if (tracked) {
+        _PyObject_GC_UNTRACK(t);
+    }
+}
+
+/* Appends t at the end: before the current tasklet.  The queue takes a reference. */
+static void
+queue_insert_before(_PyStackless_Scheduler *sched, PyTaskletObject *pos,
+                    PyTaskletObject *t)
+{
+    assert(t->next == NULL && t->prev == NULL);
+    t->next = pos;
+    t->prev = pos->prev;
+    pos->prev->next = t;
+    pos->prev = t;
+    sched->runcount++;
+    Py_INCREF(t);
+    _PyStackless_SetState(t, TASKLET_RUNNABLE);
+}
+
+void
+_PyStackless_QueueAppend(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    queue_insert_before(sched, sched->current, t);
+}
+
+static void
+queue_unlink(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    assert(tasklet_is_queued(t));
+    t->prev->next = t->next;
+    t->next->prev = t->prev;
+    t->next = t->prev = NULL;
+    sched->runcount--;
+}
+
+/* Takes t, which is not current, out of the queue; it is then paused.  The queue's
+   reference is dropped, so the caller must hold one. */
+void
+_PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    assert(t->state == TASKLET_RUNNABLE && Py_REFCNT(t) > 1);
+    queue_unlink(sched, t);
+    _PyStackless_SetState(t, TASKLET_PAUSED);
+    Py_DECREF(t);
+}
+
+void
+_PyStackless_Unblock(PyTaskletObject *t)
+{
+    assert(tasklet_is_blocked(t));
+    _PyChannel_Unlink(t);
+    _PyStackless_SetState(t, TASKLET_PAUSED);
+}
+
+void
+_PyStackless_EmptyTrash(_PyStackless_Scheduler *sched)
+{
+    PyObject *trash[Py_ARRAY_LENGTH(sched->trash)];
+    int n = sched->ntrash;
+    memcpy(trash, sched->trash, n * sizeof(PyObject *));
+    sched->ntrash = 0;
+    for (int i = 0; i < n; i++) {
+        Py_DECREF(trash[i]);
+    }
+}
+
+static void
+report_callback_error(void)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *where = PyUnicode_FromString("Error in scheduling callback");
+    PyErr_SetRaisedException(exc);
+    PyErr_WriteUnraisable(where);
+    Py_XDECREF(where);
+}
+
+/* --- creation and end --------------------------------------------------------- */
+
+_PyStackless_Scheduler *
+_PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched != NULL) {
+        return sched;
+    }
+    sched = PyMem_Calloc(1, sizeof(*sched));
+    if (sched == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    sched->refcount = 1;
+    sched->tstate = tstate;
+    sched->module = Py_NewRef(module);
+    sched->mod = PyModule_GetState(module);
+    sched->main = _PyTasklet_NewMain(sched->mod->tasklet_type, sched);
+    if (sched->main == NULL) {
+        sched->refcount = 0;
+        Py_DECREF(module);
+        PyMem_Free(sched);
+        return NULL;
+    }
+    sched->main->next = sched->main->prev = sched->main;
+    sched->current = sched->main;
+    sched->runcount = 1;
+    ((_PyThreadStateImpl *)tstate)->stackless = sched;
+    if (sched->mod->schedule_callback != NULL) {
+        PyObject *res = PyObject_CallFunctionObjArgs(
+            sched->mod->schedule_callback, Py_None, sched->main, NULL);
+        if (res == NULL) {
+            report_callback_error();
+        }
+        Py_XDECREF(res);
+    }
+    return sched;
+}
+
+void
+_PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
+{
+    if (--sched->refcount == 0) {
+        assert(sched->tstate == NULL);
+        PyObject *module = sched->module;
+        PyMem_Free(sched->watchdogs);
+        PyMem_Free(sched);
+        Py_XDECREF(module);
+    }
+}
+
+/* Empties the run queue but for the current tasklet: what is in it never runs. */
+static void
+drop_runnable(_PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t;
+    while ((t = sched->current->next) != sched->current) {
+        Py_INCREF(t);
+        _PyStackless_QueueRemove(sched, t);
+        Py_DECREF(t);
+    }
+}
+
+/* PyUnstable_AtExit(): before modules are torn down. */
+void
+_PyStackless_ThreadFini(PyInterpreterState *interp)
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched != NULL && tstate->interp == interp
+        && sched->current == sched->main) {
+        PyObject *exc = PyErr_GetRaisedException();
+        drop_runnable(sched);
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+void
+_PyStackless_ThreadEnd(PyThreadState *tstate)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL) {
+        return;
+    }
+    _PyStackless_CancelOp(sched);
+    PyTaskletObject *main = sched->main;
+    if (sched->current == main) {
+        drop_runnable(sched);
+    }
+    ((_PyThreadStateImpl *)tstate)->stackless = NULL;
+    sched->tstate = NULL;
+    while (sched->nwatchdogs > 0) {
+        Py_DECREF(sched->watchdogs[--sched->nwatchdogs]);
+    }
+    sched->main = NULL;
+    Py_CLEAR(sched->exit_exc);
+    if (main->state == TASKLET_CURRENT) {
+        main->next = main->prev = NULL;
+        sched->current = NULL;
+        main->flags &= ~TASKLET_STARTED;
+        _PyStackless_SetState(main, TASKLET_IDLE);
+        _PyStackless_ClearExtra(tstate, main);
+        Py_DECREF(main);               // the queue's
+    }
+    Py_DECREF(main);
+    _PyStackless_ReleaseScheduler(sched);
+}
+
+/* --- garbage collection ---------------------------------------------------------- */
+
+/* Shows the collector the blocked tasklets and their channels, if this collection
+   looks for garbage everywhere: when the program asked for it, or when there are more
+   than twice as many as at the last time.  In between they count as reachable, so a
+   million waiting tasklets cost the collector nothing. */
+void
+_PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for)
+{
+    if (generation < 2) {
+        return;
+    }
+    PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
+    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
+        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
+        if (sched == NULL
+            || (!asked_for && sched->nblocked <= 2 * sched->nblocked_tracked + 1000)) {
+            continue;
+        }
+        sched->nblocked_tracked = sched->nblocked;
+        PyChannelObject **link = &sched->busy;
+        while (*link != NULL) {
+            PyChannelObject *ch = *link;
+            if (ch->first == NULL) {
+                *link = ch->busy_next;
+                if (ch->busy_next != NULL) {
+                    ch->busy_next->busy_link = link;
+                }
+                ch->busy_next = NULL;
+                ch->busy_link = NULL;
+                continue;
+            }
+            if (!_PyObject_GC_IS_TRACKED(ch)) {
+                _PyObject_GC_TRACK(ch);
+            }
+            for (PyTaskletObject *t = ch->first; t != NULL; t = t->next) {
+                if (!_PyObject_GC_IS_TRACKED(t)) {
+                    _PyObject_GC_TRACK(t);
+                }
+            }
+            link = &ch->busy_next;
+        }
+    }
+}
+
+/* --- watchdogs --------------------------------------------------------------------- */
+
+static PyTaskletObject *
+wakeup_target(_PyStackless_Scheduler *sched)
+{
+    return sched->nwatchdogs ? sched->watchdogs[sched->nwatchdogs - 1] : sched->main;
+}
+
+static int
+watchdogs_reserve(_PyStackless_Scheduler *sched)
+{
+    if (sched->nwatchdogs == sched->watchdogs_size) {
+        Py_ssize_t size = sched->watchdogs_size * 2 + 8;
+        void *mem = PyMem_Realloc(sched->watchdogs, size * sizeof(PyTaskletObject *));
+        if (mem == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        sched->watchdogs = mem;
+        sched->watchdogs_size = size;
+    }
+    return 0;
+}
+
+/* t becomes current: if it is inside run(), that call returns, and those that were
+   called later are made runnable, to return when their turn comes. */
+static void
+watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    Py_ssize_t i = sched->nwatchdogs;
+    while (--i >= 0 && sched->watchdogs[i] != t) {
+    }
+    if (i < 0) {
+        return;
+    }
+    for (Py_ssize_t k = i + 1; k < sched->nwatchdogs; k++) {
+        PyTaskletObject *w = sched->watchdogs[k];
+        if (w->state == TASKLET_PAUSED) {
+            queue_insert_before(sched, t, w);
+        }
+        Py_DECREF(w);                  // it is in the queue, or blocked
+    }
+    sched->nwatchdogs = i;
+    Py_DECREF(t);                      // it is in the queue
+}
+
+/* --- switching ------------------------------------------------------------------------ */
+
+static int
+check_may_switch(_PyStackless_Scheduler *sched)
+{
+    if (sched->switch_trap) {
+        PyErr_SetString(PyExc_RuntimeError, "switch_trap");
+        return -1;
+    }
+    if (sched->in_schedule_callback) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot switch tasklets inside the schedule callback");
+        return -1;
+    }
+    return 0;
+}
+
+static void
+call_schedule_callback(_PyStackless_Scheduler *sched, PyTaskletObject *next)
+{
+    PyObject *callback = Py_NewRef(sched->mod->schedule_callback);
+    Py_INCREF(next);
+    PyObject *exc = PyErr_GetRaisedException();
+    sched->in_schedule_callback = 1;
+    PyObject *res = PyObject_CallFunctionObjArgs(
+        callback, sched->current, next, NULL);
+    if (res == NULL) {
+        report_callback_error();
+    }
+    sched->in_schedule_callback = 0;
+    Py_XDECREF(res);
+    PyErr_SetRaisedException(exc);
+    Py_DECREF(next);
+    Py_DECREF(callback);
+}
+
+/* What an operation has decided. */
+typedef struct {
+    PyTaskletObject *next;        // who becomes current
+    tasklet_state fate;           // of the current tasklet
+    int insert_next;              // next has to be queued first
+} decision;
+
+/* The current tasklet leaves the queue for `fate`: who follows?  0 or -1 (deadlock). */
+static int
+decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, decision *d)
+{
+    PyTaskletObject *cur = sched->current;
+    d->fate = fate;
+    d->insert_next = 0;
+    d->next = cur->next;
+    if (cur->next != cur) {
+        return 0;
+    }
+    PyTaskletObject *w = wakeup_target(sched);
+    d->next = w;
+    if (w == cur && fate == TASKLET_PAUSED) {
+        return 0;
+    }
+    if (w->state == TASKLET_PAUSED) {
+        d->insert_next = 1;
+        return 0;
+    }
+    PyErr_SetString(PyExc_RuntimeError,
+                    "Deadlock: the last runnable tasklet cannot be blocked.");
+    return -1;
+}
+
+/* The commit common to all: `d->next` becomes current.  The current tasklet's state is
+   changed to its fate; if it leaves the queue, the queue's reference to it goes to the
+   new list (channel, watchdogs) or to the trash. */
+static void
+switch_to(_PyStackless_Scheduler *sched, const decision *d)
+{
+    PyTaskletObject *cur = sched->current;
+    PyTaskletObject *next = d->next;
+    assert(next != cur);
+    if (d->insert_next) {
+        queue_insert_before(sched, cur, next);
+    }
+    if (d->fate != TASKLET_RUNNABLE) {
+        queue_unlink(sched, cur);
+    }
+    _PyStackless_SetState(cur, d->fate);
+    _PyStackless_SetState(next, TASKLET_CURRENT);
+    sched->current = next;
+    if (sched->nwatchdogs) {
+        watchdogs_pop(sched, next);
+    }
+}
+
+/* Everything that can fail or run code before a commit.  The callback may change the
+   queues, so what was decided before must be decided again after it (1 is returned). */
+static int
+prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *called)
+{
+    if (check_may_switch(sched) < 0) {
+        return -1;
+    }
+    if (sched->mod->schedule_callback != NULL && !*called) {
+        *called = 1;
+        call_schedule_callback(sched, d->next);
+        return 1;
+    }
+    return _PyStackless_PrepareLeave(tstate, sched);
+}
+
+/* Gives the current tasklet its pending result: value (stolen) or NULL for None. */
+static void
+set_pending(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObject *value)
+{
+    _PyStackless_Discard(sched, t->tempval);
+    t->tempval = value;
+    t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
+}
+
+/* The value of a call that did not switch: a bomb raises instead. */
+static op_outcome
+explode_bomb(_PyStackless_Scheduler *sched, PyObject **result)
+{
+    if (!Py_IS_TYPE(*result, sched->mod->bomb_type)) {
+        return OP_DONE;
+    }
+    _PyBomb_Explode(*result);
+    _PyStackless_Discard(sched, *result);
+    *result = NULL;
+    return OP_ERROR;
+}
+
+/* --- schedule, run, switch --------------------------------------------------------- */
+
+static op_outcome
+execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                 const stackless_op *op, int may_switch, PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
+    int called = 0;
+    decision d;
+    for (;;) {
+        if (op->code == OP_SCHEDULE) {
+            d = (decision){ .next = cur->next, .fate = TASKLET_RUNNABLE };
+        }
+        else if (decide_successor(sched, TASKLET_PAUSED, &d) < 0) {
+            return OP_ERROR;
+        }
+        if (d.next == cur) {
+            *result = Py_NewRef(op->value ? op->value : (PyObject *)cur);
+            return explode_bomb(sched, result);
+        }
+        if (!may_switch) {
+            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        }
+        int again = prepare(tstate, sched, &d, &called);
+        if (again < 0) {
+            return OP_ERROR;
+        }
+        if (!again) {
+            break;
+        }
+    }
+    set_pending(sched, cur, Py_XNewRef(op->value));
+    if (op->value == NULL) {
+        cur->flags |= TASKLET_RETURNS_SELF;
+    }
+    switch_to(sched, &d);
+    if (d.fate == TASKLET_PAUSED) {
+        _PyStackless_Discard(sched, (PyObject *)cur);
+    }
+    return OP_SWITCHED;
+}
+
+static op_outcome
+execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched, int may_switch,
+                PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
+    int called = 0;
+    decision d;
+    for (;;) {
+        if (cur->next == cur) {
+            *result = Py_None;
+            return OP_DONE;
+        }
+        d = (decision){ .next = cur->next, .fate = TASKLET_PAUSED };
+        if (!may_switch) {
+            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        }
+        int again = watchdogs_reserve(sched) < 0 ? -1 : prepare(tstate, sched, &d, &called);
+        if (again < 0) {
+            return OP_ERROR;
+        }
+        if (!again) {
+            break;
+        }
+    }
+    set_pending(sched, cur, NULL);
+    switch_to(sched, &d);
+    sched->watchdogs[sched->nwatchdogs++] = cur;   // with the queue's reference
+    return OP_SWITCHED;
+}
+
+static int
+check_can_run(PyTaskletObject *t, _PyStackless_Scheduler *sched)
+{
+    const char *msg = NULL;
+    if (tasklet_is_blocked(t)) {
+        msg = "You cannot run a blocked tasklet";
+    }
+    else if (t->sched->tstate == NULL) {
+        msg = "tasklet has no thread";
+    }
+    else if (t->state == TASKLET_IDLE) {
+        msg = "You cannot run an unbound(dead) tasklet";
+    }
+    else if (t->sched != sched) {
+        msg = "can't switch to a different thread.";
+    }
+    if (msg != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, msg);
+        return -1;
+    }
+    return 0;
+}
+
+static op_outcome
+execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                    const stackless_op *op, int may_switch, PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
+    PyTaskletObject *t = (PyTaskletObject *)op->target;
+    int called = 0;
+    decision d;
+    for (;;) {
+        if (check_can_run(t, sched) < 0) {
+            return OP_ERROR;
+        }
+        if (t == cur) {
+            *result = Py_None;
+            return OP_DONE;
+        }
+        d.next = t;
+        d.fate = op->code == OP_RUN_TASKLET ? TASKLET_RUNNABLE : TASKLET_PAUSED;
+        d.insert_next = !tasklet_is_queued(t);
+        if (!may_switch) {
+            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        }
+        int again = prepare(tstate, sched, &d, &called);
+        if (again < 0) {
+            return OP_ERROR;
+        }
+        if (!again) {
+            break;
+        }
+    }
+    set_pending(sched, cur, NULL);
+    switch_to(sched, &d);
+    if (d.fate == TASKLET_PAUSED) {
+        _PyStackless_Discard(sched, (PyObject *)cur);
+    }
+    return OP_SWITCHED;
+}
+
+/* --- throw ------------------------------------------------------------------------------- */
+
+static op_outcome
+execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+              const stackless_op *op, int may_switch, PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
+    PyTaskletObject *t = (PyTaskletObject *)op->target;
+    int called = 0;
+    decision d;
+    for (;;) {
+        if (t == cur) {
+            _PyBomb_Explode(op->value);
+            return OP_ERROR;
+        }
+        if (!_PyTasklet_IsAlive(t)) {
+            if (_PyBomb_Matches(op->value, PyExc_TaskletExit)) {
+                *result = Py_None;
+                return OP_DONE;
+            }
+            PyErr_SetString(PyExc_RuntimeError,
+                            t->sched->tstate == NULL
+                            ? "tasklet has no thread"
+                            : "You cannot throw to a dead tasklet");
+            return OP_ERROR;
+        }
+        if (t->sched != sched) {
+            PyErr_SetString(PyExc_NotImplementedError,
+                            "throwing into a tasklet of another thread is not "
+                            "supported yet");
+            return OP_ERROR;
+        }
+        d.next = t;
+        d.fate = TASKLET_RUNNABLE;
+        d.insert_next = !tasklet_is_queued(t);
+        if (!may_switch) {
+            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        }
+        int again = prepare(tstate, sched, &d, &called);
+        if (again < 0) {
+            return OP_ERROR;
+        }
+        if (!again) {
+            break;
+        }
+    }
+    if (tasklet_is_blocked(t)) {
+        _PyStackless_Unblock(t);
+        _PyStackless_Discard(sched, (PyObject *)t);
+    }
+    set_pending(sched, t, Py_NewRef(op->value));
+    set_pending(sched, cur, NULL);
+    switch_to(sched, &d);
+    return OP_SWITCHED;
+}
+
+/* --- channels -------------------------------------------------------------------------------- */
+
+static int
+call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
+                      PyObject *value, int sending)
+{
+    PyTaskletObject *cur = sched->current;
+    if (sched->in_channel_callback) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Recursive channel call due to callbacks!");
+        return -1;
+    }
+    int willblock = sending ? ch->balance >= 0 : ch->balance <= 0;
+    PyObject *callback = Py_NewRef(sched->mod->channel_callback);
+    PyObject *saved = cur->tempval;
+    cur->tempval = Py_XNewRef(value);
+    sched->in_channel_callback = 1;
+    PyObject *res = PyObject_CallFunction(callback, "OOii", ch, cur, sending, willblock);
+    sched->in_channel_callback = 0;
+    Py_XSETREF(cur->tempval, saved);
+    Py_DECREF(callback);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+/* Nobody waits at the other end. */
+static op_outcome
+execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+              const stackless_op *op, int may_switch, int *called)
+{
+    PyTaskletObject *cur = sched->current;
+    PyChannelObject *ch = (PyChannelObject *)op->target;
+    decision d;
+    if (cur->flags & TASKLET_BLOCK_TRAP) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this tasklet does not like to be blocked.");
+        return OP_ERROR;
+    }
+    if (ch->closing) {
+        PyErr_SetString(PyExc_ValueError,
+                        "Send/receive operation on a closed channel");
+        return OP_ERROR;
+    }
+    tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
+    if (check_may_switch(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
+        return OP_ERROR;
+    }
+    if (!may_switch) {
+        return OP_NEEDS_SWITCH;
+    }
+    int again = prepare(tstate, sched, &d, called);
+    if (again != 0) {
+        return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
+    }
+    set_pending(sched, cur, op->code == OP_SEND ? Py_NewRef(op->value) : NULL);
+    switch_to(sched, &d);
+    _PyChannel_Append(ch, cur);                    // with the queue's reference
+    return OP_SWITCHED;
+}
+
+/* A partner waits: the value is handed over. */
+static op_outcome
+execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                 const stackless_op *op, int may_switch, int *called, PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
+    PyChannelObject *ch = (PyChannelObject *)op->target;
+    PyTaskletObject *partner = ch->first;
+    int sending = op->code == OP_SEND;
+    decision d = { .next = NULL, .fate = TASKLET_RUNNABLE };
+    if (partner->sched->tstate == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "tasklet has no thread");
+        return OP_ERROR;
+    }
+    if (partner->sched != sched) {
+        PyErr_SetString(PyExc_NotImplementedError,
+                        "a channel between tasklets of different threads is not "
+                        "supported yet");
+        return OP_ERROR;
+    }
+    if (ch->schedule_all) {
+        d.next = cur->next == cur ? partner : cur->next;
+    }
+    else if (ch->preference == (sending ? -1 : 1)) {
+        d.next = partner;
+    }
+    if (d.next != NULL) {
+        if (!may_switch) {
+            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        }
+        int again = prepare(tstate, sched, &d, called);
+        if (again != 0) {
+            *result = NULL;
+            return again < 0 ? OP_ERROR : OP_DONE;
+        }
+    }
+    _PyStackless_Unblock(partner);
+    /* With preference the partner runs directly after the caller, otherwise last.  The
+       list's reference to it is the queue's now. */
+    PyTaskletObject *pos = d.next == partner ? cur->next : cur;
+    queue_insert_before(sched, pos, partner);
+    Py_DECREF(partner);
+    PyObject *received;
+    if (sending) {
+        received = NULL;
+        set_pending(sched, partner, Py_NewRef(op->value));
+    }
+    else {
+        received = partner->tempval != NULL ? partner->tempval : Py_None;
+        partner->tempval = NULL;
+    }
+    if (d.next != NULL) {
+        set_pending(sched, cur, received);
+        switch_to(sched, &d);
+        return OP_SWITCHED;
+    }
+    *result = received != NULL ? received : Py_None;
+    return OP_DONE;
+}
+
+/* Without callbacks that change something in between. */
+static int
+would_switch(PyTaskletObject *cur, PyChannelObject *ch, int sending)
+{
+    if (sending ? ch->balance < 0 : ch->balance > 0) {
+        return ch->schedule_all || ch->preference == (sending ? -1 : 1);
+    }
+    return !(cur->flags & TASKLET_BLOCK_TRAP) && !ch->closing;
+}
+
+static op_outcome
+execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                const stackless_op *op, int may_switch, PyObject **result)
+{
+    PyChannelObject *ch = (PyChannelObject *)op->target;
+    int sending = op->code == OP_SEND;
+    int called = 0;
+    int told = sched->mod->channel_callback == NULL;
+    for (;;) {
+        int partner = sending ? ch->balance < 0 : ch->balance > 0;
+        if (!told) {
+            if (!may_switch && would_switch(sched->current, ch, sending)) {
+                return OP_NEEDS_SWITCH;
+            }
+            told = 1;
+            if (call_channel_callback(sched, ch, op->value, sending) < 0) {
+                return OP_ERROR;
+            }
+            continue;
+        }
+        op_outcome outcome = partner
+            ? execute_handover(tstate, sched, op, may_switch, &called, result)
+            : execute_block(tstate, sched, op, may_switch, &called);
+        if (outcome != OP_DONE) {
+            return outcome;
+        }
+        if (*result != NULL) {
+            break;
+        }
+    }
+    return sending ? OP_DONE : explode_bomb(sched, result);
+}
+
+op_outcome
+_PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                     const stackless_op *op, int may_switch, PyObject **result)
+{
+    *result = NULL;
+    switch (op->code) {
+        case OP_SCHEDULE:
+        case OP_SCHEDULE_REMOVE:
+            return execute_schedule(tstate, sched, op, may_switch, result);
+        case OP_RUN_ALL:
+            return execute_run_all(tstate, sched, may_switch, result);
+        case OP_RUN_TASKLET:
+        case OP_SWITCH_TO:
+            return execute_run_tasklet(tstate, sched, op, may_switch, result);
+        case OP_THROW:
+            return execute_throw(tstate, sched, op, may_switch, result);
+        case OP_SEND:
+        case OP_RECEIVE:
+            return execute_channel(tstate, sched, op, may_switch, result);
+    }
+    Py_UNREACHABLE();
+}
+
+/* --- the end of a tasklet ----------------------------------------------------------------------- */
+
+/* Lets the error handler see an exception that a tasklet did not catch.  Returns what
+   is left of it (new reference) or NULL. */
+static PyObject *
+call_error_handler(_PyStackless_Scheduler *sched, PyObject *exc)
+{
+    PyObject *handler = sched->mod->error_handler;
+    if (handler == NULL) {
+        return exc;
+    }
+    Py_INCREF(handler);
+    PyObject *tb = PyException_GetTraceback(exc);
+    PyObject *res = PyObject_CallFunctionObjArgs(
+        handler, (PyObject *)Py_TYPE(exc), exc, tb ? tb : Py_None, NULL);
+    Py_XDECREF(tb);
+    Py_DECREF(handler);
+    Py_DECREF(exc);
+    if (res != NULL) {
+        Py_DECREF(res);
+        return NULL;
+    }
+    return PyErr_GetRaisedException();
+}
+
+/* SystemExit in a tasklet ends the process from main, which gets TaskletExit to clean
+   up; _PyStackless_KeepAlive() then finds the code to exit with. */
+static PyObject *
+exit_from_main(_PyStackless_Scheduler *sched, PyObject *exc)
+{
+    PyThreadState *tstate = sched->tstate;
+    if (!_Py_IsMainThread() || !_Py_IsMainInterpreter(tstate->interp)) {
+        Py_DECREF(exc);
+        return NULL;
+    }
+    PyObject *code = PyObject_GetAttrString(exc, "code");
+    if (code == NULL) {
+        PyErr_Clear();
+        code = Py_NewRef(Py_None);
+    }
+    PyObject *instead = PyObject_CallOneArg(PyExc_TaskletExit, code);
+    Py_DECREF(code);
+    if (instead == NULL) {
+        Py_DECREF(exc);
+        return PyErr_GetRaisedException();
+    }
+    Py_DECREF(exc);
+    Py_XSETREF(sched->exit_exc, Py_NewRef(instead));
+    return instead;
+}
+
+/* 1: print the TaskletExit that is set, 0: it ends the process like any SystemExit. */
+int
+_PyStackless_KeepAlive(PyThreadState *tstate)
+{
+    PyObject *exc = tstate->current_exception;
+    if (exc == NULL || !PyErr_GivenExceptionMatches(exc, PyExc_TaskletExit)) {
+        return 0;
+    }
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    return sched == NULL || sched->exit_exc != exc;
+}
+
+static PyObject *
+uncaught(_PyStackless_Scheduler *sched, PyObject *exc)
+{
+    if (exc == NULL) {
+        return NULL;
+    }
+    if (PyErr_GivenExceptionMatches(exc, PyExc_TaskletExit) && exc != sched->exit_exc) {
+        Py_DECREF(exc);
+        return NULL;
+    }
+    if (PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)) {
+        return exit_from_main(sched, exc);
+    }
+    return call_error_handler(sched, exc);
+}
+
+/* Who runs after the current tasklet ended, and with which exception. */
+static void
+decide_after_end(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
+{
+    PyTaskletObject *cur = sched->current;
+    PyTaskletObject *w = wakeup_target(sched);
+    d->fate = TASKLET_IDLE;
+    d->insert_next = 0;
+    d->next = cur->next;
+    if (*exc == NULL && cur->next != cur) {
+        return;
+    }
+    if (*exc != NULL && *exc == sched->exit_exc) {
+        w = sched->main;
+    }
+    if (*exc == NULL && tasklet_is_blocked(w)) {
+        PyErr_SetString(PyExc_RuntimeError, w->state == TASKLET_RECEIVING
+            ? "the main tasklet is receiving without a sender available."
+            : "the main tasklet is sending without a receiver available.");
+        *exc = PyErr_GetRaisedException();
+    }
+    d->next = w;
+    d->insert_next = !tasklet_is_queued(w);
+}
+
+void
+_PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *exc)
+{
+    PyTaskletObject *t = sched->current;
+    decision d;
+    exc = uncaught(sched, exc);
+    decide_after_end(sched, &exc, &d);
+    if (sched->mod->schedule_callback != NULL) {
+        call_schedule_callback(sched, d.next);
+        decide_after_end(sched, &exc, &d);
+    }
+    if (tasklet_is_blocked(d.next)) {
+        _PyStackless_Unblock(d.next);
+        _PyStackless_Discard(sched, (PyObject *)d.next);
+    }
+    if (exc != NULL) {
+        set_pending(sched, d.next, exc);
+        d.next->flags |= TASKLET_RAISES;
+    }
+    set_pending(sched, t, NULL);
+    if (!(t->flags & TASKLET_STARTED)) {
+        _PyStackless_Discard(sched, t->func);
+        _PyStackless_Discard(sched, t->args);
+    }
+    t->flags &= ~(TASKLET_STARTED | TASKLET_HAS_KWARGS);
+    t->frame = NULL;
+    t->args = NULL;
+    switch_to(sched, &d);
+    _PyStackless_Discard(sched, (PyObject *)t);
+}

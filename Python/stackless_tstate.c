@@ -1,0 +1,201 @@
+/* The thread-state fields that travel with a tasklet.
+
+   This file is the one place that knows them.  A tasklet is left with
+   SaveThreadFields and entered with LoadThreadFields; neither can fail, so whoever
+   leaves a tasklet first makes sure of the side block (EnsureExtra) if
+   SaveNeedsExtra says that it takes one.
+
+   field                     where it is while the tasklet is suspended
+   current_frame             tasklet.frame (NULL for main: the dispatcher keeps it)
+   py_recursion_remaining    tasklet.depth, as used depth: setrecursionlimit() works
+   context                   tasklet.context (the reference moves)
+   exc_info, exc_state       tasklets share the root `sched->exc_root`, since only one
+                             of them runs; extra->exc_info, extra->exc_value
+   c_tracefunc, c_traceobj,  extra; the interpreter's counts of tracing threads thus
+   c_profilefunc, ...obj     count holders of a function, running or not
+   tracing, what_event       0 in every tasklet at nesting level 0, so nothing to keep;
+                             main's are kept by the dispatcher, as are
+                             current_exception and current_frame
+   datastack_*               not at all: a suspended tasklet has nothing there
+   c_recursion_remaining,    nothing at nesting level 0
+   delete_later
+
+   Monitoring: frames that are suspended while tools come and go are not reached by
+   the walk over the running frames.  The tasklet remembers the epoch, a number that
+   the scheduler raises whenever it sees that the version changed, and the frames
+   are brought up to date on resumption if that differs. */
+
+#include "Python.h"
+#include "pycore_ceval.h"         // _PY_EVAL_EVENTS_MASK
+#include "pycore_code.h"          // _Py_Instrument()
+#include "pycore_interp.h"        // PyInterpreterState
+#include "pycore_stackless.h"
+
+#define EPOCH_ALWAYS UINT16_MAX   // the counter is used up: look every time
+
+int
+_PyStackless_EnsureExtra(PyTaskletObject *t)
+{
+    if (t->extra == NULL) {
+        t->extra = PyMem_Calloc(1, sizeof(tasklet_extra));
+        if (t->extra == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+_PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    if (tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL) {
+        return 1;
+    }
+    if (sched->current->flags & TASKLET_IS_MAIN) {
+        return 1;
+    }
+    return tstate->exc_info != &sched->exc_root || sched->exc_root.exc_value != NULL;
+}
+
+static void
+save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
+{
+    _PyStackless_Scheduler *sched = t->sched;
+    if (t->flags & TASKLET_IS_MAIN) {
+        t->extra->exc_info = tstate->exc_info;
+    }
+    else if (t->extra != NULL) {
+        t->extra->exc_info = tstate->exc_info;
+        t->extra->exc_value = sched->exc_root.exc_value;
+        sched->exc_root.exc_value = NULL;
+    }
+}
+
+static void
+load_exceptions(PyThreadState *tstate, PyTaskletObject *t)
+{
+    _PyStackless_Scheduler *sched = t->sched;
+    tasklet_extra *extra = t->extra;
+    if (extra == NULL || extra->exc_info == NULL) {
+        tstate->exc_info = &sched->exc_root;
+        return;
+    }
+    tstate->exc_info = extra->exc_info;
+    extra->exc_info = NULL;
+    if (!(t->flags & TASKLET_IS_MAIN)) {
+        assert(sched->exc_root.exc_value == NULL);
+        sched->exc_root.exc_value = extra->exc_value;
+        extra->exc_value = NULL;
+    }
+}
+
+static void
+save_tracing(PyThreadState *tstate, tasklet_extra *extra)
+{
+    if (extra == NULL) {
+        assert(tstate->c_tracefunc == NULL && tstate->c_profilefunc == NULL);
+        return;
+    }
+    extra->tracefunc = tstate->c_tracefunc;
+    extra->traceobj = tstate->c_traceobj;
+    extra->profilefunc = tstate->c_profilefunc;
+    extra->profileobj = tstate->c_profileobj;
+    tstate->c_tracefunc = tstate->c_profilefunc = NULL;
+    tstate->c_traceobj = tstate->c_profileobj = NULL;
+}
+
+static void
+load_tracing(PyThreadState *tstate, tasklet_extra *extra)
+{
+    assert(tstate->c_tracefunc == NULL && tstate->c_profilefunc == NULL);
+    if (extra == NULL) {
+        return;
+    }
+    tstate->c_tracefunc = extra->tracefunc;
+    tstate->c_traceobj = extra->traceobj;
+    tstate->c_profilefunc = extra->profilefunc;
+    tstate->c_profileobj = extra->profileobj;
+    extra->tracefunc = extra->profilefunc = NULL;
+    extra->traceobj = extra->profileobj = NULL;
+}
+
+void
+_PyStackless_SwapTracing(PyThreadState *tstate, tasklet_extra *save, tasklet_extra *load)
+{
+    save_tracing(tstate, save);
+    load_tracing(tstate, load);
+}
+
+void
+_PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
+{
+    t->depth = tstate->py_recursion_limit - tstate->py_recursion_remaining;
+    assert(t->context == NULL);
+    t->context = tstate->context;
+    tstate->context = NULL;
+    save_exceptions(tstate, t);
+    save_tracing(tstate, t->extra);
+    t->epoch = t->sched->epoch;
+}
+
+void
+_PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
+{
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - t->depth;
+    assert(tstate->context == NULL);
+    tstate->context = t->context;
+    tstate->context_ver++;
+    t->context = NULL;
+    load_exceptions(tstate, t);
+    load_tracing(tstate, t->extra);
+}
+
+/* A tasklet ended, or is dropped while suspended: nobody is to be traced any more
+   by what it held. */
+void
+_PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
+{
+    tasklet_extra *extra = t->extra;
+    if (extra == NULL) {
+        return;
+    }
+    t->extra = NULL;
+    PyInterpreterState *interp = tstate->interp;
+    interp->sys_tracing_threads -= (extra->tracefunc != NULL);
+    interp->sys_profiling_threads -= (extra->profilefunc != NULL);
+    PyObject *exc = extra->exc_value;
+    PyObject *traceobj = extra->traceobj;
+    PyObject *profileobj = extra->profileobj;
+    PyMem_Free(extra);
+    Py_XDECREF(exc);
+    Py_XDECREF(traceobj);
+    Py_XDECREF(profileobj);
+}
+
+void
+_PyStackless_NoteVersion(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    uintptr_t version = _Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker)
+                        & ~(uintptr_t)_PY_EVAL_EVENTS_MASK;
+    if (version != sched->seen_version) {
+        sched->seen_version = version;
+        if (sched->epoch != EPOCH_ALWAYS) {
+            sched->epoch++;
+        }
+    }
+}
+
+int
+_PyStackless_Instrument(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    for (; frame != NULL; frame = frame->previous) {
+        if (frame->owner == FRAME_OWNED_BY_CSTACK) {
+            continue;
+        }
+        if (_Py_Instrument(_PyFrame_GetCode(frame), tstate->interp) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
