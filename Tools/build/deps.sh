@@ -28,23 +28,27 @@ tk         optional  tk.h,pc:tk                  tk-dev           tk-devel      
 TABLE
 }
 
+# Set CC, unless the user did; empty if there is no compiler.
 find_compiler() {
-    [ -n "$CC" ] && return
+    [ -z "$CC" ] || return 0
     for CC in gcc cc clang; do
         have "$CC" && return
     done
     CC=
 }
 
-# Does $CC make a program?
+# Does $CC make a program?  Its first complaint goes to compiler_error.
 compiler_works() {
+    compiler_error='there is none'
     [ -n "$CC" ] || return 1
-    tmp=$(mktemp -d) || return 1
-    echo 'int main(void) { return 0; }' >"$tmp/t.c"
+    tmp=$(mktemp -d) || die "cannot make a temporary directory: is \$TMPDIR (or /tmp) writable and not full?"
+    echo '#include <stdio.h>
+int main(void) { return puts("") < 0; }' >"$tmp/t.c"
     # The user's flags are words.
     # shellcheck disable=SC2086
     $CC $CPPFLAGS $CFLAGS "$tmp/t.c" -o "$tmp/t" 2>"$tmp/log"
     status=$?
+    compiler_error=$(grep . "$tmp/log" | head -n 1)
     rm -rf "$tmp"
     return $status
 }
@@ -74,7 +78,6 @@ is_met() {
 # Set missing_required, missing_wanted, missing_optional: names.
 find_missing() {
     missing_required='' missing_wanted='' missing_optional=''
-    find_compiler
     while read -r name kind need _; do
         is_met "$name" "$need" </dev/null || eval "missing_$kind=\"\$missing_$kind \$name\""
     done <<EOT
@@ -127,9 +130,18 @@ run_install() {
 # $1: "yes" for --install-deps.
 check_dependencies() {
     find_package_manager
+    if [ -n "$CC$CFLAGS$CPPFLAGS" ]; then
+        # What the user chose; nothing to install against that.
+        find_compiler
+        [ -z "$CC" ] || check_architecture
+        [ -z "$CC" ] || compiler_works ||
+            die "the compiler '$CC${CFLAGS:+ $CFLAGS}' does not make a working program ($compiler_error): correct CC, CFLAGS and CPPFLAGS, or leave them out"
+    fi
+    find_compiler
     find_missing
     if [ "$1" = yes ] && [ -n "$missing_required$missing_wanted" ]; then
         run_install "$missing_required$missing_wanted"
+        find_compiler
         find_missing
     fi
     if [ -n "$missing_required" ]; then
@@ -142,17 +154,17 @@ check_dependencies() {
     if [ -n "$missing_optional" ]; then
         say "optional libraries not found:$missing_optional (to have them: $(install_command "$missing_optional"))"
     fi
+    check_architecture
 }
 
 # The stack switcher knows these; ask the compiler, not the machine, so that
-# cross compilers and -m32 are judged by what they produce.
+# cross compilers and -m32 are judged by what they produce.  Without a working
+# compiler there is nothing to say yet.
 check_architecture() {
     # shellcheck disable=SC2086
     arch=$(printf '%s\n' '#if defined(__x86_64__) && defined(__LP64__)' 'arch x86_64' \
-        '#elif defined(__aarch64__) && defined(__LP64__)' 'arch aarch64' '#endif' |
+        '#elif defined(__aarch64__) && defined(__LP64__)' 'arch aarch64' '#else' 'arch other' '#endif' |
         $CC $CPPFLAGS $CFLAGS -E - 2>/dev/null | sed -n 's/^arch //p')
-    case $arch in
-    ?*) ;;
-    *) die "this architecture is not supported yet ($($CC -dumpmachine 2>/dev/null || uname -m)): stackless builds for 64-bit x86_64 and aarch64 only" ;;
-    esac
+    [ "$arch" != other ] ||
+        die "this architecture is not supported yet: stackless builds for 64-bit x86_64 and aarch64 only, the compiler '$CC${CFLAGS:+ $CFLAGS}' for $($CC -dumpmachine)"
 }

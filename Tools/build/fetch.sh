@@ -40,15 +40,16 @@ fetch_from_python_org() {
     part=$cache/.download.$$
     say "trying $url"
     if have curl; then
-        curl -fsSL --connect-timeout 15 --retry 1 -o "$part" "$url"
+        reason=$(curl -fsSL --connect-timeout 15 -o "$part" "$url" 2>&1)
     elif have wget; then
-        wget -q -T 15 -t 2 -O "$part" "$url"
+        reason=$(wget -nv -T 15 -t 1 -O "$part" "$url" 2>&1 | tail -n 1; [ -s "$part" ])
     else
-        fetch_failed "python.org: neither curl nor wget is installed"
-        return 1
+        reason='neither curl nor wget is installed'
+        false
     fi || {
         rm -f "$part"
-        fetch_failed "python.org could not be reached"
+        say "not had: $reason"
+        fetch_failed "python.org: $reason"
         return 1
     }
     accept_tarball "$part" "$1" "$url"
