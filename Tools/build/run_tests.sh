@@ -1,15 +1,16 @@
 #!/bin/sh
-# Usage: run_tests.sh BUILDDIR [PYTEST-ARGUMENT]...
-# Run Lib/test/test_stackless with pytest: on the build as configured, then on
-# the debug build, softly and with tasklets chosen in random order.  The seed
-# is printed; SEED=N repeats a run.
+# Usage: run_tests.sh BUILDDIR quick|all [PYTEST-ARGUMENT]...
+# Run Lib/test/test_stackless with pytest on the build as configured; for "all"
+# then on the debug build, softly and with tasklets chosen in random order, and
+# the tests of our tools.  The seed is printed; SEED=N repeats a run.
 # The settings come from config.sh.
 # shellcheck disable=SC1091,SC2154
 
 set -u
 . "$1/config.sh"
 . "$srcdir/Tools/build/common.sh"
-shift
+scope=$2
+shift 2
 
 requirements=$srcdir/Tools/build/requirements-test.txt
 venv=$builddir/venv
@@ -25,32 +26,39 @@ install_pytest() {
     cp "$requirements" "$venv/installed.txt"
 }
 
-# run NAME PYTHON STACKLESS_DEBUG: pytest's directory is appended to sys.path
-# in this process only, so that tests which start interpreters see none of it.
+# run PYTHON STACKLESS_DEBUG PYTEST-ARGUMENT...: pytest's directory is appended
+# to sys.path in this process only, so that tests which start interpreters see
+# none of it.
 run() {
-    say "test_stackless, $1"
-    mode=$3
-    shift
-    python=$1
+    python=$1 mode=$2
     shift 2
+    say "pytest $* (${python#"$topdir/"}${mode:+, STACKLESS_DEBUG=$mode})"
     STACKLESS_DEBUG=$mode "$python" -c '
 import glob, sys
 sys.path += glob.glob(sys.argv.pop(1) + "/lib/python3*/site-packages")
 import pytest
-sys.exit(pytest.main())' "$venv" -p no:cacheprovider -q --pyargs test.test_stackless "$@" || failed="$failed
-  $python, STACKLESS_DEBUG='$mode'"
+sys.exit(pytest.main())' "$venv" -p no:cacheprovider -q "$@" ||
+        failed="$failed
+    STACKLESS_DEBUG=$mode $python, pytest $*"
+}
+
+# run_suite PYTHON STACKLESS_DEBUG PYTEST-ARGUMENT...
+run_suite() {
+    python=$1 mode=$2
+    shift 2
+    run "$python" "$mode" --pyargs test.test_stackless "$@"
 }
 
 install_pytest
 failed=
-seed=${SEED:-$$}
 case $pass in
 *"'--with-pydebug'"*) debug=$topdir/python ;;
-*)
-    debug=$builddir/debug/python
-    run 'as configured' "$topdir/python" '' "$@"
-    ;;
+*) debug=$builddir/debug/python ;;
 esac
-run 'debug build' "$debug" '' "$@"
-run "debug build, random order, SEED=$seed" "$debug" "random:$seed" "$@"
-[ -z "$failed" ] || die "test_stackless failed with:$failed"
+run_suite "$topdir/python" '' "$@"
+if [ "$scope" = all ]; then
+    [ "$debug" = "$topdir/python" ] || run_suite "$debug" '' "$@"
+    run_suite "$debug" "random:${SEED:-$$}" "$@"
+    run "$topdir/python" '' "$srcdir"/Tools/*/test_*.py "$@"
+fi
+[ -z "$failed" ] || die "these test runs failed:$failed"
