@@ -175,8 +175,9 @@ def table(rows: list[Result], data: dict[str, Any]) -> str:
                     f"{data['rounds']} rounds in {data['seconds']:.0f} s")
     if data["quick"]:
         text.append("quick: small sizes and one short run each, so these figures are rough")
-    sizes = {(who, size) for row in rows for who, size in row.sizes.items()}
-    text += [f"* {who} with only {size:,}" for who, size in sorted(sizes)]
+    smaller = {f"* {row.label.split(':')[0]}: {who} with only {size:,}": None
+               for row in rows for who, size in row.sizes.items() if row.shown(who) is not None}
+    text += smaller
     text += [f"note: {note}" for note in data["notes"]]
     text += [f"FAILED: {failure}" for failure in data["failures"]]
     return "\n".join(text)

@@ -67,5 +67,6 @@ def pick(followers: Followers, chance: random.Random) -> str:
     return chance.choices(candidates, [followers[word] for word in candidates])[0]
 
 
+READERS = 8     # tasks that read files
 SENTENCE_START = ("while", "True:")
 SENTENCE_LENGTH = 24

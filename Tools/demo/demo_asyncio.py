@@ -23,14 +23,15 @@ async def know_a_phrase(inbox: asyncio.Queue) -> None:
             message.set_result(followers)   # a question: the message is the future's answer
 
 
-async def read_a_file(path: corpus.Path, inboxes: dict[corpus.Phrase, asyncio.Queue],
-                      report: Report) -> None:
-    """Send each word of a file to the task that knows the phrase before it."""
-    for phrase, word in corpus.lessons(path):
-        if phrase in inboxes:
-            await inboxes[phrase].put(word)
-            report.messages += 1
-    report.files_read += 1
+async def read_files(library: asyncio.Queue, inboxes: dict[corpus.Phrase, asyncio.Queue],
+                     report: Report) -> None:
+    """Take files from the library; send each word to the task that knows the phrase before."""
+    while (path := await library.get()) is not None:
+        for phrase, word in corpus.lessons(path):
+            if phrase in inboxes:
+                await inboxes[phrase].put(word)
+                report.messages += 1
+        report.files_read += 1
 
 
 async def ask(inbox: asyncio.Queue) -> corpus.Followers:
@@ -67,9 +68,12 @@ async def main(report: Report) -> dict[corpus.Phrase, corpus.Followers]:
 
     with report.phase("read"):
         async with asyncio.TaskGroup() as readers:
-            for path in paths:
-                readers.create_task(read_a_file(path, inboxes, report))
+            library = asyncio.Queue(1)
+            for _ in range(corpus.READERS):
+                readers.create_task(read_files(library, inboxes, report))
             readers.create_task(show_progress(report))
+            for path in paths + [None] * corpus.READERS:
+                await library.put(path)
 
     with report.phase("ask"):
         learned = {phrase: await ask(inbox) for phrase, inbox in inboxes.items()}

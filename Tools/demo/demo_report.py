@@ -20,14 +20,15 @@ class Report:
         self.messages = 0               # sent so far
         self.files_read = 0
         self.line = ""                  # what the tasks wrote together
+        self.display = Display(sys.stderr)
         self.paths = corpus.files()
         self.files = len(self.paths)
+        self.display.show(f"looking for {tasks:,} different phrases in {self.files:,} files")
         self.phrases = corpus.phrases(self.paths, tasks)
         self.tasks = 0
         self.seconds: dict[str, float] = {}
         self.memory_before = resident_bytes()
         self.memory_waiting = 0
-        self.display = Display(sys.stderr)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -59,6 +60,7 @@ class Report:
         report = cls(arguments.tasks)
         learned = program(report)
         peak = peak_bytes()
+        report.display.show("checking the result with a plain loop")
         start = monotonic()
         expected = corpus.learn_in_a_loop(report.paths, report.phrases)
         seconds_in_a_loop = monotonic() - start

@@ -2,7 +2,7 @@
 
 Every phrase (two neighbouring words) is a tasklet of its own with a channel of its own.  It
 sleeps until someone sends it a word that was seen after its phrase; then it counts the word and
-sleeps again.  Another tasklet for each file reads and sends.  When all is read, the million are
+sleeps again.  A few other tasklets read the files and send.  When all is read, the million are
 asked what they have learned, some of them to write a line of code together.
 """
 
@@ -29,14 +29,15 @@ def know_a_phrase(inbox: stackless.channel) -> None:
             message.send(followers)     # a question: the message is the channel for the answer
 
 
-def read_a_file(path: corpus.Path, inboxes: dict[corpus.Phrase, stackless.channel],
-                report: Report) -> None:
-    """Send each word of a file to the tasklet that knows the phrase before it."""
-    for phrase, word in corpus.lessons(path):
-        if phrase in inboxes:
-            inboxes[phrase].send(word)
-            report.messages += 1
-    report.files_read += 1
+def read_files(library: stackless.channel, inboxes: dict[corpus.Phrase, stackless.channel],
+               report: Report) -> None:
+    """Take files from the library; send each word to the tasklet that knows the phrase before."""
+    while (path := library.receive()) is not None:
+        for phrase, word in corpus.lessons(path):
+            if phrase in inboxes:
+                inboxes[phrase].send(word)
+                report.messages += 1
+        report.files_read += 1
 
 
 def ask(inbox: stackless.channel) -> corpus.Followers:
@@ -76,9 +77,12 @@ def main(report: Report) -> dict[corpus.Phrase, corpus.Followers]:
     report.tasks_alive(sum(-inbox.balance for inbox in inboxes.values()))
 
     with report.phase("read"):
-        for path in paths:
-            stackless.tasklet(read_a_file)(path, inboxes, report)
+        library = stackless.channel()
+        for _ in range(corpus.READERS):
+            stackless.tasklet(read_files)(library, inboxes, report)
         stackless.tasklet(show_progress)(report)
+        for path in paths + [None] * corpus.READERS:
+            library.send(path)          # waits until one of the readers has time
         stackless.run()
 
     with report.phase("ask"):
