@@ -12,6 +12,8 @@ dependencies() {
 cc         required  cc                          gcc,libc6-dev    gcc,glibc-devel gcc,musl-dev,linux-headers -
 make       required  tool                        make             make            make            make
 patch      required  tool                        patch            patch           patch           gpatch
+cmp        required  tool                        diffutils        diffutils       diffutils       -
+find       required  tool                        findutils        findutils       findutils       -
 tar        required  tool                        tar              tar             tar             -
 xz         required  tool                        xz-utils         xz              xz              xz
 zlib       required  zlib.h                      zlib1g-dev       zlib-devel      zlib-dev        zlib

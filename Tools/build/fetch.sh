@@ -7,7 +7,7 @@
 # lies in the cache, is shared by all builds and is never written to.
 # Nothing is used before its SHA-256 has been compared with the pinned one.
 
-# Why each source failed, for the one sentence at the end.
+# Why each source of a release failed, for the one sentence at the end.
 fetch_failures=
 
 fetch_failed() { fetch_failures="$fetch_failures${fetch_failures:+; }$*"; }
@@ -94,44 +94,62 @@ private_apt() {
         -o APT::Sandbox::User=root -o Acquire::Retries=1 "$@"
 }
 
+# Put the tarball of release $1 from the machine's Debian mirrors into $apt.
+# On failure set reason.
+download_debian_source() {
+    debian_source_lines >"$apt/sources.list"
+    reason='apt names no Debian mirror'
+    [ -s "$apt/sources.list" ] || return 1
+    # Its status says little (one of several mirrors may be old): what counts is the package.
+    private_apt apt-get update >"$apt/log" 2>&1
+    debversion=$(private_apt apt-cache showsrc python3.13 2>/dev/null |
+        awk -v v="$1" '$1 == "Version:" && index($2, v "-") == 1 { print $2; exit }')
+    if [ -n "$debversion" ]; then
+        (cd "$apt" && private_apt apt-get source --download-only --tar-only "python3.13=$debversion") >>"$apt/log" 2>&1
+    fi
+    reason=$(grep '^[EW]:' "$apt/log" | head -n 1)
+    reason=${reason:-the mirrors have no such version}
+    [ -f "$apt/python3.13_$1.orig.tar.xz" ]
+}
+
 # Debian's source package contains upstream's own tarball, byte for byte.
 fetch_from_debian() {
     have apt-get || { fetch_failed "this machine has no apt for Debian's source package"; return 1; }
-    apt=$cache/apt
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/get"
-    debian_source_lines >"$apt/sources.list"
-    [ -s "$apt/sources.list" ] || { fetch_failed "apt names no Debian mirror"; return 1; }
     say "trying Debian's source package of Python $1"
-    if [ -z "$apt_updated" ]; then
-        # Its status says little (one of several mirrors may be old): what counts is the package.
-        private_apt apt-get update >"$apt/log" 2>&1
-        apt_updated=yes
+    apt=$cache/.apt.$$
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    if download_debian_source "$1"; then
+        accept_tarball "$apt/python3.13_$1.orig.tar.xz" "$1" "Debian's source package"
+    else
+        say "not had: $reason"
+        fetch_failed "Debian's source package: $reason"
+        false
     fi
-    debversion=$(private_apt apt-cache showsrc python3.13 2>/dev/null |
-        awk -v v="$1" '$1 == "Version:" && index($2, v "-") == 1 { print $2; exit }')
-    [ -n "$debversion" ] || { fetch_failed "Debian's source package of $1 was not found"; return 1; }
-    (cd "$apt/get" && private_apt apt-get source --download-only --tar-only "python3.13=$debversion") >>"$apt/log" 2>&1
-    [ -f "$apt/get/python3.13_$1.orig.tar.xz" ] || {
-        fetch_failed "Debian's source package could not be downloaded (see $apt/log)"
-        return 1
-    }
-    accept_tarball "$apt/get/python3.13_$1.orig.tar.xz" "$1" "Debian's source package"
+    status=$?
+    rm -rf "$apt"
+    return $status
 }
 
-# Unpack release $1 from the cache, once.
-extract() {
+# Use the tree of release $1 that was unpacked before, if it is still clean.
+use_unpacked() {
     pristine=$cache/Python-$1
-    if [ -d "$pristine" ]; then
-        [ "$(tree_sha256 "$pristine")" = "$(pinned "$1" 3)" ] && return 0
-        rm -rf "$pristine.bad"
-        mv "$pristine" "$pristine.bad"
-        warn "$pristine was modified; kept as $pristine.bad and made anew"
-    fi
-    [ -f "$cache/Python-$1.tar.xz" ] || return 1
-    tmp=$cache/.extract.$$
+    [ -d "$pristine" ] || return 1
+    [ "$(tree_sha256 "$pristine")" = "$(pinned "$1" 3)" ] && return 0
+    rm -rf "$pristine.bad"
+    mv "$pristine" "$pristine.bad"
+    warn "$pristine was modified; kept as $pristine.bad and made anew"
+    return 1
+}
+
+# Unpack release $1 from the cache, where its tarball was verified just now.
+unpack() {
+    use_unpacked "$1" && return
+    tmp=$cache/.unpack.$$
     mkdir "$tmp"
-    tar -xJf "$cache/Python-$1.tar.xz" -C "$tmp" ||
-        die "tar could not unpack $cache/Python-$1.tar.xz: is there room in $cache, and is xz installed?"
+    tar -xJf "$cache/Python-$1.tar.xz" -C "$tmp" || {
+        rm -rf "$tmp"
+        die "tar could not unpack $cache/Python-$1.tar.xz: is there room in $cache, and does xz work?"
+    }
     # Another configure may have been faster.
     mv "$tmp/Python-$1" "$pristine" 2>/dev/null || [ -d "$pristine" ]
     rm -rf "$tmp"
@@ -144,9 +162,9 @@ take_tree() {
         die "$1 is Python $version, which this overlay is not made for: use one of $(pinned_list)"
     [ "$(tree_sha256 "$1")" = "$(pinned "$version" 3)" ] ||
         die "$1 is not the clean tree of Python $version's release tarball: unpack the tarball anew, or give --with-upstream the tarball itself"
-    [ -d "$cache/Python-$version" ] || {
-        cp -Rp "$1" "$cache/.extract.$$"
-        mv "$cache/.extract.$$" "$cache/Python-$version"
+    use_unpacked "$version" || {
+        cp -Rp "$1" "$cache/.unpack.$$"
+        mv "$cache/.unpack.$$" "$pristine"
     }
 }
 
@@ -179,11 +197,10 @@ take_given() {
     fi
     [ "$version" = "${want_version:-$version}" ] ||
         die "--with-upstream gives Python $version, --upstream-version asks for $want_version"
-    extract "$version"
+    use_unpacked "$version" || unpack "$version"
 }
 
 obtain_upstream() {
-    apt_updated=
     { mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ]; } ||
         die "cannot write to the cache $cache: give another directory with --cache-dir"
     [ -z "$want_version" ] || [ -n "$(pinned "$want_version" 2)" ] ||
@@ -193,9 +210,10 @@ obtain_upstream() {
         return
     fi
     for version in ${want_version:-$(pinned_versions)}; do
-        extract "$version" && return
+        fetch_failures=
+        use_unpacked "$version" && return
         for source in cache python_org debian; do
-            "fetch_from_$source" "$version" && extract "$version" && return
+            "fetch_from_$source" "$version" && unpack "$version" && return
         done
         say "Python $version could not be had"
     done

@@ -50,7 +50,7 @@ generate() {
     optimizer_generator) generator=$srcdir/Tools/build/optimizer_cases.py ;;
     esac
     # shellcheck disable=SC2086
-    (cd "$tree" && "$python" "$generator" -o "$2.new" Python/bytecodes.c $overrides) ||
+    (cd "$tree" && "$python" -E "$generator" -o "$2.new" Python/bytecodes.c $overrides) ||
         die "the bytecode overrides ($overrides) are not accepted by $1.py: its message is above"
     if update_file "$tree/$2.new" "$tree/$2"; then echo "  REGEN   $2"; fi
 }
@@ -69,7 +69,6 @@ if [ -z "$python" ]; then
     python=$stockdir/python
 fi
 overrides=$(sed -n '/^Python\/.*_bytecodes\.c$/p' "$builddir/merged/list")
-# Our optimizer overrides, if ever, are an input of another kind.
 rm -f "$stamp"
 printf '%s' "$generators" >"$builddir/merged/generators"
 while read -r name output; do

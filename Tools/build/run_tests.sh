@@ -13,17 +13,20 @@ scope=$2
 shift 2
 
 requirements=$srcdir/Tools/build/requirements-test.txt
-venv=$builddir/venv
+site=$builddir/pytest
 
-# pytest gets an environment of its own; the debug build uses it too.
+# pytest gets a directory of its own, which the debug build uses too.  pip is
+# the one that comes with CPython, run from its wheel.
 install_pytest() {
-    cmp -s "$requirements" "$venv/installed.txt" && return
-    say "installing pytest into $venv"
-    rm -rf "$venv"
-    "$topdir/python" -m venv "$venv" || die "could not make a virtual environment in $venv: its message is above"
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$requirements" ||
-        die "pytest could not be installed from PyPI: connect this machine to the network (or set pip's index), then try again; meanwhile '$topdir/python -m unittest test.test_stackless' runs the tests without it"
-    cp "$requirements" "$venv/installed.txt"
+    cmp -s "$requirements" "$site/installed.txt" && return
+    say "installing pytest into $site"
+    rm -rf "$site"
+    for pip in "$builddir"/tree/Lib/ensurepip/_bundled/pip-*.whl; do
+        PYTHONPATH=$pip "$topdir/python" -m pip install -q --disable-pip-version-check \
+            --no-warn-script-location --root-user-action=ignore --target "$site" -r "$requirements" ||
+            die "pytest could not be installed (pip's message is above): connect this machine to PyPI or set pip's index; meanwhile '$topdir/python -m test test_stackless' runs the suite without it"
+    done
+    cp "$requirements" "$site/installed.txt"
 }
 
 # run PYTHON STACKLESS_DEBUG PYTEST-ARGUMENT...: pytest's directory is appended
@@ -34,10 +37,10 @@ run() {
     shift 2
     say "pytest $* (${python#"$topdir/"}${mode:+, STACKLESS_DEBUG=$mode})"
     STACKLESS_DEBUG=$mode "$python" -c '
-import glob, sys
-sys.path += glob.glob(sys.argv.pop(1) + "/lib/python3*/site-packages")
+import sys
+sys.path.append(sys.argv.pop(1))
 import pytest
-sys.exit(pytest.main())' "$venv" -p no:cacheprovider -q "$@" ||
+sys.exit(pytest.main())' "$site" -p no:cacheprovider -o faulthandler_timeout=300 -q "$@" ||
         failed="$failed
     STACKLESS_DEBUG=$mode $python, pytest $*"
 }
@@ -59,6 +62,9 @@ run_suite "$topdir/python" '' "$@"
 if [ "$scope" = all ]; then
     [ "$debug" = "$topdir/python" ] || run_suite "$debug" '' "$@"
     run_suite "$debug" "random:${SEED:-$$}" "$@"
-    run "$topdir/python" '' "$srcdir"/Tools/*/test_*.py "$@"
+    # One at a time: the tools have modules of the same names.
+    for file in "$srcdir"/Tools/*/test_*.py; do
+        run "$topdir/python" '' "$file"
+    done
 fi
 [ -z "$failed" ] || die "these test runs failed:$failed"
