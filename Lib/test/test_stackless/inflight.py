@@ -712,15 +712,42 @@ def trace(w):
 
 # --- the driver -------------------------------------------------------------
 
+def undo() -> None:
+    """Take back what actions have left set."""
+    stackless.switch_trap(-stackless.switch_trap(0))
+    stackless.main.block_trap = False
+    stackless.set_schedule_callback(None)
+    stackless.set_channel_callback(None)
+    sys.settrace(None)
+    sys.setprofile(None)
+
+
 def run_to_the_end() -> None:
     for i in range(100):
+        undo()
         if stackless.runcount == 1:
             break
         try:
             stackless.run()
         except (Exception, TaskletExit):    # noqa: F821 (a builtin here)
             continue
+    undo()
     assert runqueue() == [stackless.main], runqueue()
+
+
+def make_an_end_of(t: tasklet) -> None:
+    # Some survive a kill or two; an action may come in between.
+    for i in range(10):
+        undo()
+        if not t.alive or t.is_main:
+            return
+        try:
+            t.kill()
+        except Exception:
+            continue
+    if not t.scheduled:
+        t.bind(None)
+    assert not t.alive, "it does not die"
 
 
 def combine(open_it: Callable, act: Callable, place: str) -> None:
@@ -741,35 +768,14 @@ def combine(open_it: Callable, act: Callable, place: str) -> None:
             t.run()
         except Exception as e:
             w.log.append(type(e).__name__)
-        level = stackless.switch_trap(0)
-        stackless.switch_trap(-level)
         run_to_the_end()
-        if t.alive:
-            t.kill()
+        make_an_end_of(t)
         del t
-    level = stackless.switch_trap(0)
-    stackless.switch_trap(-level)
-    sys.settrace(None)
-    sys.setprofile(None)
-    stackless.main.block_trap = False
     run_to_the_end()
     for t in (w.target, w.bystander, w.receiver, w.runnable):
         if t is not None:
-            t.set_atomic(False)
-            while t.alive:
-                if t.is_main:
-                    break
-                try:
-                    # The bystander and others may survive one exception.
-                    t.kill()
-                except Exception:
-                    pass
-                if t.alive and not t.scheduled:
-                    t.bind(None)
-    del t
-    run_to_the_end()
-    stackless.set_schedule_callback(None)
-    stackless.set_channel_callback(None)
+            make_an_end_of(t)
+            run_to_the_end()
     wrong = reset_scheduler()
     assert not wrong, wrong
     assert w.acted, "the window was not opened"

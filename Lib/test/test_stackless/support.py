@@ -28,7 +28,7 @@ import stackless
 PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # A child that takes this long (seconds) hangs.
-CHILD_TIMEOUT = 300
+CHILD_TIMEOUT = 120
 
 
 # --- looking at the scheduler ----------------------------------------------
@@ -280,10 +280,17 @@ def run_python(source: str | None = None, *args: str, stdin: str = "",
                 file.write(textwrap.dedent(source))
             command.append(path)
         command += args
-        return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, cwd=cwd,
-            env=_child_environment(), timeout=CHILD_TIMEOUT, encoding="utf-8",
-            errors="backslashreplace")
+        try:
+            return subprocess.run(
+                command, input=stdin, capture_output=True, cwd=cwd,
+                env=_child_environment(), timeout=CHILD_TIMEOUT,
+                encoding="utf-8", errors="backslashreplace")
+        except subprocess.TimeoutExpired as e:
+            out, err = ((text or b"").decode("utf-8", "backslashreplace")
+                        for text in (e.stdout, e.stderr))
+            raise AssertionError(
+                f"a child did not end\n--- stdout\n{out[-2000:]}\n"
+                f"--- stderr\n{err[-2000:]}") from None
 
 
 class ChildTestCase(unittest.TestCase):

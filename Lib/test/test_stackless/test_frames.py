@@ -70,7 +70,8 @@ class Running(StacklessTestCase):
 
         def task():
             seen.append(names(stackless.main.frame))
-        self.run_tasklet(task)
+        tasklet(task)()
+        stackless.run()
         self.assertEqual(seen, [before])
 
     def test_current_frames_shows_the_current_tasklet(self):
@@ -381,8 +382,9 @@ class Suspended(StacklessTestCase):
             schedule_remove()
         t = self.paused(task, marker)
         gc.collect()
-        self.assertIn(marker, gc.get_referents(t.frame))
+        self.assertIn(marker, gc.get_referents(t))
         gc.get_referrers(marker)
+        gc.get_referents(t.frame)
         t.kill()
 
     def test_all_objects_can_be_looked_at(self):

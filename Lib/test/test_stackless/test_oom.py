@@ -7,7 +7,7 @@ try:
 except ImportError:
     raise unittest.SkipTest("_testcapi, which makes allocations fail, is not built")
 
-from .oom import CASES
+from .oom import CASES, ONLY_MAIN
 from .support import ChildTestCase, run_python
 
 
@@ -35,7 +35,7 @@ def _make(name, place):
 
 
 for _name in CASES:
-    for _place in ("main", "tasklet"):
+    for _place in ("main",) if _name in ONLY_MAIN else ("main", "tasklet"):
         _test = _make(_name, _place)
         setattr(OutOfMemory, _test.__name__, _test)
 del _test

