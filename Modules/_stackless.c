@@ -5,6 +5,8 @@
 #include "pycore_code.h"          // PyCodeObject
 #include "pycore_modsupport.h"    // _PyArg_ParseStackAndKeywords()
 #include "pycore_object.h"
+#include "opcode_ids.h"           // RESUME
+#include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_stackless.h"
 
@@ -24,6 +26,24 @@ stackless_modstate *
 _PyStackless_StateOfType(PyTypeObject *type)
 {
     return get_state(_PyStackless_ModuleOfType(type));
+}
+
+/* Makes all frames of a function incomplete, as those of the interpreter's own little
+   code objects are.  Such code must not have a RESUME: that would try again and again
+   to instrument what may not be instrumented. */
+static void
+hide_code(PyCodeObject *code)
+{
+    code->co_flags |= CO_NO_MONITORING_EVENTS;
+    code->_co_firsttraceable = (int)Py_SIZE(code);
+    for (int i = 0; i < Py_SIZE(code);
+         i += 1 + _PyOpcode_Caches[_Py_GetBaseOpcode(code, i)]) {
+        _Py_CODEUNIT *instr = &_PyCode_CODE(code)[i];
+        if (_Py_GetBaseOpcode(code, i) == RESUME) {
+            instr->op.code = NOP;
+            instr->op.arg = 0;
+        }
+    }
 }
 
 PyObject *
@@ -47,8 +67,7 @@ _PyStackless_HiddenFunction(const char *source, const char *name, const char *gl
     if (PyDict_GetItemStringRef(globals, name, &func) == 1) {
         PyDict_DelItemString(globals, name);
         PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
-        code->co_flags |= CO_NO_MONITORING_EVENTS;
-        code->_co_firsttraceable = (int)Py_SIZE(code);
+        hide_code(code);
     }
 done:
     Py_XDECREF(globals);
@@ -143,7 +162,7 @@ stackless_run(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 {
     static const char *const names[] = {"timeout", "threadblock", "soft",
                                         "ignore_nesting", "totaltimeout", NULL};
-    static _PyArg_Parser parser = {.keywords = names, .fname = "run",
+    static _PyArg_Parser parser = {.keywords = names,
                                    .format = "|liiii:run"};
     long timeout = 0;
     int threadblock = 0, soft = 0, ignore_nesting = 0, total = 0;

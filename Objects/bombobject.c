@@ -54,6 +54,13 @@ _PyBomb_FromThrow(stackless_modstate *mod, PyObject *exc, PyObject *val, PyObjec
         val = NULL;
     }
     if (PyExceptionClass_Check(exc)) {
+        int is_instance = val == NULL ? 0 : PyObject_IsInstance(val, exc);
+        if (is_instance < 0) {
+            return NULL;
+        }
+        if (is_instance && PyExceptionInstance_Check(val)) {
+            exc = (PyObject *)Py_TYPE(val);
+        }
         return bomb_make(mod->bomb_type, exc, val, tb);
     }
     if (!PyExceptionInstance_Check(exc)) {

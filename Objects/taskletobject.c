@@ -638,7 +638,7 @@ static PyObject *
 tasklet_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const char *const names[] = {"exc", "val", "tb", "pending", NULL};
-    static _PyArg_Parser parser = {.keywords = names, .fname = "throw",
+    static _PyArg_Parser parser = {.keywords = names,
                                    .format = "O|OOp:throw"};
     PyObject *exc, *val = NULL, *tb = NULL;
     int pending = 0;
@@ -698,7 +698,7 @@ static PyObject *
 tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const char *const names[] = {"pending", NULL};
-    static _PyArg_Parser parser = {.keywords = names, .fname = "kill",
+    static _PyArg_Parser parser = {.keywords = names,
                                    .format = "|p:kill"};
     int pending = 0;
     if (!_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser, &pending)) {
@@ -901,7 +901,9 @@ tasklet_get_paused(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 tasklet_get_scheduled(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(tasklet_cast(self)->state >= TASKLET_RUNNABLE);
+    PyTaskletObject *t = tasklet_cast(self);
+    int ending = t->state == TASKLET_CURRENT && t->sched->finishing;
+    return PyBool_FromLong(t->state >= TASKLET_RUNNABLE && !ending);
 }
 
 static PyObject *

@@ -278,6 +278,15 @@ _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_fo
     }
 }
 
+/* Gives a tasklet its pending result: value (stolen) or NULL for None. */
+static void
+set_pending(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObject *value)
+{
+    _PyStackless_Discard(sched, t->tempval);
+    t->tempval = value;
+    t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
+}
+
 /* --- watchdogs --------------------------------------------------------------------- */
 
 static PyTaskletObject *
@@ -322,6 +331,10 @@ watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     }
     sched->nwatchdogs = i;
     Py_DECREF(t);                      // it is in the queue
+    if (t->tempval != NULL && !(t->flags & TASKLET_RAISES)
+        && !Py_IS_TYPE(t->tempval, sched->mod->bomb_type)) {
+        set_pending(sched, t, NULL);   // run() returns None
+    }
 }
 
 /* --- switching ------------------------------------------------------------------------ */
@@ -429,15 +442,6 @@ prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *
         return 1;
     }
     return _PyStackless_PrepareLeave(tstate, sched);
-}
-
-/* Gives the current tasklet its pending result: value (stolen) or NULL for None. */
-static void
-set_pending(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObject *value)
-{
-    _PyStackless_Discard(sched, t->tempval);
-    t->tempval = value;
-    t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
 }
 
 /* The value of a call that did not switch: a bomb raises instead. */
@@ -940,7 +944,9 @@ _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObje
     exc = uncaught(sched, exc);
     decide_after_end(sched, &exc, &d);
     if (sched->mod->schedule_callback != NULL) {
+        sched->finishing = 1;
         call_schedule_callback(sched, d.next);
+        sched->finishing = 0;
         decide_after_end(sched, &exc, &d);
     }
     if (tasklet_is_blocked(d.next)) {

@@ -28,6 +28,7 @@
 #include "Python.h"
 #include "pycore_ceval.h"         // _PY_EVAL_EVENTS_MASK
 #include "pycore_code.h"          // _Py_Instrument()
+#include "pycore_instruments.h"   // _PyMonitoring_SetEvents()
 #include "pycore_interp.h"        // PyInterpreterState
 #include "pycore_stackless.h"
 
@@ -151,6 +152,16 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     load_tracing(tstate, t->extra);
 }
 
+static void
+stop_events(int tool_id)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (_PyMonitoring_SetEvents(tool_id, 0) < 0) {
+        PyErr_FormatUnraisable("Exception ignored when a traced tasklet went away");
+    }
+    PyErr_SetRaisedException(exc);
+}
+
 /* A tasklet ended, or is dropped while suspended: nobody is to be traced any more
    by what it held. */
 void
@@ -162,8 +173,12 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     }
     t->extra = NULL;
     PyInterpreterState *interp = tstate->interp;
-    interp->sys_tracing_threads -= (extra->tracefunc != NULL);
-    interp->sys_profiling_threads -= (extra->profilefunc != NULL);
+    if (extra->tracefunc != NULL && --interp->sys_tracing_threads == 0) {
+        stop_events(PY_MONITORING_SYS_TRACE_ID);
+    }
+    if (extra->profilefunc != NULL && --interp->sys_profiling_threads == 0) {
+        stop_events(PY_MONITORING_SYS_PROFILE_ID);
+    }
     PyObject *exc = extra->exc_value;
     PyObject *traceobj = extra->traceobj;
     PyObject *profileobj = extra->profileobj;

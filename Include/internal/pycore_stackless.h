@@ -191,6 +191,7 @@ struct _PyStackless_Scheduler {
     uint16_t epoch;
     int switch_trap;
     uint8_t in_schedule_callback;
+    uint8_t finishing;                 // the current tasklet has ended
     uint8_t in_channel_callback;
     PyObject *exit_exc;                // SystemExit under way from a tasklet to main
 

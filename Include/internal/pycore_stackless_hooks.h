@@ -75,6 +75,31 @@ _PyStackless_AnnounceIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
 }
 
+/* FOR_ITER, not specialised for generators: while a tasklet is current (and nothing is
+   monitored, which would miss an event), the generator's frame runs in this eval loop.
+   Returns it, ready to be entered, or NULL. */
+static inline _PyInterpreterFrame *
+_PyStackless_EnterGenerator(PyThreadState *tstate, PyObject *iter)
+{
+    if (!PyGen_CheckExact(iter) || ((_PyThreadStateImpl *)tstate)->stackless == NULL) {
+        return NULL;
+    }
+    extern _PyInterpreterFrame *_PyStackless_PushGenerator(PyThreadState *, PyGenObject *);
+    return _PyStackless_PushGenerator(tstate, (PyGenObject *)iter);
+}
+
+/* CALL_FUNCTION_EX, with the callable, NULL and the tuple of arguments at `stack`: while
+   a tasklet is current, a bound method of a Python function is taken apart, so that the
+   function runs in this eval loop.  0, or -1 with an exception. */
+extern int _PyStackless_UnpackMethod(PyThreadState *tstate, PyObject **stack);
+
+static inline int
+_PyStackless_CanUnpackMethod(PyThreadState *tstate, PyObject *callable, PyObject *args)
+{
+    return Py_IS_TYPE(callable, &PyMethod_Type) && PyTuple_CheckExact(args)
+           && ((_PyThreadStateImpl *)tstate)->stackless != NULL;
+}
+
 /* CALL_FUNCTION_EX is about to call `callable` through PyObject_Call(). */
 static inline void
 _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
