@@ -500,6 +500,72 @@ static PyMethodDef stackless_methods[] = {
     {NULL}
 };
 
+/* --- atomic ----------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    int old;
+} AtomicObject;
+
+static PyObject *
+atomic_set(PyObject *self, int on, int *old)
+{
+    _PyStackless_Scheduler *sched = get_scheduler(_PyStackless_ModuleOfType(Py_TYPE(self)));
+    if (sched == NULL) {
+        return NULL;
+    }
+    uint8_t *flags = &sched->current->flags;
+    *old = (*flags & TASKLET_ATOMIC) != 0;
+    *flags = on ? *flags | TASKLET_ATOMIC : *flags & ~TASKLET_ATOMIC;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+atomic_enter(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return atomic_set(self, 1, &((AtomicObject *)self)->old);
+}
+
+static PyObject *
+atomic_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    int unused;
+    return atomic_set(self, ((AtomicObject *)self)->old, &unused);
+}
+
+static void
+atomic_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef atomic_methods[] = {
+    {"__enter__", atomic_enter, METH_NOARGS, NULL},
+    {"__exit__", _PyCFunction_CAST(atomic_exit), METH_FASTCALL, NULL},
+    {NULL}
+};
+
+PyDoc_STRVAR(atomic_doc,
+"atomic()\n--\n\n"
+"Context manager: the calling tasklet is atomic within the block.  One object remembers\n"
+"one old value: do not nest the same one.");
+
+static PyType_Slot atomic_slots[] = {
+    {Py_tp_doc, (void *)atomic_doc},
+    {Py_tp_dealloc, atomic_dealloc},
+    {Py_tp_methods, atomic_methods},
+    {0, NULL}
+};
+
+static PyType_Spec atomic_spec = {
+    .name = "_stackless.atomic",
+    .basicsize = sizeof(AtomicObject),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = atomic_slots,
+};
+
 /* --- the module --------------------------------------------------------------------------- */
 
 static const char trampoline_source[] =
@@ -526,6 +592,7 @@ stackless_exec(PyObject *module)
     if (add_type(module, &state->tasklet_type, &_PyTasklet_Spec) < 0
         || add_type(module, &state->channel_type, &_PyChannel_Spec) < 0
         || add_type(module, &state->bomb_type, &_PyBomb_Spec) < 0
+        || add_type(module, &state->atomic_type, &atomic_spec) < 0
         || _PyTasklet_InitType(state->tasklet_type) < 0
         || _PyChannel_InitType(state->channel_type) < 0) {
         return -1;
@@ -545,6 +612,7 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->tasklet_type);
     Py_VISIT(state->channel_type);
     Py_VISIT(state->bomb_type);
+    Py_VISIT(state->atomic_type);
     Py_VISIT(state->trampoline);
     Py_VISIT(state->schedule_callback);
     Py_VISIT(state->channel_callback);
@@ -570,6 +638,7 @@ stackless_free(void *module)
     Py_CLEAR(state->tasklet_type);
     Py_CLEAR(state->channel_type);
     Py_CLEAR(state->bomb_type);
+    Py_CLEAR(state->atomic_type);
     Py_CLEAR(state->trampoline);
 }
 

@@ -132,9 +132,8 @@ channel_dealloc(PyObject *self)
 {
     PyChannelObject *ch = channel_cast(self);
     PyTypeObject *type = Py_TYPE(self);
-    if (_PyObject_GC_IS_TRACKED(self)) {
-        _PyObject_GC_UNTRACK(self);
-    }
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, channel_dealloc)
     if (ch->weakreflist != NULL) {
         PyObject_ClearWeakRefs(self);
     }
@@ -151,6 +150,7 @@ channel_dealloc(PyObject *self)
     }
     type->tp_free(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 /* --- sending and receiving ----------------------------------------------------------- */

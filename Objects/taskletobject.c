@@ -111,7 +111,7 @@ static void
 tasklet_make_idle(PyTaskletObject *t)
 {
     assert(t->state == TASKLET_PAUSED);
-    _PyStackless_SetState(t, TASKLET_IDLE);
+    t->state = TASKLET_IDLE;           // tracked, if it is not being deallocated
     _PyTasklet_SetTempval(t, NULL);
     _PyTasklet_DropFrames(t);
 }
@@ -167,6 +167,8 @@ tasklet_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(t->extra->exc_value);
         Py_VISIT(t->extra->traceobj);
         Py_VISIT(t->extra->profileobj);
+        Py_VISIT(t->extra->c_callable);
+        Py_VISIT(t->extra->c_arg);
     }
     if (!(t->flags & TASKLET_STARTED)) {
         Py_VISIT(t->func);
@@ -212,9 +214,8 @@ tasklet_dealloc(PyObject *self)
     PyTaskletObject *t = tasklet_cast(self);
     PyTypeObject *type = Py_TYPE(self);
     assert(t->next == NULL && !tasklet_is_blocked(t));
-    if (_PyObject_GC_IS_TRACKED(self)) {
-        _PyObject_GC_UNTRACK(self);
-    }
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, tasklet_dealloc)
     if (t->weakreflist != NULL) {
         PyObject_ClearWeakRefs(self);
     }
@@ -228,6 +229,7 @@ tasklet_dealloc(PyObject *self)
     _PyStackless_ReleaseScheduler(t->sched);
     type->tp_free(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 /* --- bind, setup ------------------------------------------------------------------------ */
@@ -1113,6 +1115,12 @@ tasklet_set_hook(PyObject *self, PyObject *value, void *closure)
     return set_hook_suspended(tstate, t, kind, value);
 }
 
+static PyObject *
+tasklet_del(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_NONE;
+}
+
 static PyGetSetDef tasklet_getset[] = {
     {"alive", tasklet_get_alive, NULL,
      PyDoc_STR("It has something to run and a thread to run on.")},
@@ -1172,6 +1180,9 @@ static PyMethodDef tasklet_methods[] = {
     {"set_ignore_nesting", tasklet_set_ignore_nesting, METH_O,
      PyDoc_STR("set_ignore_nesting($self, flag, /)\n--\n\n"
                "Whether a watchdog may interrupt it below C code.  Returns the old value.")},
+    {"__del__", tasklet_del, METH_NOARGS,
+     PyDoc_STR("__del__($self, /)\n--\n\n"
+               "For subclasses to call.  A tasklet without C state needs no finalizer.")},
     {"bind_thread", tasklet_bind_thread, METH_VARARGS,
      PyDoc_STR("bind_thread($self, thread_id=-1, /)\n--\n\n"
                "Move the tasklet to another thread (default: the calling one).")},

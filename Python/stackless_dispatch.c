@@ -34,6 +34,7 @@
 #include "pycore_call.h"
 #include "pycore_ceval.h"         // _Py_HandlePending()
 #include "pycore_code.h"          // _Py_GetBaseOpcode()
+#include "pycore_instruments.h"   // _Py_call_instrumentation_exc2()
 #include "pycore_descrobject.h"   // PyMethodDescrObject
 #include "pycore_modsupport.h"
 #include "pycore_object.h"        // _PyObject_HEAD_INIT()
@@ -623,6 +624,58 @@ end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
     return 1;
 }
 
+void
+_PyStackless_DeferCReturn(PyThreadState *tstate, PyObject *callable, PyObject *arg)
+{
+    PyTaskletObject *t = _PyStackless_PeekScheduler(tstate)->current;
+    PyObject *token = tstate->current_exception;
+    tstate->current_exception = NULL;
+    if (_PyStackless_EnsureExtra(t) < 0) {
+        PyErr_Clear();                 // this event is lost
+    }
+    else {
+        Py_XSETREF(t->extra->c_callable, Py_NewRef(callable));
+        Py_XSETREF(t->extra->c_arg, Py_NewRef(arg));
+    }
+    tstate->current_exception = token;
+}
+
+/* Tells the tools how the C call ended: `value` (stolen), or NULL and an exception is
+   set.  Returns the value, or NULL if there was none or a tool raised. */
+static PyObject *
+tell_c_return(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
+              PyObject *value)
+{
+    if (t->extra == NULL || t->extra->c_callable == NULL) {
+        return value;
+    }
+    PyObject *callable = t->extra->c_callable;
+    PyObject *arg = t->extra->c_arg;
+    t->extra->c_callable = t->extra->c_arg = NULL;
+    if (value == NULL) {
+        _Py_call_instrumentation_exc2(tstate, PY_MONITORING_EVENT_C_RAISE, frame,
+                                      frame->instr_ptr, callable, arg);
+    }
+    else if (_Py_call_instrumentation_2args(tstate, PY_MONITORING_EVENT_C_RETURN, frame,
+                                            frame->instr_ptr, callable, arg) < 0) {
+        Py_CLEAR(value);
+    }
+    Py_DECREF(callable);
+    Py_DECREF(arg);
+    return value;
+}
+
+PyObject *
+_PyStackless_GetGlobals(PyThreadState *tstate)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL) {
+        return NULL;
+    }
+    _PyInterpreterFrame *frame = _PyFrame_GetFirstComplete(sched->main_frame);
+    return frame ? frame->f_globals : NULL;
+}
+
 /* Makes the thread state that of the current tasklet.  Returns its frame, with its
    pending call's value pushed or an exception set.  NULL: main is current, or (with an
    exception) the tasklet's function could not be called. */
@@ -631,6 +684,7 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     tstate->current_frame = &sched->base;
+    _PyStackless_NoteVersion(tstate, sched);
     if (t->flags & TASKLET_IS_MAIN) {
         return NULL;
     }
@@ -650,7 +704,7 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         && _PyStackless_Instrument(tstate, frame) < 0) {
         return frame;
     }
-    PyObject *value = take_result(t);
+    PyObject *value = tell_c_return(tstate, t, frame, take_result(t));
     if (value != NULL) {
         push_result(frame, value);
     }
@@ -702,8 +756,10 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
     if (outcome != OP_SWITCHED) {
-        if (outcome == OP_DONE) {
-            push_result(tstate->current_frame, result);
+        frame = tstate->current_frame;
+        result = tell_c_return(tstate, t, frame, result);
+        if (result != NULL) {
+            push_result(frame, result);
         }
         return 0;
     }
@@ -738,7 +794,6 @@ _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    _PyStackless_NoteVersion(tstate, sched);
     int switched = 1;
     if (frame != &sched->base) {
         switched = commit_op(tstate, sched, frame);

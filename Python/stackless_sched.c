@@ -164,11 +164,26 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     return sched;
 }
 
+/* Empties the list of channels that the collector must see. */
+static void
+forget_busy(_PyStackless_Scheduler *sched)
+{
+    PyChannelObject *ch;
+    while ((ch = sched->busy) != NULL) {
+        sched->busy = ch->busy_next;
+        ch->busy_next = NULL;
+        ch->busy_link = NULL;
+    }
+}
+
+static void show_blocked(_PyStackless_Scheduler *sched);
+
 void
 _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
 {
     if (--sched->refcount == 0) {
         assert(sched->tstate == NULL);
+        forget_busy(sched);
         PyObject *module = sched->module;
         PyMem_Free(sched->watchdogs);
         PyMem_Free(sched);
@@ -214,6 +229,8 @@ _PyStackless_ThreadEnd(PyThreadState *tstate)
     if (sched->current == main) {
         drop_runnable(sched);
     }
+    show_blocked(sched);               // nobody will do so later
+    forget_busy(sched);
     ((_PyThreadStateImpl *)tstate)->stackless = NULL;
     sched->tstate = NULL;
     while (sched->nwatchdogs > 0) {
@@ -235,10 +252,39 @@ _PyStackless_ThreadEnd(PyThreadState *tstate)
 
 /* --- garbage collection ---------------------------------------------------------- */
 
-/* Shows the collector the blocked tasklets and their channels, if this collection
-   looks for garbage everywhere: when the program asked for it, or when there are more
-   than twice as many as at the last time.  In between they count as reachable, so a
-   million waiting tasklets cost the collector nothing. */
+/* Lets the collector track the blocked tasklets of a thread and their channels. */
+static void
+show_blocked(_PyStackless_Scheduler *sched)
+{
+    sched->nblocked_tracked = sched->nblocked;
+    PyChannelObject **link = &sched->busy;
+    while (*link != NULL) {
+        PyChannelObject *ch = *link;
+        if (ch->first == NULL) {
+            *link = ch->busy_next;
+            if (ch->busy_next != NULL) {
+                ch->busy_next->busy_link = link;
+            }
+            ch->busy_next = NULL;
+            ch->busy_link = NULL;
+            continue;
+        }
+        if (!_PyObject_GC_IS_TRACKED(ch)) {
+            _PyObject_GC_TRACK(ch);
+        }
+        for (PyTaskletObject *t = ch->first; t != NULL; t = t->next) {
+            if (!_PyObject_GC_IS_TRACKED(t)) {
+                _PyObject_GC_TRACK(t);
+            }
+        }
+        link = &ch->busy_next;
+    }
+}
+
+/* The collector is shown what is blocked when it looks for garbage everywhere: because
+   the program asked for it, or when there are more than twice as many as at the last
+   time.  In between they count as reachable, so a million waiting tasklets cost the
+   collector nothing. */
 void
 _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for)
 {
@@ -248,32 +294,9 @@ _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_fo
     PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
     for (; ts != NULL; ts = PyThreadState_Next(ts)) {
         _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
-        if (sched == NULL
-            || (!asked_for && sched->nblocked <= 2 * sched->nblocked_tracked + 1000)) {
-            continue;
-        }
-        sched->nblocked_tracked = sched->nblocked;
-        PyChannelObject **link = &sched->busy;
-        while (*link != NULL) {
-            PyChannelObject *ch = *link;
-            if (ch->first == NULL) {
-                *link = ch->busy_next;
-                if (ch->busy_next != NULL) {
-                    ch->busy_next->busy_link = link;
-                }
-                ch->busy_next = NULL;
-                ch->busy_link = NULL;
-                continue;
-            }
-            if (!_PyObject_GC_IS_TRACKED(ch)) {
-                _PyObject_GC_TRACK(ch);
-            }
-            for (PyTaskletObject *t = ch->first; t != NULL; t = t->next) {
-                if (!_PyObject_GC_IS_TRACKED(t)) {
-                    _PyObject_GC_TRACK(t);
-                }
-            }
-            link = &ch->busy_next;
+        if (sched != NULL
+            && (asked_for || sched->nblocked > 2 * sched->nblocked_tracked + 1000)) {
+            show_blocked(sched);
         }
     }
 }

@@ -182,7 +182,11 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     PyObject *exc = extra->exc_value;
     PyObject *traceobj = extra->traceobj;
     PyObject *profileobj = extra->profileobj;
+    PyObject *c_callable = extra->c_callable;
+    PyObject *c_arg = extra->c_arg;
     PyMem_Free(extra);
+    Py_XDECREF(c_callable);
+    Py_XDECREF(c_arg);
     Py_XDECREF(exc);
     Py_XDECREF(traceobj);
     Py_XDECREF(profileobj);

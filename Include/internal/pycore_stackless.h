@@ -75,6 +75,8 @@ typedef struct {
     Py_tracefunc profilefunc;
     PyObject *traceobj;
     PyObject *profileobj;
+    PyObject *c_callable;         // the C call whose C_RETURN or C_RAISE is still due
+    PyObject *c_arg;
 } tasklet_extra;
 
 struct _PyTaskletObject {
@@ -147,6 +149,7 @@ typedef struct {
     PyTypeObject *tasklet_type;
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;
+    PyTypeObject *atomic_type;
     PyObject *trampoline;         // function: calls what is no plain Python function
     PyObject *schedule_callback;
     PyObject *channel_callback;

@@ -54,6 +54,14 @@ _PyStackless_IsUnwinding(PyThreadState *tstate)
 extern _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame);
 
+/* The C call `callable`, which the monitoring tools saw, ends in the token: whether it
+   returns or raises turns out on resumption, and they are told then. */
+extern void _PyStackless_DeferCReturn(PyThreadState *tstate, PyObject *callable,
+                                      PyObject *arg);
+
+/* PyEval_GetGlobals() without a Python frame: those of main, or NULL.  Borrowed. */
+extern PyObject *_PyStackless_GetGlobals(PyThreadState *tstate);
+
 /* Clears and frees a frame that is FRAME_OWNED_BY_TASKLET.  Runs Python code. */
 extern void
 _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame);

@@ -19,6 +19,7 @@ access.  An exact module object, so that `stackless.schedule` is as fast as any 
 import sys as _sys
 
 from _stackless import (
+    atomic,
     bomb,
     channel,
     enable_softswitch,
@@ -52,18 +53,6 @@ __all__ = [
 
 # `from stackless import *` provides the module itself, too.
 stackless = _sys.modules[__name__]
-
-
-class atomic:
-    """Context manager: the calling tasklet is atomic within the block."""
-
-    __slots__ = ("_old",)
-
-    def __enter__(self) -> None:
-        self._old = getcurrent().set_atomic(True)
-
-    def __exit__(self, *exc_info: object) -> None:
-        getcurrent().set_atomic(self._old)
 
 
 _computed = {
