@@ -364,7 +364,7 @@ def contexts_stay():
         seen.append(var.get())
     token = var.set("main")
     for name in "ab":
-        tasklet(task).set_context(contextvars.copy_context())(name)
+        contextvars.copy_context().run(lambda: tasklet(task)(name))
     stackless.run()
     assert var.get() == "main"
     assert seen == ["a", "b"], seen

@@ -372,8 +372,12 @@ async def main():
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     def callback():
-        scenarios.run_all("asyncio")
-        done.set_result("done")
+        try:
+            scenarios.run_all("asyncio")
+        except BaseException as e:
+            done.set_exception(RuntimeError(repr(e)))
+        else:
+            done.set_result("done")
     loop.call_soon(callback)
     print(await done)
 asyncio.run(main())
