@@ -1,0 +1,275 @@
+"""Large numbers, great depth: in children, since they might crash."""
+
+import unittest
+
+from .support import ChildTestCase
+
+HEAD = """\
+import gc, sys, weakref
+import stackless
+from stackless import *
+from stackless import bomb
+class X: pass
+def nothing(*args): pass
+sys.unraisablehook = lambda info: None
+"""
+TAIL = """
+print("survived")
+"""
+
+
+class Crash(ChildTestCase):
+
+    def survives(self, source, *args, **kwargs):
+        return self.run_survives(HEAD + source + TAIL, *args, **kwargs)
+
+
+class Sizes(Crash):
+
+    def test_a_million_tasklets(self):
+        self.survives("""
+n = 0
+def task():
+    global n
+    n += 1
+for i in range(1_000_000):
+    tasklet(task)()
+stackless.run()
+assert n == 1_000_000
+""")
+
+    def test_a_million_unstarted_tasklets_dropped(self):
+        self.survives("""
+kept = [tasklet(nothing, (i,)) for i in range(1_000_000)]
+del kept
+""")
+
+    def test_blocked_by_the_hundred_thousand(self):
+        self.survives("""
+ch = channel()
+def task():
+    ch.receive()
+for i in range(100_000):
+    tasklet(task)()
+stackless.run()
+assert ch.balance == -100_000
+r = weakref.ref(ch)
+task = ch = None
+gc.collect()
+assert r() is None
+""")
+
+    def test_long_chains_of_tasklets(self):
+        self.survives("""
+def task(x):
+    schedule_remove(None)
+t = None
+for i in range(200_000):
+    t = tasklet(task)(t)
+    t.run()
+del t
+t = None
+for i in range(200_000):
+    t = tasklet(nothing, (t,))
+del t
+t = None
+for i in range(200_000):
+    u = tasklet()
+    u.tempval = t
+    t = u
+del t, u
+t = None
+for i in range(200_000):
+    ch = channel()
+    u = tasklet(ch.send)((t, ch))
+    u.run()
+    t = u
+del t, u, ch
+gc.collect()
+""")
+
+    def test_deep_recursion_in_tasklets(self):
+        self.survives("""
+sys.setrecursionlimit(100_000)
+def deep(n):
+    if n:
+        deep(n - 1)
+        return
+    schedule_remove(None)
+kept = []
+for i in range(10):
+    t = tasklet(deep)(50_000)
+    t.run()
+    kept.append(t)
+gc.collect()
+kept[0].run()
+kept[1].kill()
+del kept[2]
+depth = 0
+frame = kept[-1].frame
+while frame is not None:
+    depth += 1
+    frame = frame.f_back
+assert depth == 50_001
+del frame, t, kept
+gc.collect()
+""")
+
+    def test_endless_recursion_in_tasklets(self):
+        self.survives("""
+def deep():
+    schedule()
+    deep()
+for i in range(5):
+    tasklet(deep)()
+errors = 0
+while stackless.runcount > 1:
+    try:
+        stackless.run()
+    except RecursionError:
+        errors += 1
+assert errors == 5
+""")
+
+    def test_endless_recursion_through_c(self):
+        self.survives("""
+def deep(x):
+    list(map(deep, [x]))
+class C:
+    def __getattr__(self, name):
+        return getattr(self, name + "x")
+def more():
+    C().x
+for f, args in ((deep, (1,)), (more, ())):
+    tasklet(f)(*args)
+    try:
+        stackless.run()
+    except RecursionError:
+        pass
+""")
+
+    def test_endless_nesting_of_mains_dispatchers(self):
+        self.survives("""
+def other():
+    while True:
+        schedule()
+t = tasklet(other)()
+def deep(x):
+    schedule()
+    list(map(deep, [x]))
+try:
+    deep(1)
+except RecursionError:
+    pass
+schedule()
+t.kill()
+""")
+
+    def test_endless_nesting_of_runs(self):
+        self.survives("""
+n = 0
+def outer():
+    global n
+    n += 1
+    if n < 20_000:
+        tasklet(outer)()
+        stackless.run()
+tasklet(outer)()
+stackless.run()
+assert n == 20_000
+""")
+
+    def test_deep_generators_in_tasklets(self):
+        self.survives("""
+def gen(n):
+    if n:
+        yield from gen(n - 1)
+    else:
+        try:
+            schedule_remove(None)
+        except RuntimeError:
+            pass
+        yield 1
+def task(n):
+    for x in gen(n):
+        pass
+kept = []
+for n in (1, 10, 500):
+    for i in range(10):
+        t = tasklet(task)(n)
+        t.run()
+        kept.append(t)
+for t in kept[::3]:
+    t.run()
+for t in kept[1::3]:
+    t.kill()
+del t, kept
+gc.collect()
+""")
+
+    def test_large_frames(self):
+        self.survives("""
+names = ", ".join(f"v{i}" for i in range(5000))
+source = f"def task():\\n  {names} = range(5000)\\n"
+source += "  schedule_remove(None)\\n  return [" + names + "]\\n"
+namespace = {"schedule_remove": schedule_remove}
+exec(source, namespace)
+kept = []
+for i in range(20):
+    t = tasklet(namespace["task"])()
+    t.run()
+    kept.append(t)
+gc.collect()
+for t in kept[:10]:
+    t.run()
+del kept, t
+# A deep evaluation stack.
+source = "def task():\\n  return [" + ", ".join("s()" for i in range(3000)) + "]\\n"
+namespace = {"s": schedule}
+exec(source, namespace)
+for i in range(3):
+    tasklet(namespace["task"])()
+stackless.run()
+""")
+
+    def test_many_arguments(self):
+        self.survives("""
+def task(*args, **kwargs):
+    schedule()
+    assert len(args) == 5000 and len(kwargs) == 1000
+for i in range(3):
+    tasklet(task)(*range(5000), **{f"k{i}": i for i in range(1000)})
+stackless.run()
+""")
+
+    def test_threads_by_the_dozen(self):
+        self.survives("""
+import threading
+sys.setswitchinterval(1e-6)
+errors = []
+def thread():
+    try:
+        ch = channel()
+        def task(i):
+            for j in range(20):
+                ch.send((i, j))
+        for i in range(10):
+            tasklet(task)(i)
+        got = [ch.receive() for i in range(200)]
+        assert len(set(got)) == 200
+        stackless.run()
+    except BaseException as e:
+        errors.append(e)
+        raise
+for round in range(3):
+    threads = [threading.Thread(target=thread) for i in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+assert not errors
+""")
+
+
+if __name__ == "__main__":
+    unittest.main()
