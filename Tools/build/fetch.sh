@@ -85,13 +85,14 @@ debian_source_lines() {
         }'
 }
 
-# apt-get with its own lists and sources: needs no root, leaves the system's alone.
+# apt-get with its own lists and sources: needs no root, leaves the system's
+# alone.  A mirror that lags behind will do: the tarball's hash decides.
 private_apt() {
     tool=$1
     shift
     "$tool" -q -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" \
         -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-        -o APT::Sandbox::User=root -o Acquire::Retries=1 "$@"
+        -o APT::Sandbox::User=root -o Acquire::Check-Valid-Until=false -o Acquire::Retries=1 "$@"
 }
 
 # Put the tarball of release $1 from the machine's Debian mirrors into $apt.
