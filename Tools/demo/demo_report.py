@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any, Callable, Iterator, TextIO
 
 import corpus
@@ -58,15 +58,17 @@ class Report:
         parser.add_argument("--tasks", type=int, default=1_000_000, help="default: a million")
         arguments = parser.parse_args()
         report = cls(arguments.tasks)
+        cpu = process_time()
         learned = program(report)
-        peak = peak_bytes()
+        cpu, peak = process_time() - cpu, peak_bytes()
         report.display.show("checking the result with a plain loop")
         start = monotonic()
         expected = corpus.learn_in_a_loop(report.paths, report.phrases)
         seconds_in_a_loop = monotonic() - start
         if learned != expected:
             sys.exit("WRONG: the tasks learned something else than a plain loop finds")
-        print(json.dumps({**report.figures(), "peak": peak, "loop_seconds": seconds_in_a_loop,
+        print(json.dumps({**report.figures(), "peak": peak, "cpu_seconds": cpu,
+                          "loop_seconds": seconds_in_a_loop,
                           "lessons": sum(sum(each.values()) for each in learned.values())}),
               flush=True)
         os._exit(0)     # spare the time to take everything down object by object

@@ -73,6 +73,7 @@ def table(halves: dict[str, dict[str, Any]]) -> str:
         ("ask them all", lambda half: f"{half['seconds']['ask']:.2f} s"),
         ("stop them all", lambda half: f"{half['seconds']['stop']:.2f} s"),
         ("altogether", lambda half: f"{total(half):.2f} s"),
+        ("processor time", lambda half: f"{half['cpu_seconds']:.2f} s"),
         ("messages per second", lambda half: f"{half['messages'] / total(half):,.0f}"),
         ("memory for each task", lambda half: f"{half['bytes_each']:,.0f} bytes"),
         ("peak memory", lambda half: f"{half['peak'] / 1e6:,.0f} MB"),

@@ -50,6 +50,7 @@ class CorpusTests(unittest.TestCase):
 class TableTests(unittest.TestCase):
     def test_both_halves_side_by_side(self) -> None:
         half = {"tasks": 1000, "messages": 5000, "bytes_each": 300.4, "peak": 2_000_000,
+                "cpu_seconds": 4.0,
                 "seconds": {"create": 1, "read": 2, "ask": 1, "stop": 1}}
         text = run_demo.table({"stackless": half, "asyncio": half})
         self.assertIn("1,000", text)
