@@ -1,5 +1,6 @@
 """stackless.run(): who runs, who is woken, and how runs nest."""
 
+import gc
 import sys
 import traceback
 import unittest
@@ -406,6 +407,87 @@ class Nested(StacklessTestCase):
         stackless.run()
         self.assertEqual(log, ["killed", "worker"])
         self.assertDead(o)
+
+    def test_unbound_while_in_run(self):
+        # It stayed on the watchdog stack, was woken, and crashed.
+        def outer():
+            stackless.run()
+        o = tasklet(outer)()
+        waiting = tasklet(schedule_remove)(None)
+        schedule()
+        self.assertTrue(o.paused)
+        o.bind(None)
+        tasklet(len)(()).switch()
+        self.assertQueue([stackless.main])
+        ch = stackless.channel()
+        t = tasklet(ch.receive)()
+        schedule_remove()
+        self.assertTrue(t.blocked)
+        t.kill()
+        tasklet(fail)()
+        with self.assertRaises(Error):
+            schedule()
+        waiting.kill()
+
+    def test_dropped_while_in_run(self):
+        def outer():
+            stackless.run()
+        o = tasklet(outer)()
+        waiting = tasklet(schedule_remove)(None)
+        schedule()
+        self.assertTrue(o.paused)
+        del o
+        gc.collect()
+        # Whoever it was that kept it, it is woken by the empty queue.
+        tasklet(len)(()).switch()
+        stackless.run()
+        self.assertQueue([stackless.main])
+        waiting.kill()
+
+    def test_killed_outer_one_while_an_inner_one_waits(self):
+        order = []
+
+        def outer():
+            try:
+                stackless.run()
+            finally:
+                order.append("outer")
+
+        def inner():
+            stackless.run()
+            order.append("inner")
+
+        def worker():
+            o.kill()
+            order.append("worker")
+        o = tasklet(outer)()
+        i = tasklet(inner)()
+        w = tasklet(worker)()
+        stackless.run()
+        self.assertEqual(order[0], "outer")
+        self.assertEqual(sorted(order), ["inner", "outer", "worker"])
+        for t in (o, i, w):
+            self.assertDead(t)
+
+    def test_inner_one_that_came_when_the_outer_was_already_woken(self):
+        # It was lost: paused for ever, and known to nobody.
+        order = []
+
+        def waker():
+            stackless.main.insert()
+            schedule()
+            order.append("waker")
+
+        def inner():
+            stackless.run()
+            order.append("inner")
+        tasklet(waker)()
+        i = tasklet(inner)()
+        stackless.run()
+        order.append("main")
+        stackless.run()
+        self.assertEqual(sorted(order), ["inner", "main", "waker"])
+        self.assertDead(i)
 
     def test_run_of_a_run(self):
         log = []
