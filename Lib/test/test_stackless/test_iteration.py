@@ -35,6 +35,31 @@ class Iteration(StacklessTestCase):
         self.assertEqual(log, [0, 1, 2, "end"])
         self.assertDead(t)
 
+    def test_until_stop_iteration_that_waits(self):
+        # It is received without a switch.
+        log = []
+
+        def consumer(ch):
+            for x in ch:
+                log.append(x)
+            log.append("end")
+        for i in range(3):
+            ch = channel()
+            sender = tasklet(ch.send_exception)(StopIteration)
+            sender.run()
+            t = tasklet(consumer)(ch)
+            t.run()
+            self.assertEqual(log, ["end"])
+            self.assertDead(t)
+            stackless.run()
+            # And in main.
+            sender = tasklet(ch.send_exception)(StopIteration)
+            sender.run()
+            consumer(ch)
+            self.assertEqual(log, ["end"] * 2)
+            stackless.run()
+            del log[:]
+
     def test_until_closing_and_no_sender(self):
         ch = channel()
         for i in range(3):

@@ -186,6 +186,30 @@ class PerTasklet(Base):
             t.kill()
             self.assertIsNone(getattr(t, name))
 
+    def test_set_by_a_destructor_of_the_dying_tasklet(self):
+        for name, setter, getter in KINDS:
+            with self.subTest(name):
+                class D:
+                    def __init__(self, function):
+                        self.function = function
+
+                    def __del__(self):
+                        setattr(stackless.current, name, self.function)
+
+                def task(x):
+                    schedule_remove(None)
+
+                def ending(x):
+                    del x
+                t = self.paused(task, D(self.function(name)))
+                t.kill()
+                self.assertIsNone(getter())
+                self.assertIsNone(getattr(t, name))
+                t = tasklet(ending)(D(self.function(name)))
+                t.run()
+                self.assertIsNone(getter())
+                self.assertIsNone(getattr(t, name))
+
     def test_allowed_on_a_dead_tasklet(self):
         for name, setter, getter in KINDS:
             t = tasklet(nothing)()
