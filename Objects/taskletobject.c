@@ -111,6 +111,7 @@ static void
 tasklet_make_idle(PyTaskletObject *t)
 {
     assert(t->state == TASKLET_PAUSED);
+    _PyStackless_WatchdogRemove(t->sched, t);
     t->state = TASKLET_IDLE;           // tracked, if it is not being deallocated
     _PyTasklet_SetTempval(t, NULL);
     _PyTasklet_DropFrames(t);

@@ -340,14 +340,18 @@ _PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (sched->current->flags & TASKLET_IS_MAIN) {
         result = call_from_main(tstate, sched, &op);
     }
-    else if (_PyStackless_Execute(tstate, sched, &op, 0, &result) == OP_NEEDS_SWITCH) {
+    else {
+        /* Straight from the eval loop: the hook does it, whether or not it turns out
+           to need a switch.  That is cheaper than to find out here. */
         int size = direct_size(tstate, sched, fn, self, args, nargs, kwnames);
         if (size != 0) {
             return unwind_with(sched, op, size, tstate);
         }
-        PyErr_SetString(PyExc_RuntimeError,
-            "cannot switch tasklets here: there are C functions between this call and "
-            "the scheduler (only soft switching is supported so far)");
+        if (_PyStackless_Execute(tstate, sched, &op, 0, &result) == OP_NEEDS_SWITCH) {
+            PyErr_SetString(PyExc_RuntimeError,
+                "cannot switch tasklets here: there are C functions between this call "
+                "and the scheduler (only soft switching is supported so far)");
+        }
     }
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
@@ -735,7 +739,56 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     PyTaskletObject *t = sched->current;
     sched->left = (PyTaskletObject *)Py_NewRef(t);
     _PyStackless_Finish(tstate, sched, exc);
+    _PyStackless_DropTracing(tstate, sched);
     _PyStackless_SaveThreadFields(tstate, t);
+}
+
+/* schedule() between two tasklets of which neither has anything special: the same as
+   commit_op() and enter_current() do, in one go.  Returns NULL, and nothing has been
+   done, if there is anything special. */
+static inline _PyInterpreterFrame *
+schedule_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+              _PyInterpreterFrame *frame)
+{
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
+    enum { UNUSUAL = TASKLET_IS_MAIN | TASKLET_RAISES };
+    if (sched->op.code != OP_SCHEDULE || sched->op.value != NULL || next == t
+        || sched->switch_trap || sched->in_schedule_callback
+        || sched->mod->schedule_callback != NULL
+        || tstate->datastack_top != sched->datastack_base
+        || t->extra != NULL || next->extra != NULL
+        || t->tempval != NULL || next->tempval != NULL
+        || (next->flags & (UNUSUAL | TASKLET_STARTED)) != TASKLET_STARTED
+        || _PyStackless_SaveNeedsExtra(tstate, sched)
+        || sched->nwatchdogs > 1
+        || (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker)
+            != sched->seen_version)
+        || next->epoch != sched->epoch || sched->epoch == UINT16_MAX) {
+        return NULL;
+    }
+    if (sched->nwatchdogs == 1 && sched->watchdogs[0] == next) {
+        return NULL;
+    }
+    tstate->current_exception = NULL;
+    sched->owner = NULL;
+    t->flags |= TASKLET_RETURNS_SELF;
+    t->frame = frame;
+    frame->return_offset = sched->op_size;
+    _PyStackless_SaveThreadFields(tstate, t);
+    t->state = TASKLET_RUNNABLE;
+    next->state = TASKLET_CURRENT;
+    sched->current = next;
+    _PyStackless_LoadThreadFields(tstate, next);
+    frame = tstate->current_frame = next->frame;
+    next->frame = NULL;
+    PyObject *value = Py_None;
+    if (next->flags & TASKLET_RETURNS_SELF) {
+        next->flags &= ~TASKLET_RETURNS_SELF;
+        value = Py_NewRef(next);
+    }
+    push_result(frame, value);
+    return frame;
 }
 
 /* The token arrived: do what the builtin wanted.  Returns true if another tasklet is
@@ -796,6 +849,10 @@ _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     int switched = 1;
     if (frame != &sched->base) {
+        _PyInterpreterFrame *next = schedule_fast(tstate, sched, frame);
+        if (next != NULL) {
+            return next;
+        }
         switched = commit_op(tstate, sched, frame);
         frame = tstate->current_frame;
     }

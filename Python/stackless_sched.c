@@ -334,6 +334,23 @@ watchdogs_reserve(_PyStackless_Scheduler *sched)
     return 0;
 }
 
+/* t, which is inside run(), will never return from there: it is made to forget what it
+   was doing. */
+void
+_PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    for (Py_ssize_t i = 0; i < sched->nwatchdogs; i++) {
+        if (sched->watchdogs[i] == t) {
+            sched->nwatchdogs--;
+            for (Py_ssize_t k = i; k < sched->nwatchdogs; k++) {
+                sched->watchdogs[k] = sched->watchdogs[k + 1];
+            }
+            Py_DECREF(t);              // the caller has one
+            return;
+        }
+    }
+}
+
 /* t becomes current: if it is inside run(), that call returns, and those that were
    called later are made runnable, to return when their turn comes. */
 static void
@@ -547,8 +564,8 @@ execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched, int may_sw
         }
     }
     set_pending(sched, cur, NULL);
-    switch_to(sched, &d);
     sched->watchdogs[sched->nwatchdogs++] = cur;   // with the queue's reference
+    switch_to(sched, &d);
     return OP_SWITCHED;
 }
 

@@ -1,6 +1,7 @@
 /* The thread-state fields that travel with a tasklet.
 
-   This file is the one place that knows them.  A tasklet is left with
+   This file, with the two short functions of pycore_stackless.h that every switch
+   goes through, is the one place that knows them.  A tasklet is left with
    SaveThreadFields and entered with LoadThreadFields; neither can fail, so whoever
    leaves a tasklet first makes sure of the side block (EnsureExtra) if
    SaveNeedsExtra says that it takes one.
@@ -47,18 +48,6 @@ _PyStackless_EnsureExtra(PyTaskletObject *t)
     return 0;
 }
 
-int
-_PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched)
-{
-    if (tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL) {
-        return 1;
-    }
-    if (sched->current->flags & TASKLET_IS_MAIN) {
-        return 1;
-    }
-    return tstate->exc_info != &sched->exc_root || sched->exc_root.exc_value != NULL;
-}
-
 static void
 save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 {
@@ -66,7 +55,7 @@ save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
     if (t->flags & TASKLET_IS_MAIN) {
         t->extra->exc_info = tstate->exc_info;
     }
-    else if (t->extra != NULL) {
+    else {
         t->extra->exc_info = tstate->exc_info;
         t->extra->exc_value = sched->exc_root.exc_value;
         sched->exc_root.exc_value = NULL;
@@ -78,7 +67,7 @@ load_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 {
     _PyStackless_Scheduler *sched = t->sched;
     tasklet_extra *extra = t->extra;
-    if (extra == NULL || extra->exc_info == NULL) {
+    if (extra->exc_info == NULL) {
         tstate->exc_info = &sched->exc_root;
         return;
     }
@@ -94,10 +83,6 @@ load_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 static void
 save_tracing(PyThreadState *tstate, tasklet_extra *extra)
 {
-    if (extra == NULL) {
-        assert(tstate->c_tracefunc == NULL && tstate->c_profilefunc == NULL);
-        return;
-    }
     extra->tracefunc = tstate->c_tracefunc;
     extra->traceobj = tstate->c_traceobj;
     extra->profilefunc = tstate->c_profilefunc;
@@ -110,9 +95,6 @@ static void
 load_tracing(PyThreadState *tstate, tasklet_extra *extra)
 {
     assert(tstate->c_tracefunc == NULL && tstate->c_profilefunc == NULL);
-    if (extra == NULL) {
-        return;
-    }
     tstate->c_tracefunc = extra->tracefunc;
     tstate->c_traceobj = extra->traceobj;
     tstate->c_profilefunc = extra->profilefunc;
@@ -128,26 +110,17 @@ _PyStackless_SwapTracing(PyThreadState *tstate, tasklet_extra *save, tasklet_ext
     load_tracing(tstate, load);
 }
 
+/* The part of saving and loading that a tasklet with a side block needs. */
 void
-_PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
+_PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
-    t->depth = tstate->py_recursion_limit - tstate->py_recursion_remaining;
-    assert(t->context == NULL);
-    t->context = tstate->context;
-    tstate->context = NULL;
     save_exceptions(tstate, t);
     save_tracing(tstate, t->extra);
-    t->epoch = t->sched->epoch;
 }
 
 void
-_PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
+_PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
-    tstate->py_recursion_remaining = tstate->py_recursion_limit - t->depth;
-    assert(tstate->context == NULL);
-    tstate->context = t->context;
-    tstate->context_ver++;
-    t->context = NULL;
     load_exceptions(tstate, t);
     load_tracing(tstate, t->extra);
 }
@@ -190,6 +163,23 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     Py_XDECREF(exc);
     Py_XDECREF(traceobj);
     Py_XDECREF(profileobj);
+}
+
+void
+_PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    if (tstate->c_tracefunc != NULL) {
+        tstate->interp->sys_tracing_threads--;
+        tstate->c_tracefunc = NULL;
+        _PyStackless_Discard(sched, tstate->c_traceobj);
+        tstate->c_traceobj = NULL;
+    }
+    if (tstate->c_profilefunc != NULL) {
+        tstate->interp->sys_profiling_threads--;
+        tstate->c_profilefunc = NULL;
+        _PyStackless_Discard(sched, tstate->c_profileobj);
+        tstate->c_profileobj = NULL;
+    }
 }
 
 void

@@ -190,6 +190,7 @@ struct _PyStackless_Scheduler {
     Py_ssize_t nblocked;
     Py_ssize_t nblocked_tracked;       // at the last look
 
+    PyObject *last_context;            // of the tasklet left last, to be compared only
     uintptr_t seen_version;            // of instrumentation
     uint16_t epoch;
     int switch_trap;
@@ -243,6 +244,8 @@ extern void _PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObj
 extern void _PyStackless_Unblock(PyTaskletObject *t);
 extern void _PyStackless_SetState(PyTaskletObject *t, tasklet_state state);
 
+extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t);
+
 /* stackless_dispatch.c */
 
 /* Runs tasklets until main is current again.  The caller made another one current. */
@@ -263,14 +266,15 @@ extern int _PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Schedul
 
 /* stackless_tstate.c */
 
-extern int _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 extern int _PyStackless_EnsureExtra(PyTaskletObject *t);
-extern void _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t);
-extern void _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t);
+extern void _PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t);
+extern void _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t);
 extern void _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t);
 /* The thread's trace and profile functions go to `save`, those of `load` come. */
 extern void _PyStackless_SwapTracing(PyThreadState *tstate, tasklet_extra *save,
                                      tasklet_extra *load);
+/* Takes away what a handler or a finalizer has set in a tasklet that ended. */
+extern void _PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* Brings the code of all frames of a chain up to date with what is monitored. */
 extern int _PyStackless_Instrument(PyThreadState *tstate, _PyInterpreterFrame *frame);
 extern void _PyStackless_NoteVersion(PyThreadState *tstate, _PyStackless_Scheduler *sched);
@@ -331,6 +335,45 @@ static inline int
 tasklet_is_blocked(const PyTaskletObject *t)
 {
     return t->state >= TASKLET_RECEIVING;
+}
+
+/* Does leaving the current tasklet take a side block? */
+static inline int
+_PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL
+           || (sched->current->flags & TASKLET_IS_MAIN)
+           || tstate->exc_info != &sched->exc_root
+           || sched->exc_root.exc_value != NULL;
+}
+
+static inline void
+_PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
+{
+    t->depth = tstate->py_recursion_limit - tstate->py_recursion_remaining;
+    assert(t->context == NULL);
+    t->context = t->sched->last_context = tstate->context;
+    tstate->context = NULL;
+    t->epoch = t->sched->epoch;
+    if (t->extra != NULL) {
+        _PyStackless_SaveExtra(tstate, t);
+    }
+}
+
+static inline void
+_PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
+{
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - t->depth;
+    assert(tstate->context == NULL);
+    tstate->context = t->context;
+    t->context = NULL;
+    if (tstate->context != t->sched->last_context) {
+        tstate->context_ver++;
+    }
+    tstate->exc_info = &t->sched->exc_root;
+    if (t->extra != NULL) {
+        _PyStackless_LoadExtra(tstate, t);
+    }
 }
 
 static inline int
