@@ -688,6 +688,7 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     tstate->current_frame = &sched->base;
+    _PyStackless_Check(sched, sched->left);
     _PyStackless_NoteVersion(tstate, sched);
     if (t->flags & TASKLET_IS_MAIN) {
         return NULL;
@@ -779,6 +780,7 @@ schedule_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     t->state = TASKLET_RUNNABLE;
     next->state = TASKLET_CURRENT;
     sched->current = next;
+    _PyStackless_Check(sched, t);
     _PyStackless_LoadThreadFields(tstate, next);
     frame = tstate->current_frame = next->frame;
     next->frame = NULL;

@@ -279,6 +279,15 @@ extern void _PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Schedul
 extern int _PyStackless_Instrument(PyThreadState *tstate, _PyInterpreterFrame *frame);
 extern void _PyStackless_NoteVersion(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 
+/* stackless_debug.c */
+
+#ifdef Py_DEBUG
+/* After a switch, before the current tasklet goes on.  `left` may be NULL. */
+extern void _PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *left);
+#else
+#  define _PyStackless_Check(sched, left) ((void)0)
+#endif
+
 /* taskletobject.c */
 
 extern PyType_Spec _PyTasklet_Spec;

@@ -1,0 +1,114 @@
+/* Checks of a debug build: at each switch, that the queues and the frames of the two
+   tasklets involved are what the other files say they are.  A broken invariant is a
+   fatal error, with the tasklet or channel shown. */
+
+#include "Python.h"
+
+#ifdef Py_DEBUG
+
+#include "pycore_object.h"        // _PyObject_ASSERT_WITH_MSG()
+#include "pycore_stackless.h"
+
+#define CHECK(t, condition, message) \
+    _PyObject_ASSERT_WITH_MSG((PyObject *)(t), condition, message)
+
+enum { LONGEST_CHECKED = 100 };   // a switch must not cost what a long queue costs
+
+static void
+check_run_queue(_PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = sched->current;
+    Py_ssize_t n = 0;
+    CHECK(t, t->state == TASKLET_CURRENT, "the current tasklet's state is another");
+    if (sched->runcount > LONGEST_CHECKED) {
+        return;
+    }
+    do {
+        CHECK(t, tasklet_is_queued(t), "in the run queue, but not runnable");
+        CHECK(t, t->next->prev == t && t->prev->next == t, "broken run queue");
+        CHECK(t, t->sched == sched, "in the run queue of another thread");
+        CHECK(t, (t->state == TASKLET_CURRENT) == (t == sched->current),
+              "more than one current tasklet");
+        CHECK(t, !_PyObject_GC_IS_TRACKED(t), "runnable and tracked");
+        n++;
+        t = t->next;
+    } while (t != sched->current && n <= sched->runcount);
+    CHECK(t, n == sched->runcount, "the run queue is longer or shorter than its count");
+}
+
+static void
+check_channel(PyChannelObject *ch)
+{
+    int n = 0;
+    PyTaskletObject *prev = NULL;
+    if (ch->balance > LONGEST_CHECKED || ch->balance < -LONGEST_CHECKED) {
+        return;
+    }
+    for (PyTaskletObject *t = ch->first; t != NULL; prev = t, t = t->next) {
+        CHECK(t, t->channel == ch, "in the queue of another channel");
+        CHECK(t, t->prev == prev, "broken channel queue");
+        CHECK(ch, t->state == (ch->balance > 0 ? TASKLET_SENDING : TASKLET_RECEIVING),
+              "a waiting tasklet's state does not fit the balance");
+        n++;
+    }
+    CHECK(ch, ch->last == prev, "broken end of a channel queue");
+    CHECK(ch, n == abs(ch->balance), "balance is not the length of the queue");
+}
+
+/* The frames of a suspended tasklet: in heap blocks or generators, with their stack
+   pointers saved, down to the dispatcher's frame. */
+static void
+check_suspended_frames(PyTaskletObject *t)
+{
+    for (_PyInterpreterFrame *f = t->frame; f != &t->sched->base; f = f->previous) {
+        CHECK(t, f != NULL, "the frames do not end at the dispatcher");
+        CHECK(t, f->owner == FRAME_OWNED_BY_TASKLET
+                 || f->owner == FRAME_OWNED_BY_GENERATOR,
+              "a frame of a suspended tasklet lies elsewhere");
+        CHECK(t, f->stacktop >= _PyFrame_GetCode(f)->co_nlocalsplus,
+              "a suspended frame has no stack pointer");
+        CHECK(t, f->frame_obj == NULL || f->frame_obj->f_frame == f,
+              "a frame object refers to another frame");
+        if (f->owner == FRAME_OWNED_BY_GENERATOR) {
+            CHECK(t, _PyFrame_GetGenerator(f)->gi_frame_state == FRAME_EXECUTING,
+                  "a generator of a suspended tasklet is not executing");
+        }
+    }
+}
+
+/* main below a dispatcher: its frames are off the thread state, and intact. */
+static void
+check_main_frames(_PyStackless_Scheduler *sched)
+{
+    for (_PyInterpreterFrame *f = sched->main_frame; f != NULL; f = f->previous) {
+        CHECK(sched->main, f->owner != FRAME_OWNED_BY_TASKLET,
+              "a tasklet's frame in the frames of main");
+        if (f->owner != FRAME_OWNED_BY_CSTACK) {
+            CHECK(sched->main, PyCode_Check(f->f_executable), "a frame without code");
+        }
+    }
+}
+
+void
+_PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *left)
+{
+    check_run_queue(sched);
+    if (left != NULL && tasklet_is_blocked(left)) {
+        check_channel(left->channel);
+    }
+    if (left != NULL && left->frame != NULL && (left->flags & TASKLET_STARTED)
+        && left->state != TASKLET_CURRENT) {
+        check_suspended_frames(left);
+    }
+    PyTaskletObject *next = sched->current;
+    if (!(next->flags & TASKLET_IS_MAIN)) {
+        CHECK(next, sched->base.previous == NULL, "main's frames can be reached");
+        if (next->flags & TASKLET_STARTED) {
+            CHECK(next, next->frame != NULL, "nothing to go on with");
+            check_suspended_frames(next);
+        }
+        check_main_frames(sched);
+    }
+}
+
+#endif /* Py_DEBUG */
