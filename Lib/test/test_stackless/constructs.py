@@ -11,6 +11,7 @@ THROUGH_C   C code lies in between
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import enum
 import functools
 import gc
@@ -19,6 +20,8 @@ import operator
 import re
 import weakref
 from typing import Any, Callable
+
+import stackless
 
 Construct = Callable[[Callable[[], Any]], Any]
 
@@ -528,6 +531,16 @@ def lru_cache(f):
     def inner():
         return f()
     return inner()
+
+
+@through_c
+def run_in_a_context(f):
+    return contextvars.copy_context().run(lambda: f())
+
+
+@through_c
+def run_in_the_context_of_a_tasklet(f):
+    return stackless.tasklet(len).context_run(lambda: f())
 
 
 @through_c

@@ -56,7 +56,8 @@ def main_takes_its_turn():
     tasklet(task)()
     for i in range(4):
         order.append("m")
-        assert schedule() is stackless.main
+        result = schedule()
+        assert result is stackless.main
     assert order == list("mtmtmtm"), order
 
 
@@ -100,7 +101,8 @@ def ping_pong_with_main():
     tasklet(task)()
     for i in range(10):
         there.send(i)
-        assert back.receive() == i + 1
+        answer = back.receive()
+        assert answer == i + 1
     there.send_exception(StopIteration)
     stackless.run()
 
@@ -113,7 +115,8 @@ def main_receives_from_many():
         ch.send(i)
     for i in range(20):
         tasklet(task)(i)
-    assert sorted(ch.receive() for i in range(20)) == list(range(20))
+    received = sorted(ch.receive() for i in range(20))
+    assert received == list(range(20))
     stackless.run()
 
 
@@ -255,8 +258,10 @@ def main_below_callbacks():
     def callback(x):
         schedule()
         return x
-    assert list(map(callback, range(3))) == [0, 1, 2]
-    assert sorted([3, 1, 2], key=callback) == [1, 2, 3]
+    mapped = list(map(callback, range(3)))
+    assert mapped == [0, 1, 2]
+    ordered = sorted([3, 1, 2], key=callback)
+    assert ordered == [1, 2, 3]
     assert log == ["t"] * 6
     t.kill()
 
@@ -295,7 +300,8 @@ def generator_in_main_switches():
             tasklet(task)()
             schedule()
             yield i
-    assert list(gen()) == [0, 1, 2]
+    generated = list(gen())
+    assert generated == [0, 1, 2]
     assert log == ["t"] * 3
 
 

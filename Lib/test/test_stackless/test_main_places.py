@@ -450,5 +450,80 @@ print("done")
         self.assertEqual(out.strip(), sys.version.strip())
 
 
+class Options(ChildTestCase):
+    """With options of the interpreter that change how code is executed."""
+
+    def option(self, *args):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "script.py")
+            with open(path, "w") as file:
+                file.write(HEAD + "scenarios.run_all('option')\nprint('done')\n")
+            r = self.run_status(None, 0, *args, path)
+        self.assertIn("done", r.stdout)
+        return r
+
+    def test_optimized(self):
+        self.option("-OO")
+
+    def test_development_mode(self):
+        r = self.option("-X", "dev")
+        self.assertEqual(r.stderr, "")
+
+    def test_warnings_are_errors(self):
+        self.option("-W", "error", "-b", "-b")
+
+    def test_tracemalloc(self):
+        self.option("-X", "tracemalloc=20")
+
+    def test_without_debug_ranges(self):
+        self.option("-X", "no_debug_ranges")
+
+    def test_unfrozen_modules(self):
+        self.option("-X", "frozen_modules=off")
+
+    def test_verbose(self):
+        self.option("-v")
+
+    def test_isolated(self):
+        r = self.run_status(
+            None, 0, "-I", "-c",
+            f"import sys; sys.path.append({PACKAGE_PARENT!r})\n" + HEAD
+            + "scenarios.run_all('isolated'); print('done')\n")
+        self.assertIn("done", r.stdout)
+
+    def test_unbuffered(self):
+        self.option("-u")
+
+    def test_perf_trampoline(self):
+        # Every call of a Python function is one of C then: tasklets cannot
+        # be left softly.  Refused or done, but no crash.
+        source = HEAD + """
+for name, f in scenarios.SCENARIOS.items():
+    try:
+        f()
+    except (RuntimeError, AssertionError):
+        pass
+    import stackless
+    for i in range(20):
+        if stackless.runcount == 1:
+            break
+        try:
+            stackless.run()
+        except Exception:
+            pass
+print("survived")
+"""
+        if not hasattr(sys, "activate_stack_trampoline"):
+            self.skipTest("no stack trampolines in this Python")
+        start = "import sys; sys.activate_stack_trampoline('perf')\n"
+        try:
+            sys.activate_stack_trampoline("perf")
+        except ValueError as e:
+            self.skipTest(f"no stack trampolines on this platform: {e}")
+        else:
+            sys.deactivate_stack_trampoline()
+        self.run_survives(start + source)
+
+
 if __name__ == "__main__":
     unittest.main()

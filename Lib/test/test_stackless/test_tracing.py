@@ -10,7 +10,7 @@ import unittest
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase
+from .support import ChildTestCase, StacklessTestCase
 
 # Attributes of a tasklet, the functions of sys, the same events for both.
 KINDS = (
@@ -365,28 +365,29 @@ class PerTasklet(Base):
         self.assertEqual(len(seen), 1)
         self.assertEqual(sorted(log), [1, 2])
 
-    def test_audit_events(self):
-        events = []
-        active = True
 
-        def hook(event, args):
-            if active and event in ("sys.settrace", "sys.setprofile",
-                                    "sys._getframe"):
-                events.append(event)
-        sys.addaudithook(hook)
-        t = self.paused(schedule_remove_in_a_frame)
-        del events[:]
-        t.trace_function = None
-        t.profile_function = None
-        t.frame
-        active = False
-        self.assertEqual(events, ["sys.settrace", "sys.setprofile",
-                                  "sys._getframe"])
-        t.kill()
+class Audit(ChildTestCase):
+    # A hook cannot be removed again.
 
-
-def schedule_remove_in_a_frame():
-    schedule_remove()
+    def test_events(self):
+        self.run_ok("""
+            import sys
+            from stackless import *
+            def task():
+                schedule_remove(None)
+            t = tasklet(task)()
+            t.run()
+            events = []
+            def hook(event, args):
+                if event in ("sys.settrace", "sys.setprofile", "sys._getframe"):
+                    events.append(event)
+            sys.addaudithook(hook)
+            t.trace_function = None
+            t.profile_function = None
+            t.frame
+            assert events == ["sys.settrace", "sys.setprofile",
+                              "sys._getframe"], events
+            """)
 
 
 class Profile(Base):
@@ -709,6 +710,7 @@ class Monitoring(StacklessTestCase):
             self.TOOL, sys.monitoring.events.LINE, callback)
         sys.monitoring.set_local_events(
             self.TOOL, task.__code__, sys.monitoring.events.LINE)
+        sys.monitoring.restart_events()
         task()
         expected, count = count, 0
         sys.monitoring.restart_events()
