@@ -283,6 +283,11 @@ static PyObject *
 take_result(PyTaskletObject *t)
 {
     PyObject *value = t->tempval;
+    int returns_none = 0;
+    if (t->flags & TASKLET_STARTED) {
+        returns_none = t->flags & TASKLET_RETURNS_NONE;
+        t->flags &= ~TASKLET_RETURNS_NONE;
+    }
     if (t->flags & TASKLET_RETURNS_SELF) {
         t->flags &= ~TASKLET_RETURNS_SELF;
         return Py_NewRef(t);
@@ -300,6 +305,10 @@ take_result(PyTaskletObject *t)
         _PyBomb_Explode(value);
         Py_DECREF(value);
         return NULL;
+    }
+    if (returns_none) {
+        _PyStackless_Discard(t->sched, value);
+        return Py_None;
     }
     return value;
 }
@@ -753,7 +762,7 @@ schedule_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 {
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    enum { UNUSUAL = TASKLET_IS_MAIN | TASKLET_RAISES };
+    enum { UNUSUAL = TASKLET_IS_MAIN | TASKLET_RAISES | TASKLET_RETURNS_NONE };
     if (sched->op.code != OP_SCHEDULE || sched->op.value != NULL || next == t
         || sched->switch_trap || sched->in_schedule_callback
         || sched->mod->schedule_callback != NULL
@@ -815,6 +824,11 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         result = tell_c_return(tstate, t, frame, result);
         if (result != NULL) {
             push_result(frame, result);
+        }
+        else {
+            PyObject *iter = NULL;
+            end_for_loop(tstate, frame, &iter);
+            _PyStackless_Discard(sched, iter);
         }
         return 0;
     }

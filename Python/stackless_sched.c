@@ -371,10 +371,6 @@ watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     }
     sched->nwatchdogs = i;
     Py_DECREF(t);                      // it is in the queue
-    if (t->tempval != NULL && !(t->flags & TASKLET_RAISES)
-        && !Py_IS_TYPE(t->tempval, sched->mod->bomb_type)) {
-        set_pending(sched, t, NULL);   // run() returns None
-    }
 }
 
 /* --- switching ------------------------------------------------------------------------ */
@@ -564,6 +560,7 @@ execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched, int may_sw
         }
     }
     set_pending(sched, cur, NULL);
+    cur->flags |= TASKLET_RETURNS_NONE;
     sched->watchdogs[sched->nwatchdogs++] = cur;   // with the queue's reference
     switch_to(sched, &d);
     return OP_SWITCHED;
@@ -682,6 +679,7 @@ execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     set_pending(sched, t, Py_NewRef(op->value));
     set_pending(sched, cur, NULL);
+    cur->flags |= TASKLET_RETURNS_NONE;
     switch_to(sched, &d);
     return OP_SWITCHED;
 }
@@ -741,6 +739,9 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
     set_pending(sched, cur, op->code == OP_SEND ? Py_NewRef(op->value) : NULL);
+    if (op->code == OP_SEND) {
+        cur->flags |= TASKLET_RETURNS_NONE;
+    }
     switch_to(sched, &d);
     _PyChannel_Append(ch, cur);                    // with the queue's reference
     return OP_SWITCHED;
@@ -799,6 +800,9 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     if (d.next != NULL) {
         set_pending(sched, cur, received);
+        if (sending) {
+            cur->flags |= TASKLET_RETURNS_NONE;
+        }
         switch_to(sched, &d);
         return OP_SWITCHED;
     }

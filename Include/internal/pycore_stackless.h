@@ -64,7 +64,8 @@ enum {
     TASKLET_BLOCK_TRAP = 16,
     TASKLET_RETURNS_SELF = 32,    // stands for tempval == self, without the cycle
     TASKLET_RAISES = 64,          // tempval is an exception to be raised
-    TASKLET_HAS_KWARGS = 128,     // `args` is the pair (tuple, dict)
+    TASKLET_HAS_KWARGS = 128,     // not STARTED: `args` is the pair (tuple, dict)
+    TASKLET_RETURNS_NONE = 128,   // STARTED: whatever tempval is, unless it raises
 };
 
 /* What most tasklets never have: made when first needed, kept to the end. */
