@@ -362,7 +362,7 @@ watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     if (i < 0) {
         return;
     }
-    for (Py_ssize_t k = i + 1; k < sched->nwatchdogs; k++) {
+    for (Py_ssize_t k = sched->nwatchdogs - 1; k > i; k--) {
         PyTaskletObject *w = sched->watchdogs[k];
         if (w->state == TASKLET_PAUSED) {
             queue_insert_before(sched, t, w);
