@@ -123,7 +123,7 @@ _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 }
 
 int
-_PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+_PyStackless_PrepareLeaveSlow(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     if (t->extra == NULL && _PyStackless_SaveNeedsExtra(tstate, sched)
@@ -843,10 +843,14 @@ static void
 settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *left = sched->left;
+    if (left != NULL && left->state != TASKLET_IDLE && Py_REFCNT(left) > 1) {
+        Py_DECREF(left);
+        left = NULL;
+    }
+    sched->left = NULL;
     if (left == NULL && sched->ntrash == 0) {
         return;
     }
-    sched->left = NULL;
     PyObject *exc = _PyErr_GetRaisedException(tstate);
     if (left != NULL) {
         if (left->state == TASKLET_IDLE) {

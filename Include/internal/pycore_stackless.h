@@ -207,11 +207,17 @@ struct _PyStackless_Scheduler {
     PyObject *trash[12];
 };
 
-/* Drop a reference (may be NULL), but later. */
+/* Drop a reference (may be NULL): later, if it is the last one. */
 static inline void
 _PyStackless_Discard(_PyStackless_Scheduler *sched, PyObject *op)
 {
-    if (op != NULL) {
+    if (op == NULL) {
+        return;
+    }
+    if (Py_REFCNT(op) > 1) {
+        Py_DECREF(op);
+    }
+    else {
         assert(sched->ntrash < (int)Py_ARRAY_LENGTH(sched->trash));
         sched->trash[sched->ntrash++] = op;
     }
@@ -251,9 +257,9 @@ extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTasklet
 
 /* Runs tasklets until main is current again.  The caller made another one current. */
 extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
-/* Can the current tasklet be left?  Moves its frames off the data stack and
-   allocates what suspending it takes.  -1 with an exception, else 0. */
-extern int _PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* The part of _PyStackless_PrepareLeave() that most switches do not need. */
+extern int _PyStackless_PrepareLeaveSlow(PyThreadState *tstate,
+                                         _PyStackless_Scheduler *sched);
 /* Carries out a switching builtin's operation: `op`'s references are stolen.
    `fn`: the C function as it stands in the method table; args, nargs, kwnames: as it
    got them; args == NULL: tp_iternext.  The result is what the builtin returns. */
@@ -355,6 +361,18 @@ _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched
            || (sched->current->flags & TASKLET_IS_MAIN)
            || tstate->exc_info != &sched->exc_root
            || sched->exc_root.exc_value != NULL;
+}
+
+/* Can the current tasklet be left?  Moves its frames off the data stack and
+   allocates what suspending it takes.  -1 with an exception, else 0. */
+static inline int
+_PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    if (!_PyStackless_SaveNeedsExtra(tstate, sched)
+        && tstate->datastack_top == sched->datastack_base) {
+        return 0;
+    }
+    return _PyStackless_PrepareLeaveSlow(tstate, sched);
 }
 
 static inline void
