@@ -7,7 +7,7 @@ try:
 except ImportError:
     raise unittest.SkipTest("_testcapi, which makes allocations fail, is not built")
 
-from .oom import CASES, ONLY_MAIN
+from .oom_cases import CASES, ONLY_MAIN
 from .support import ChildTestCase, run_python
 
 

@@ -8,7 +8,8 @@ import warnings
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .constructs import SOFT, THROUGH_C, WARM
+from .constructs import SOFT, WARM
+from .constructs_c import THROUGH_C
 from .support import StacklessTestCase, reset_scheduler
 
 

@@ -1,0 +1,644 @@
+"""Python constructs that call back a function through C code.
+
+THROUGH_C is a table like those of constructs.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import enum
+import functools
+import gc
+import itertools
+import operator
+import re
+import weakref
+
+import stackless
+
+from .constructs import Construct, enter
+
+THROUGH_C: dict[str, Construct] = {}
+
+through_c = enter(THROUGH_C)
+
+
+class _Property:
+    f = None
+
+    @property
+    def value(self):
+        return self.f()
+
+    def __getitem__(self, key):
+        return key()
+
+
+@through_c
+def map_callback(f):
+    return list(map(lambda x: f(), [1]))[0]
+
+
+@through_c
+def filter_callback(f):
+    box = []
+    list(filter(lambda x: box.append(f()), [1]))
+    return box[0]
+
+
+@through_c
+def sort_key(f):
+    box = []
+    [1].sort(key=lambda x: box.append(f()))
+    return box[0]
+
+
+@through_c
+def sorted_key(f):
+    box = []
+    sorted([1], key=lambda x: box.append(f()) or 0)
+    return box[0]
+
+
+@through_c
+def min_key(f):
+    box = []
+    min([1], key=lambda x: box.append(f()))
+    return box[0]
+
+
+@through_c
+def cmp_to_key(f):
+    box = []
+
+    def compare(a, b):
+        if not box:
+            box.append(f())
+        return 0
+    sorted([1, 2], key=functools.cmp_to_key(compare))
+    return box[0]
+
+
+@through_c
+def reduce_callback(f):
+    return functools.reduce(lambda a, b: f(), [1, 2])
+
+
+@through_c
+def partial_object(f):
+    return functools.partial(lambda g: g(), f)()
+
+
+@through_c
+def lru_cache(f):
+    @functools.lru_cache
+    def inner():
+        return f()
+    return inner()
+
+
+@through_c
+def run_in_a_context(f):
+    return contextvars.copy_context().run(lambda: f())
+
+
+@through_c
+def run_in_the_context_of_a_tasklet(f):
+    return stackless.tasklet(len).context_run(lambda: f())
+
+
+@through_c
+def operator_call(f):
+    return operator.call(lambda: f())
+
+
+@through_c
+def itertools_starmap(f):
+    return list(itertools.starmap(lambda g: g(), [(f,)]))[0]
+
+
+@through_c
+def regex_callback(f):
+    box = []
+    re.sub("a", lambda m: box.append(f()) or "", "a")
+    return box[0]
+
+
+@through_c
+def list_of_a_generator(f):
+    return list(f() for x in (1,))[0]
+
+
+@through_c
+def next_of_a_generator(f):
+    return next(f() for x in (1,))
+
+
+@through_c
+def send_to_a_generator(f):
+    def gen():
+        yield f()
+    return gen().send(None)
+
+
+@through_c
+def throw_into_a_generator(f):
+    def gen():
+        try:
+            yield
+        except KeyError:
+            yield f()
+    g = gen()
+    next(g)
+    return g.throw(KeyError)
+
+
+@through_c
+def close_of_a_generator(f):
+    box = []
+
+    def gen():
+        try:
+            yield
+        finally:
+            box.append(f())
+    g = gen()
+    next(g)
+    g.close()
+    return box[0]
+
+
+@through_c
+def unpacking_of_a_generator(f):
+    (x,) = (f() for y in (1,))
+    return x
+
+
+@through_c
+def star_of_a_generator(f):
+    return [*(f() for x in (1,))][0]
+
+
+@through_c
+def any_of_a_generator(f):
+    box = []
+    any(box.append(f()) for x in (1,))
+    return box[0]
+
+
+@through_c
+def coroutine_send(f):
+    async def coro():
+        return f()
+    try:
+        coro().send(None)
+    except StopIteration as e:
+        return e.value
+
+
+@through_c
+def coroutine_await(f):
+    async def inner():
+        return f()
+
+    async def outer():
+        return await inner()
+    try:
+        outer().send(None)
+    except StopIteration as e:
+        return e.value
+
+
+@through_c
+def dunder_await(f):
+    class A:
+        def __await__(self):
+            yield f()
+
+    async def coro():
+        await A()
+    c = coro()
+    try:
+        return c.send(None)
+    finally:
+        c.close()
+
+
+@through_c
+def property_getter(f):
+    ob = _Property()
+    ob.f = f
+    return ob.value
+
+
+@through_c
+def getattr_hook(f):
+    class C:
+        def __getattr__(self, name):
+            return f()
+    return C().x
+
+
+@through_c
+def setattr_hook(f):
+    box = []
+
+    class C:
+        def __setattr__(self, name, value):
+            box.append(f())
+    C().x = 1
+    return box[0]
+
+
+@through_c
+def descriptor(f):
+    class D:
+        def __get__(self, ob, cls):
+            return f()
+
+    class C:
+        x = D()
+    return C().x
+
+
+@through_c
+def getitem(f):
+    return _Property()[f]
+
+
+@through_c
+def setitem(f):
+    box = []
+
+    class C:
+        def __setitem__(self, key, value):
+            box.append(f())
+    C()[1] = 2
+    return box[0]
+
+
+@through_c
+def binary_operator(f):
+    class C:
+        def __add__(self, other):
+            return f()
+    return C() + 1
+
+
+@through_c
+def reflected_operator(f):
+    class C:
+        def __radd__(self, other):
+            return f()
+    return 1 + C()
+
+
+@through_c
+def in_place_operator(f):
+    class C:
+        def __iadd__(self, other):
+            return f()
+    x = C()
+    x += 1
+    return x
+
+
+@through_c
+def unary_operator(f):
+    class C:
+        def __neg__(self):
+            return f()
+    return -C()
+
+
+@through_c
+def comparison(f):
+    class C:
+        def __lt__(self, other):
+            return f()
+    return C() < 1
+
+
+@through_c
+def containment(f):
+    box = []
+
+    class C:
+        def __contains__(self, x):
+            box.append(f())
+    1 in C()
+    return box[0]
+
+
+@through_c
+def truth_value(f):
+    box = []
+
+    class C:
+        def __bool__(self):
+            box.append(f())
+            return True
+    if C():
+        return box[0]
+
+
+@through_c
+def length(f):
+    box = []
+
+    class C:
+        def __len__(self):
+            box.append(f())
+            return 0
+    len(C())
+    return box[0]
+
+
+@through_c
+def hashing(f):
+    box = []
+
+    class C:
+        def __hash__(self):
+            box.append(f())
+            return 1
+    {}.get(C())
+    return box[0]
+
+
+@through_c
+def index(f):
+    box = []
+
+    class C:
+        def __index__(self):
+            box.append(f())
+            return 0
+    [1][C()]
+    return box[0]
+
+
+@through_c
+def string_conversion(f):
+    box = []
+
+    class C:
+        def __str__(self):
+            box.append(f())
+            return ""
+    str(C())
+    return box[0]
+
+
+@through_c
+def format_hook(f):
+    box = []
+
+    class C:
+        def __format__(self, spec):
+            box.append(f())
+            return ""
+    f"{C()}"
+    return box[0]
+
+
+@through_c
+def iterator_in_a_for_loop(f):
+    class C:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return f()
+    for x in C():
+        return x
+
+
+@through_c
+def dunder_iter(f):
+    box = []
+
+    class C:
+        def __iter__(self):
+            box.append(f())
+            return iter(())
+    for x in C():
+        pass
+    return box[0]
+
+
+@through_c
+def enter_of_a_context_manager(f):
+    class C:
+        def __enter__(self):
+            return f()
+
+        def __exit__(self, *args):
+            pass
+    with C() as x:
+        return x
+
+
+@through_c
+def exit_of_a_context_manager(f):
+    box = []
+
+    class C:
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *args):
+            box.append(f())
+    with C():
+        pass
+    return box[0]
+
+
+@through_c
+def exit_with_an_exception(f):
+    box = []
+
+    class C:
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *args):
+            box.append(f())
+            return True
+    with C():
+        raise KeyError
+    return box[0]
+
+
+@through_c
+def contextmanager_decorator(f):
+    @contextlib.contextmanager
+    def manager():
+        yield f()
+    with manager() as x:
+        return x
+
+
+@through_c
+def callable_instance(f):
+    class C:
+        def __call__(self):
+            return f()
+    return C()()
+
+
+@through_c
+def dunder_new(f):
+    box = []
+
+    class C:
+        def __new__(cls):
+            box.append(f())
+            return object.__new__(cls)
+    C()
+    return box[0]
+
+
+@through_c
+def metaclass_call(f):
+    class Meta(type):
+        def __call__(cls):
+            return f()
+
+    class C(metaclass=Meta):
+        pass
+    return C()
+
+
+@through_c
+def class_body(f):
+    class C:
+        x = f()
+    return C.x
+
+
+@through_c
+def init_subclass(f):
+    box = []
+
+    class C:
+        def __init_subclass__(cls):
+            box.append(f())
+
+    class D(C):
+        pass
+    return box[0]
+
+
+@through_c
+def set_name(f):
+    box = []
+
+    class D:
+        def __set_name__(self, owner, name):
+            box.append(f())
+
+    class C:
+        x = D()
+    return box[0]
+
+
+@through_c
+def exec_of_a_string(f):
+    namespace = {"f": f}
+    exec("x = f()", namespace)
+    return namespace["x"]
+
+
+@through_c
+def eval_of_a_string(f):
+    return eval("f()", {"f": f})
+
+
+@through_c
+def enum_member(f):
+    box = []
+
+    class E(enum.Enum):
+        @classmethod
+        def _missing_(cls, value):
+            box.append(f())
+            return cls.A
+        A = 1
+    E(2)
+    return box[0]
+
+
+@through_c
+def destructor(f):
+    box = []
+
+    class C:
+        def __del__(self):
+            box.append(_caught(f))
+    C()
+    return _uncaught(box[0])
+
+
+@through_c
+def weakref_callback(f):
+    box = []
+
+    class C:
+        pass
+    c = C()
+    r = weakref.ref(c, lambda r: box.append(_caught(f)))
+    del c
+    assert r() is None
+    return _uncaught(box[0])
+
+
+@through_c
+def collector_callback(f):
+    box = []
+
+    def callback(phase, info):
+        gc.callbacks.remove(callback)
+        box.append(_caught(f))
+    gc.callbacks.append(callback)
+    gc.collect(0)
+    return _uncaught(box[0])
+
+
+@through_c
+def instance_check(f):
+    box = []
+
+    class Meta(type):
+        def __instancecheck__(cls, ob):
+            box.append(f())
+            return True
+
+    class C(metaclass=Meta):
+        pass
+    isinstance(1, C)
+    return box[0]
+
+
+@through_c
+def missing(f):
+    class D(dict):
+        def __missing__(self, key):
+            return f()
+    return D()[1]
+
+
+def _caught(f):
+    # An exception in these places would go to the unraisable hook.
+    try:
+        return True, f()
+    except Exception as e:
+        return False, e
+
+
+def _uncaught(outcome):
+    ok, value = outcome
+    if ok:
+        return value
+    raise value
