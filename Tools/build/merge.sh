@@ -43,7 +43,7 @@ merge_patch() {
     cmp -s "$srcdir/$1" "$merged/$1" && return
     [ -f "$pristine/$file" ] || die "$1: CPython $version has no $file to patch"
     mkdir -p "$(dirname "$merged/$1")"
-    rm -f "$merged/$1" "$merged/$file.rej"
+    rm -f "$merged/$file.rej"
     cp -p "$pristine/$file" "$tree/$file.new"
     if ! patch -s -F0 -o "$merged/out" -r "$merged/$file.rej" "$pristine/$file" <"$srcdir/$1" >"$merged/log" 2>&1; then
         rm -f "$tree/$file.new"
@@ -61,10 +61,16 @@ merge_patch() {
 unmerge() {
     case $1 in
     *.patch)
+        # One that never applied left nothing behind.
+        [ -f "$merged/$1" ] || return 0
         rm -f "$merged/$1"
         cp "$pristine/${1%.patch}" "$tree/${1%.patch}"
         ;;
-    *) rm -f "$tree/$1" ;;
+    *)
+        # One that would have replaced upstream's file was refused.
+        [ ! -e "$pristine/$1" ] || return 0
+        rm -f "$tree/$1"
+        ;;
     esac
     note REMOVE "$1"
 }
@@ -127,6 +133,8 @@ touch "$merged/list"
 list_overlay >"$merged/list.new"
 
 LC_ALL=C comm -23 "$merged/list" "$merged/list.new" | while read -r file; do unmerge "$file"; done || exit 1
+# From here on all of them may be in the tree, even if a patch fails below.
+cp "$merged/list.new" "$merged/list"
 while read -r file; do
     case $file in
     *.patch) merge_patch "$file" ;;
@@ -135,4 +143,4 @@ while read -r file; do
 done <"$merged/list.new"
 write_setup_local
 write_rules
-mv "$merged/list.new" "$merged/list"
+rm "$merged/list.new"
