@@ -495,34 +495,62 @@ explode_bomb(_PyStackless_Scheduler *sched, PyObject **result)
 
 /* --- schedule, run, switch --------------------------------------------------------- */
 
+/* Decides what `op` does: OP_SWITCHED, then *d says what to commit, or OP_DONE or
+   OP_ERROR.  Changes nothing. */
+typedef op_outcome (*decide_function)(_PyStackless_Scheduler *sched,
+                                      const stackless_op *op, decision *d,
+                                      PyObject **result);
+
+/* Decides and prepares.  OP_SWITCHED: what *d says is to be committed. */
+static inline op_outcome
+decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                   const stackless_op *op, int may_switch, decide_function decide,
+                   decision *d, PyObject **result)
+{
+    int called = 0;
+    for (;;) {
+        op_outcome outcome = decide(sched, op, d, result);
+        if (outcome != OP_SWITCHED) {
+            return outcome;
+        }
+        if (!may_switch) {
+            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        }
+        int again = prepare(tstate, sched, d, &called);
+        if (again <= 0) {
+            return again < 0 ? OP_ERROR : OP_SWITCHED;
+        }
+    }
+}
+
+static op_outcome
+decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
+                PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
+    if (op->code == OP_SCHEDULE) {
+        *d = (decision){ .next = cur->next, .fate = TASKLET_RUNNABLE };
+    }
+    else if (decide_successor(sched, TASKLET_PAUSED, d) < 0) {
+        return OP_ERROR;
+    }
+    if (d->next == cur) {
+        *result = Py_NewRef(op->value ? op->value : (PyObject *)cur);
+        return explode_bomb(sched, result);
+    }
+    return OP_SWITCHED;
+}
+
 static op_outcome
 execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                  const stackless_op *op, int may_switch, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
-    int called = 0;
     decision d;
-    for (;;) {
-        if (op->code == OP_SCHEDULE) {
-            d = (decision){ .next = cur->next, .fate = TASKLET_RUNNABLE };
-        }
-        else if (decide_successor(sched, TASKLET_PAUSED, &d) < 0) {
-            return OP_ERROR;
-        }
-        if (d.next == cur) {
-            *result = Py_NewRef(op->value ? op->value : (PyObject *)cur);
-            return explode_bomb(sched, result);
-        }
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
-        }
-        int again = prepare(tstate, sched, &d, &called);
-        if (again < 0) {
-            return OP_ERROR;
-        }
-        if (!again) {
-            break;
-        }
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+                                            decide_schedule, &d, result);
+    if (outcome != OP_SWITCHED) {
+        return outcome;
     }
     set_pending(sched, cur, Py_XNewRef(op->value));
     if (op->value == NULL) {
@@ -536,28 +564,28 @@ execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 }
 
 static op_outcome
-execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched, int may_switch,
-                PyObject **result)
+decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
+               PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
-    int called = 0;
+    if (cur->next == cur) {
+        *result = Py_None;
+        return OP_DONE;
+    }
+    *d = (decision){ .next = cur->next, .fate = TASKLET_PAUSED };
+    return watchdogs_reserve(sched) < 0 ? OP_ERROR : OP_SWITCHED;
+}
+
+static op_outcome
+execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                const stackless_op *op, int may_switch, PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
     decision d;
-    for (;;) {
-        if (cur->next == cur) {
-            *result = Py_None;
-            return OP_DONE;
-        }
-        d = (decision){ .next = cur->next, .fate = TASKLET_PAUSED };
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
-        }
-        int again = watchdogs_reserve(sched) < 0 ? -1 : prepare(tstate, sched, &d, &called);
-        if (again < 0) {
-            return OP_ERROR;
-        }
-        if (!again) {
-            break;
-        }
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+                                            decide_run_all, &d, result);
+    if (outcome != OP_SWITCHED) {
+        return outcome;
     }
     set_pending(sched, cur, NULL);
     cur->flags |= TASKLET_RETURNS_NONE;
@@ -590,34 +618,33 @@ check_can_run(PyTaskletObject *t, _PyStackless_Scheduler *sched)
 }
 
 static op_outcome
+decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
+                   PyObject **result)
+{
+    PyTaskletObject *t = (PyTaskletObject *)op->target;
+    if (check_can_run(t, sched) < 0) {
+        return OP_ERROR;
+    }
+    if (t == sched->current) {
+        *result = Py_None;
+        return OP_DONE;
+    }
+    d->next = t;
+    d->fate = op->code == OP_RUN_TASKLET ? TASKLET_RUNNABLE : TASKLET_PAUSED;
+    d->insert_next = !tasklet_is_queued(t);
+    return OP_SWITCHED;
+}
+
+static op_outcome
 execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                     const stackless_op *op, int may_switch, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
-    PyTaskletObject *t = (PyTaskletObject *)op->target;
-    int called = 0;
     decision d;
-    for (;;) {
-        if (check_can_run(t, sched) < 0) {
-            return OP_ERROR;
-        }
-        if (t == cur) {
-            *result = Py_None;
-            return OP_DONE;
-        }
-        d.next = t;
-        d.fate = op->code == OP_RUN_TASKLET ? TASKLET_RUNNABLE : TASKLET_PAUSED;
-        d.insert_next = !tasklet_is_queued(t);
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
-        }
-        int again = prepare(tstate, sched, &d, &called);
-        if (again < 0) {
-            return OP_ERROR;
-        }
-        if (!again) {
-            break;
-        }
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+                                            decide_run_tasklet, &d, result);
+    if (outcome != OP_SWITCHED) {
+        return outcome;
     }
     set_pending(sched, cur, NULL);
     switch_to(sched, &d);
@@ -630,48 +657,48 @@ execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 /* --- throw ------------------------------------------------------------------------------- */
 
 static op_outcome
+decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
+             PyObject **result)
+{
+    PyTaskletObject *t = (PyTaskletObject *)op->target;
+    if (t == sched->current) {
+        _PyBomb_Explode(op->value);
+        return OP_ERROR;
+    }
+    if (!_PyTasklet_IsAlive(t)) {
+        if (_PyBomb_Matches(op->value, PyExc_TaskletExit)) {
+            *result = Py_None;
+            return OP_DONE;
+        }
+        PyErr_SetString(PyExc_RuntimeError,
+                        t->sched->tstate == NULL
+                        ? "tasklet has no thread"
+                        : "You cannot throw to a dead tasklet");
+        return OP_ERROR;
+    }
+    if (t->sched != sched) {
+        PyErr_SetString(PyExc_NotImplementedError,
+                        "throwing into a tasklet of another thread is not "
+                        "supported yet");
+        return OP_ERROR;
+    }
+    d->next = t;
+    d->fate = TASKLET_RUNNABLE;
+    d->insert_next = !tasklet_is_queued(t);
+    return OP_SWITCHED;
+}
+
+static op_outcome
 execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
               const stackless_op *op, int may_switch, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *t = (PyTaskletObject *)op->target;
-    int called = 0;
     decision d;
-    for (;;) {
-        if (t == cur) {
-            _PyBomb_Explode(op->value);
-            return OP_ERROR;
-        }
-        if (!_PyTasklet_IsAlive(t)) {
-            if (_PyBomb_Matches(op->value, PyExc_TaskletExit)) {
-                *result = Py_None;
-                return OP_DONE;
-            }
-            PyErr_SetString(PyExc_RuntimeError,
-                            t->sched->tstate == NULL
-                            ? "tasklet has no thread"
-                            : "You cannot throw to a dead tasklet");
-            return OP_ERROR;
-        }
-        if (t->sched != sched) {
-            PyErr_SetString(PyExc_NotImplementedError,
-                            "throwing into a tasklet of another thread is not "
-                            "supported yet");
-            return OP_ERROR;
-        }
-        d.next = t;
-        d.fate = TASKLET_RUNNABLE;
-        d.insert_next = !tasklet_is_queued(t);
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
-        }
-        int again = prepare(tstate, sched, &d, &called);
-        if (again < 0) {
-            return OP_ERROR;
-        }
-        if (!again) {
-            break;
-        }
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+                                            decide_throw, &d, result);
+    if (outcome != OP_SWITCHED) {
+        return outcome;
     }
     if (tasklet_is_blocked(t)) {
         _PyStackless_Unblock(t);
@@ -863,7 +890,7 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         case OP_SCHEDULE_REMOVE:
             return execute_schedule(tstate, sched, op, may_switch, result);
         case OP_RUN_ALL:
-            return execute_run_all(tstate, sched, may_switch, result);
+            return execute_run_all(tstate, sched, op, may_switch, result);
         case OP_RUN_TASKLET:
         case OP_SWITCH_TO:
             return execute_run_tasklet(tstate, sched, op, may_switch, result);
