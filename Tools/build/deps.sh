@@ -114,10 +114,12 @@ install_command() {
 }
 
 # sudo must not ask for a password here: -n makes it fail instead.
+can_install() { [ -z "$sudo" ] || { have sudo && sudo -n true; } 2>/dev/null; }
+
 run_install() {
     command=$(install_command "$1")
     [ -n "$command" ] || die "do not know how to install$1 on this system: please install them yourself"
-    [ -z "$sudo" ] || { have sudo && sudo -n true; } 2>/dev/null ||
+    can_install ||
         die "--install-deps needs to be root or to have sudo without a password; run '$command' yourself, then ./configure"
     say "installing what is missing: $command"
     if have apt-get; then
@@ -141,7 +143,9 @@ check_dependencies() {
     fi
     find_compiler
     find_missing
-    if [ "$1" = yes ] && [ -n "$missing_required$missing_wanted" ]; then
+    # What is only wanted need not stop a user who can't install it.
+    if [ "$1" = yes ] && [ -n "$missing_required$missing_wanted" ] &&
+        { [ -n "$missing_required" ] || can_install; }; then
         run_install "$missing_required$missing_wanted"
         find_compiler
         find_missing
