@@ -11,6 +11,7 @@ import contextvars
 import gc
 import sys
 import threading
+import time
 import traceback
 import weakref
 from typing import Callable
@@ -407,11 +408,20 @@ def collection_while_suspended():
         x = X()
         refs.append(weakref.ref(x))
         ch.receive()
-    for i in range(100):
-        tasklet(task)(channel())
+    channels = [channel() for i in range(100)]
+    for ch in channels:
+        tasklet(task)(ch)
+    del ch
     stackless.run()
-    assert all(r() is not None for r in refs)
     gc.collect()
+    assert all(r() is not None for r in refs)
+    channels.clear()
+    # gc.collect() does nothing while another thread is collecting.
+    for i in range(1000):
+        gc.collect()
+        if not any(r() for r in refs):
+            break
+        time.sleep(0.001)
     assert all(r() is None for r in refs)
 
 
