@@ -120,9 +120,11 @@ PyDoc_STRVAR(schedule_doc,
 "Let the next tasklet of the run queue run.  Returns retval, by default the calling\n"
 "tasklet, when the caller's turn comes again.");
 
-static PyObject *
-stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
+static PyObject *stackless_schedule(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+
+static Py_NO_INLINE PyObject *
+schedule_slow(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
 {
     PyObject *retval;
     if (parse_retval("schedule", args, nargs, kwnames, &retval) < 0) {
@@ -130,6 +132,19 @@ stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     }
     return switching_call(module, OP_SCHEDULE, retval, stackless_schedule, args, nargs,
                           kwnames);
+}
+
+static PyObject *
+stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (nargs == 0 && kwnames == NULL && sched != NULL
+        && _PyStackless_FastSchedule(tstate, sched, stackless_schedule, module, args)) {
+        return NULL;
+    }
+    return schedule_slow(module, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(schedule_remove_doc,

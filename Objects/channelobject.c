@@ -24,56 +24,6 @@ channel_cast(PyObject *op)
     return (PyChannelObject *)op;
 }
 
-/* --- the queue ------------------------------------------------------------- */
-
-void
-_PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t)
-{
-    assert(t->next == NULL && t->prev == NULL && t->channel == NULL);
-    t->channel = ch;
-    t->prev = ch->last;
-    if (ch->last != NULL) {
-        ch->last->next = t;
-    }
-    else {
-        ch->first = t;
-    }
-    ch->last = t;
-    ch->balance += t->state == TASKLET_SENDING ? 1 : -1;
-    _PyStackless_Scheduler *sched = t->sched;
-    sched->nblocked++;
-    if (ch->busy_link == NULL) {
-        ch->busy_next = sched->busy;
-        if (sched->busy != NULL) {
-            sched->busy->busy_link = &ch->busy_next;
-        }
-        sched->busy = ch;
-        ch->busy_link = &sched->busy;
-    }
-}
-
-void
-_PyChannel_Unlink(PyTaskletObject *t)
-{
-    PyChannelObject *ch = t->channel;
-    if (t->prev != NULL) {
-        t->prev->next = t->next;
-    }
-    else {
-        ch->first = t->next;
-    }
-    if (t->next != NULL) {
-        t->next->prev = t->prev;
-    }
-    else {
-        ch->last = t->prev;
-    }
-    t->next = t->prev = NULL;
-    t->channel = NULL;
-    ch->balance -= t->state == TASKLET_SENDING ? 1 : -1;
-    t->sched->nblocked--;
-}
-
 /* Lets go of all waiting tasklets.  Runs Python code if that was the last reference. */
 static void
 channel_release_all(PyChannelObject *ch)
@@ -189,7 +139,13 @@ channel_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
                      nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
         return NULL;
     }
-    return channel_switching_call(channel_cast(self), OP_SEND, Py_NewRef(args[0]),
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyChannelObject *ch = channel_cast(self);
+    if (sched != NULL && _PyStackless_FastSend(tstate, sched, channel_send, ch, args)) {
+        return NULL;
+    }
+    return channel_switching_call(ch, OP_SEND, Py_NewRef(args[0]),
                                   channel_send, args, nargs, kwnames);
 }
 
@@ -207,8 +163,16 @@ channel_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                      nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
         return NULL;
     }
-    return channel_switching_call(channel_cast(self), OP_RECEIVE, NULL,
-                                  channel_receive, args, nargs, kwnames);
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyChannelObject *ch = channel_cast(self);
+    PyObject *result = NULL;
+    if (sched != NULL
+        && _PyStackless_FastReceive(tstate, sched, channel_receive, ch, args, &result)) {
+        return result;
+    }
+    return channel_switching_call(ch, OP_RECEIVE, NULL, channel_receive, args, nargs,
+                                  kwnames);
 }
 
 PyDoc_STRVAR(channel_send_exception_doc,

@@ -753,55 +753,6 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyStackless_SaveThreadFields(tstate, t);
 }
 
-/* schedule() between two tasklets of which neither has anything special: the same as
-   commit_op() and enter_current() do, in one go.  Returns NULL, and nothing has been
-   done, if there is anything special. */
-static inline _PyInterpreterFrame *
-schedule_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              _PyInterpreterFrame *frame)
-{
-    PyTaskletObject *t = sched->current;
-    PyTaskletObject *next = t->next;
-    enum { UNUSUAL = TASKLET_IS_MAIN | TASKLET_RAISES | TASKLET_RETURNS_NONE };
-    if (sched->op.code != OP_SCHEDULE || sched->op.value != NULL || next == t
-        || sched->switch_trap || sched->in_schedule_callback
-        || sched->mod->schedule_callback != NULL
-        || tstate->datastack_top != sched->datastack_base
-        || t->extra != NULL || next->extra != NULL
-        || t->tempval != NULL || next->tempval != NULL
-        || (next->flags & (UNUSUAL | TASKLET_STARTED)) != TASKLET_STARTED
-        || _PyStackless_SaveNeedsExtra(tstate, sched)
-        || sched->nwatchdogs > 1
-        || (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker)
-            != sched->seen_version)
-        || next->epoch != sched->epoch || sched->epoch == UINT16_MAX) {
-        return NULL;
-    }
-    if (sched->nwatchdogs == 1 && sched->watchdogs[0] == next) {
-        return NULL;
-    }
-    tstate->current_exception = NULL;
-    sched->owner = NULL;
-    t->flags |= TASKLET_RETURNS_SELF;
-    t->frame = frame;
-    frame->return_offset = sched->op_size;
-    _PyStackless_SaveThreadFields(tstate, t);
-    t->state = TASKLET_RUNNABLE;
-    next->state = TASKLET_CURRENT;
-    sched->current = next;
-    _PyStackless_Check(sched, t);
-    _PyStackless_LoadThreadFields(tstate, next);
-    frame = tstate->current_frame = next->frame;
-    next->frame = NULL;
-    PyObject *value = Py_None;
-    if (next->flags & TASKLET_RETURNS_SELF) {
-        next->flags &= ~TASKLET_RETURNS_SELF;
-        value = Py_NewRef(next);
-    }
-    push_result(frame, value);
-    return frame;
-}
-
 /* The token arrived: do what the builtin wanted.  Returns true if another tasklet is
    current now. */
 static int
@@ -863,16 +814,12 @@ settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyErr_SetRaisedException(tstate, exc);
 }
 
-_PyInterpreterFrame *
-_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
+static Py_NO_INLINE _PyInterpreterFrame *
+eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+            _PyInterpreterFrame *frame)
 {
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     int switched = 1;
     if (frame != &sched->base) {
-        _PyInterpreterFrame *next = schedule_fast(tstate, sched, frame);
-        if (next != NULL) {
-            return next;
-        }
         switched = commit_op(tstate, sched, frame);
         frame = tstate->current_frame;
     }
@@ -902,4 +849,16 @@ _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
     }
     assert(frame == tstate->current_frame);
     return frame;
+}
+
+_PyInterpreterFrame *
+_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched->switched) {
+        sched->switched = 0;
+        tstate->current_exception = NULL;
+        return tstate->current_frame;
+    }
+    return eval_switch(tstate, sched, frame);
 }
