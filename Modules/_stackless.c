@@ -8,7 +8,7 @@
 #include "opcode_ids.h"           // RESUME
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_pystate.h"       // _PyThreadState_GET()
-#include "pycore_stackless.h"
+#include "pycore_stackless_fast.h"
 
 static stackless_modstate *
 get_state(PyObject *module)
@@ -138,10 +138,8 @@ static PyObject *
 stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *kwnames)
 {
-    PyThreadState *tstate = _PyThreadState_GET();
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (nargs == 0 && kwnames == NULL && sched != NULL
-        && _PyStackless_FastSchedule(tstate, sched, stackless_schedule, module, args)) {
+    if (nargs == 0 && kwnames == NULL
+        && _PyStackless_FastSchedule(_PyThreadState_GET(), args)) {
         return NULL;
     }
     return schedule_slow(module, args, nargs, kwnames);
@@ -613,7 +611,11 @@ stackless_exec(PyObject *module)
         return -1;
     }
     state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);
-    if (state->trampoline == NULL) {
+    state->schedule = PyObject_GetAttrString(module, "schedule");
+    state->send = PyObject_GetAttrString((PyObject *)state->channel_type, "send");
+    state->receive = PyObject_GetAttrString((PyObject *)state->channel_type, "receive");
+    if (state->trampoline == NULL || state->schedule == NULL || state->send == NULL
+        || state->receive == NULL) {
         return -1;
     }
     PyInterpreterState *interp = PyInterpreterState_Get();
@@ -628,6 +630,9 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->channel_type);
     Py_VISIT(state->bomb_type);
     Py_VISIT(state->atomic_type);
+    Py_VISIT(state->schedule);
+    Py_VISIT(state->send);
+    Py_VISIT(state->receive);
     Py_VISIT(state->trampoline);
     Py_VISIT(state->schedule_callback);
     Py_VISIT(state->channel_callback);
@@ -639,6 +644,10 @@ static int
 stackless_clear(PyObject *module)
 {
     stackless_modstate *state = get_state(module);
+    /* They refer to the module.  NULL could be on a stack. */
+    Py_XSETREF(state->schedule, Py_None);
+    Py_XSETREF(state->send, Py_None);
+    Py_XSETREF(state->receive, Py_None);
     Py_CLEAR(state->schedule_callback);
     Py_CLEAR(state->channel_callback);
     Py_CLEAR(state->error_handler);

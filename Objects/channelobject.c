@@ -16,7 +16,7 @@
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
 #include "pycore_pystate.h"       // _PyThreadState_GET()
-#include "pycore_stackless.h"
+#include "pycore_stackless_fast.h"
 
 static PyChannelObject *
 channel_cast(PyObject *op)
@@ -105,7 +105,7 @@ channel_dealloc(PyObject *self)
 
 /* --- sending and receiving ----------------------------------------------------------- */
 
-static PyObject *
+static Py_NO_INLINE PyObject *
 channel_switching_call(PyChannelObject *ch, stackless_opcode code, PyObject *value,
                        void *fn, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames)
@@ -139,14 +139,12 @@ channel_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
                      nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
         return NULL;
     }
-    PyThreadState *tstate = _PyThreadState_GET();
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyChannelObject *ch = channel_cast(self);
-    if (sched != NULL && _PyStackless_FastSend(tstate, sched, channel_send, ch, args)) {
+    if (_PyStackless_FastSend(_PyThreadState_GET(), ch, args)) {
         return NULL;
     }
-    return channel_switching_call(ch, OP_SEND, Py_NewRef(args[0]),
-                                  channel_send, args, nargs, kwnames);
+    return channel_switching_call(ch, OP_SEND, Py_NewRef(args[0]), channel_send, args,
+                                  nargs, kwnames);
 }
 
 PyDoc_STRVAR(channel_receive_doc,
@@ -163,12 +161,9 @@ channel_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                      nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
         return NULL;
     }
-    PyThreadState *tstate = _PyThreadState_GET();
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyChannelObject *ch = channel_cast(self);
     PyObject *result = NULL;
-    if (sched != NULL
-        && _PyStackless_FastReceive(tstate, sched, channel_receive, ch, args, &result)) {
+    if (_PyStackless_FastReceive(_PyThreadState_GET(), ch, args, &result)) {
         return result;
     }
     return channel_switching_call(ch, OP_RECEIVE, NULL, channel_receive, args, nargs,

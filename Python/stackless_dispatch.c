@@ -42,7 +42,7 @@
 #include "pycore_opcode_utils.h"
 #include "pycore_pyerrors.h"      // _PyErr_SetRaisedException()
 #include "pycore_pystate.h"       // _PyThreadState_PopFrame()
-#include "pycore_stackless.h"
+#include "pycore_stackless_fast.h"
 
 _PyStackless_Token _PyStackless_UnwindToken = {
     .exc = {
@@ -509,6 +509,16 @@ is_plain_function(PyThreadState *tstate, PyObject *func)
     return (flags & CO_OPTIMIZED) && !(flags & POPS_ITS_OWN_FRAME);
 }
 
+/* Can the arguments be copied into the frame as they are? */
+static int
+takes_exactly(PyThreadState *tstate, PyObject *func, Py_ssize_t nargs)
+{
+    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
+    return code->co_argcount == nargs && code->co_kwonlyargcount == 0
+           && !(code->co_flags & (CO_VARARGS | CO_VARKEYWORDS))
+           && _PyThreadState_HasStackSpace(tstate, code->co_framesize);
+}
+
 /* Pushes the frame of a call of `func`, a plain function, with `self` (may be NULL)
    before the arguments.  Borrows all. */
 static _PyInterpreterFrame *
@@ -522,6 +532,18 @@ push_function_frame(PyThreadState *tstate, PyObject *func, PyObject *self,
     Py_ssize_t nargs = PyTuple_GET_SIZE(args);
     Py_ssize_t total = nargs + (self != NULL);
     PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
+    if (kwargs == NULL && takes_exactly(tstate, func, total)) {
+        _PyInterpreterFrame *frame = _PyFrame_PushUnchecked(
+            tstate, (PyFunctionObject *)Py_NewRef(func), (int)total);
+        PyObject **p = frame->localsplus;
+        if (self != NULL) {
+            *p++ = Py_NewRef(self);
+        }
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            *p++ = Py_NewRef(items[i]);
+        }
+        return frame;
+    }
     if (kwargs != NULL) {
         unpacked = _PyStack_UnpackDict(tstate, items, nargs, kwargs, &kwnames);
         if (unpacked == NULL) {
@@ -753,6 +775,57 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyStackless_SaveThreadFields(tstate, t);
 }
 
+/* The same for a tasklet that returned, if nothing is special about it and about the
+   next one, which is made current.  Returns false if nothing has been done.  *frame: as
+   enter_current() returns it. */
+static int
+finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+            _PyInterpreterFrame **frame)
+{
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
+    if (tstate->current_exception != NULL || next == t
+        || !fast_is_plain_switch(tstate, sched, next, 1)) {
+        return 0;
+    }
+    assert(sched->base.stacktop == 1);
+    PyObject *value = sched->base.localsplus[0];
+    PyObject *context = tstate->context;
+    sched->base.stacktop = 0;
+    t->flags &= ~TASKLET_STARTED;
+    t->args = NULL;
+    _PyStackless_QueueUnlink(sched, t);
+    if (Py_REFCNT(t) > 1) {
+        _PyStackless_SetState(t, TASKLET_IDLE);
+    }
+    else {
+        t->state = TASKLET_IDLE;       // about to be freed
+    }
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - next->depth;
+    if (context != next->context) {
+        tstate->context_ver++;
+    }
+    tstate->context = next->context;
+    next->context = NULL;
+    next->state = TASKLET_CURRENT;
+    sched->current = next;
+    _PyStackless_Check(sched, NULL);
+    if (next->flags & TASKLET_STARTED) {
+        *frame = fast_resume(tstate, next);
+    }
+    else {
+        *frame = push_first_frame(tstate, next);
+    }
+    PyObject *exc = *frame == NULL ? _PyErr_GetRaisedException(tstate) : NULL;
+    Py_DECREF(value);
+    Py_XDECREF(context);
+    Py_DECREF(t);
+    if (exc != NULL) {
+        _PyErr_SetRaisedException(tstate, exc);
+    }
+    return 1;
+}
+
 /* The token arrived: do what the builtin wanted.  Returns true if another tasklet is
    current now. */
 static int
@@ -827,6 +900,12 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         sched->starting = 0;
         sched->base.previous = NULL;
         sched->base.stacktop = 0;
+    }
+    else if (finish_fast(tstate, sched, &frame)) {
+        switched = frame == NULL;
+        if (switched) {
+            finish_current(tstate, sched);
+        }
     }
     else {
         finish_current(tstate, sched);

@@ -152,6 +152,9 @@ typedef struct {
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;
     PyTypeObject *atomic_type;
+    PyObject *schedule;           // the function; channel's methods send and receive
+    PyObject *send;
+    PyObject *receive;
     PyObject *trampoline;         // function: calls what is no plain Python function
     PyObject *schedule_callback;
     PyObject *channel_callback;
@@ -198,7 +201,7 @@ struct _PyStackless_Scheduler {
     int switch_trap;
     uint8_t in_schedule_callback;
     uint8_t finishing;                 // the current tasklet has ended
-    uint8_t switched;                  // before the hook was reached: stackless_fast.c
+    uint8_t switched;                  // before the hook: pycore_stackless_fast.h
     uint8_t in_channel_callback;
     PyObject *exit_exc;                // SystemExit under way from a tasklet to main
 
@@ -257,19 +260,6 @@ extern int _PyStackless_IsLegal(PyTaskletObject *t, tasklet_state state);
 #endif
 
 extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t);
-
-/* stackless_fast.c */
-
-/* The builtin `fn` with `self`, called with args, if nothing special is going on.  Returns
-   true if it is done: the builtin returns *result (schedule, send: NULL), which is NULL
-   if a switch is under way, else nothing has been changed. */
-extern int _PyStackless_FastSchedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                                     void *fn, PyObject *self, PyObject *const *args);
-extern int _PyStackless_FastSend(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                                 void *fn, PyChannelObject *ch, PyObject *const *args);
-extern int _PyStackless_FastReceive(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                                    void *fn, PyChannelObject *ch,
-                                    PyObject *const *args, PyObject **result);
 
 /* stackless_dispatch.c */
 
