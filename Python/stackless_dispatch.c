@@ -262,8 +262,9 @@ _PyStackless_CancelOp(_PyStackless_Scheduler *sched)
     Py_CLEAR(sched->op.value);
 }
 
-static PyObject *
-unwind_with(_PyStackless_Scheduler *sched, stackless_op op, int size, PyThreadState *tstate)
+PyObject *
+_PyStackless_Unwind(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op op,
+                    int size)
 {
     if (sched->owner != NULL) {
         /* A token that was lost on its way, because a finalizer or a profiler
@@ -354,7 +355,7 @@ _PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
            to need a switch.  That is cheaper than to find out here. */
         int size = direct_size(tstate, sched, fn, self, args, nargs, kwnames);
         if (size != 0) {
-            return unwind_with(sched, op, size, tstate);
+            return _PyStackless_Unwind(tstate, sched, op, size);
         }
         if (_PyStackless_Execute(tstate, sched, &op, 0, &result) == OP_NEEDS_SWITCH) {
             PyErr_SetString(PyExc_RuntimeError,
@@ -711,6 +712,30 @@ _PyStackless_GetGlobals(PyThreadState *tstate)
     return frame ? frame->f_globals : NULL;
 }
 
+/* The current tasklet goes on in `frame` with `value` (NULL: an exception is set). */
+static void
+resume(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
+       PyObject *value)
+{
+    if (t->extra != NULL && t->extra->interrupted) {
+        t->extra->interrupted = 0;
+        _PyStackless_Discard(t->sched, value);
+        if (value != NULL) {
+            (void)_PyStackless_FinishInterrupted(tstate, frame);
+        }
+        return;
+    }
+    value = tell_c_return(tstate, t, frame, value);
+    if (value != NULL) {
+        push_result(frame, value);
+    }
+    else {
+        PyObject *iter = NULL;
+        end_for_loop(tstate, frame, &iter);
+        _PyStackless_Discard(t->sched, iter);
+    }
+}
+
 /* Makes the thread state that of the current tasklet.  Returns its frame, with its
    pending call's value pushed or an exception set.  NULL: main is current, or (with an
    exception) the tasklet's function could not be called. */
@@ -736,19 +761,12 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyInterpreterFrame *frame = t->frame;
     t->frame = NULL;
     tstate->current_frame = frame;
-    if ((t->epoch != sched->epoch || sched->epoch == UINT16_MAX)
-        && _PyStackless_Instrument(tstate, frame) < 0) {
-        return frame;
+    PyObject *value = NULL;
+    if ((t->epoch == sched->epoch && sched->epoch != UINT16_MAX)
+        || _PyStackless_Instrument(tstate, frame) == 0) {
+        value = take_result(t);
     }
-    PyObject *value = tell_c_return(tstate, t, frame, take_result(t));
-    if (value != NULL) {
-        push_result(frame, value);
-    }
-    else {
-        PyObject *iter = NULL;
-        end_for_loop(tstate, frame, &iter);
-        _PyStackless_Discard(sched, iter);
-    }
+    resume(tstate, t, frame, value);
     return frame;
 }
 
@@ -844,16 +862,11 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
     if (outcome != OP_SWITCHED) {
-        frame = tstate->current_frame;
-        result = tell_c_return(tstate, t, frame, result);
-        if (result != NULL) {
-            push_result(frame, result);
+        if (op.code == OP_INTERRUPT) {
+            PyErr_Clear();             // no memory: not now, then
+            result = Py_None;
         }
-        else {
-            PyObject *iter = NULL;
-            end_for_loop(tstate, frame, &iter);
-            _PyStackless_Discard(sched, iter);
-        }
+        resume(tstate, t, tstate->current_frame, result);
         return 0;
     }
     sched->left = (PyTaskletObject *)Py_NewRef(t);
@@ -921,10 +934,15 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             frame = enter_current(tstate, sched);
         }
     }
+    if (switched && sched->watch_switch) {
+        _PyStackless_WatchSwitch(tstate, sched);
+    }
     settle(tstate, sched);
     if ((_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & _PY_EVAL_EVENTS_MASK)
         && tstate->current_exception == NULL) {
+        sched->between = 1;
         (void)_Py_HandlePending(tstate);
+        sched->between = 0;
     }
     assert(frame == tstate->current_frame);
     return frame;

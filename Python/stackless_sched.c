@@ -222,6 +222,7 @@ _PyStackless_ThreadEnd(PyThreadState *tstate)
     forget_busy(sched);
     ((_PyThreadStateImpl *)tstate)->stackless = NULL;
     sched->tstate = NULL;
+    _PyStackless_WatchFini(sched);
     while (sched->nwatchdogs > 0) {
         Py_DECREF(sched->watchdogs[--sched->nwatchdogs]);
     }
@@ -330,6 +331,9 @@ _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     for (Py_ssize_t i = 0; i < sched->nwatchdogs; i++) {
         if (sched->watchdogs[i] == t) {
+            if (t == sched->timed) {
+                _PyStackless_WatchStop(sched);
+            }
             sched->nwatchdogs--;
             for (Py_ssize_t k = i; k < sched->nwatchdogs; k++) {
                 sched->watchdogs[k] = sched->watchdogs[k + 1];
@@ -353,10 +357,16 @@ watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     }
     for (Py_ssize_t k = sched->nwatchdogs - 1; k > i; k--) {
         PyTaskletObject *w = sched->watchdogs[k];
+        if (w == sched->timed) {
+            _PyStackless_WatchStop(sched);
+        }
         if (w->state == TASKLET_PAUSED) {
             queue_insert_before(sched, t, w);
         }
         Py_DECREF(w);                  // it is in the queue, or blocked
+    }
+    if (t == sched->timed) {
+        _PyStackless_WatchStop(sched);
     }
     sched->nwatchdogs = i;
     Py_DECREF(t);                      // it is in the queue
@@ -403,16 +413,24 @@ typedef struct {
     PyTaskletObject *next;        // who becomes current
     tasklet_state fate;           // of the current tasklet
     int insert_next;              // next has to be queued first
+    int direct;                   // a soft time limit does not divert this switch
 } decision;
+
+/* Who becomes current instead of d->next, which stays next in the queue: the one whose
+   run() has a soft time limit that is over.  Or NULL. */
+static PyTaskletObject *
+diverted(_PyStackless_Scheduler *sched, const decision *d)
+{
+    PyTaskletObject *w = sched->divert_to;
+    return w != NULL && !d->direct && w != d->next && w->state == TASKLET_PAUSED ? w : NULL;
+}
 
 /* The current tasklet leaves the queue for `fate`: who follows?  0 or -1 (deadlock). */
 static int
 decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, decision *d)
 {
     PyTaskletObject *cur = sched->current;
-    d->fate = fate;
-    d->insert_next = 0;
-    d->next = cur->next;
+    *d = (decision){ .fate = fate, .next = cur->next };
     if (cur->next != cur) {
         return 0;
     }
@@ -438,10 +456,15 @@ switch_to(_PyStackless_Scheduler *sched, const decision *d)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *next = d->next;
-    assert(next != cur);
+    PyTaskletObject *instead = diverted(sched, d);
     if (d->insert_next) {
         queue_insert_before(sched, cur, next);
     }
+    if (instead != NULL) {
+        queue_insert_before(sched, next, instead);
+        next = instead;
+    }
+    assert(next != cur);
     if (d->fate != TASKLET_RUNNABLE) {
         _PyStackless_QueueUnlink(sched, cur);
     }
@@ -463,7 +486,8 @@ prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *
     }
     if (sched->mod->schedule_callback != NULL && !*called) {
         *called = 1;
-        call_schedule_callback(sched, d->next);
+        PyTaskletObject *instead = diverted(sched, d);
+        call_schedule_callback(sched, instead != NULL ? instead : d->next);
         return 1;
     }
     return _PyStackless_PrepareLeave(tstate, sched);
@@ -523,7 +547,7 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
     else if (decide_successor(sched, TASKLET_PAUSED, d) < 0) {
         return OP_ERROR;
     }
-    if (d->next == cur) {
+    if (d->next == cur && diverted(sched, d) == NULL) {
         *result = Py_NewRef(op->value ? op->value : (PyObject *)cur);
         return explode_bomb(sched, result);
     }
@@ -576,10 +600,54 @@ execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (outcome != OP_SWITCHED) {
         return outcome;
     }
+    const _PyStackless_RunArgs *args = NULL;
+    if (op->value != NULL) {
+        args = (const _PyStackless_RunArgs *)PyBytes_AS_STRING(op->value);
+        if (_PyStackless_WatchPrepare(tstate, sched, args) < 0) {
+            return OP_ERROR;
+        }
+    }
     set_pending(sched, cur, NULL);
     cur->flags |= TASKLET_RETURNS_NONE;
+    if (args != NULL) {
+        _PyStackless_WatchStart(sched, args);
+    }
     sched->watchdogs[sched->nwatchdogs++] = cur;   // with the queue's reference
     switch_to(sched, &d);
+    return OP_SWITCHED;
+}
+
+static op_outcome
+decide_interrupt(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
+                 PyObject **result)
+{
+    PyTaskletObject *w = (PyTaskletObject *)op->target;
+    if (w != sched->timed) {
+        *result = Py_None;             // the schedule callback has woken it
+        return OP_DONE;
+    }
+    *d = (decision){ .next = w, .fate = TASKLET_PAUSED, .direct = 1,
+                     .insert_next = !tasklet_is_queued(w) };
+    return OP_SWITCHED;
+}
+
+/* run(timeout) returns the tasklet that it interrupted. */
+static op_outcome
+execute_interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                  const stackless_op *op, int may_switch, PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
+    decision d;
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+                                            decide_interrupt, &d, result);
+    if (outcome != OP_SWITCHED) {
+        return outcome;
+    }
+    set_pending(sched, cur, NULL);
+    set_pending(sched, d.next, Py_NewRef(cur));
+    d.next->flags &= ~TASKLET_RETURNS_NONE;
+    switch_to(sched, &d);
+    _PyStackless_Discard(sched, (PyObject *)cur);
     return OP_SWITCHED;
 }
 
@@ -618,9 +686,11 @@ decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decisi
         *result = Py_None;
         return OP_DONE;
     }
-    d->next = t;
-    d->fate = op->code == OP_RUN_TASKLET ? TASKLET_RUNNABLE : TASKLET_PAUSED;
-    d->insert_next = !tasklet_is_queued(t);
+    *d = (decision){
+        .next = t,
+        .fate = op->code == OP_RUN_TASKLET ? TASKLET_RUNNABLE : TASKLET_PAUSED,
+        .insert_next = !tasklet_is_queued(t),
+    };
     return OP_SWITCHED;
 }
 
@@ -671,9 +741,8 @@ decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
                         "supported yet");
         return OP_ERROR;
     }
-    d->next = t;
-    d->fate = TASKLET_RUNNABLE;
-    d->insert_next = !tasklet_is_queued(t);
+    *d = (decision){ .next = t, .fate = TASKLET_RUNNABLE,
+                     .insert_next = !tasklet_is_queued(t) };
     return OP_SWITCHED;
 }
 
@@ -788,6 +857,7 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     else if (ch->preference == (sending ? -1 : 1)) {
         d.next = partner;
+        d.direct = 1;
     }
     if (d.next != NULL) {
         if (!may_switch) {
@@ -880,6 +950,8 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             return execute_schedule(tstate, sched, op, may_switch, result);
         case OP_RUN_ALL:
             return execute_run_all(tstate, sched, op, may_switch, result);
+        case OP_INTERRUPT:
+            return execute_interrupt(tstate, sched, op, may_switch, result);
         case OP_RUN_TASKLET:
         case OP_SWITCH_TO:
             return execute_run_tasklet(tstate, sched, op, may_switch, result);
@@ -977,9 +1049,7 @@ decide_after_end(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *w = wakeup_target(sched);
-    d->fate = TASKLET_IDLE;
-    d->insert_next = 0;
-    d->next = cur->next;
+    *d = (decision){ .fate = TASKLET_IDLE, .next = cur->next };
     if (*exc == NULL && cur->next != cur) {
         return;
     }
@@ -994,6 +1064,7 @@ decide_after_end(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
     }
     d->next = w;
     d->insert_next = !tasklet_is_queued(w);
+    d->direct = 1;
 }
 
 void

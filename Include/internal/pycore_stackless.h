@@ -79,6 +79,7 @@ typedef struct {
     PyObject *profileobj;
     PyObject *c_callable;         // the C call whose C_RETURN or C_RAISE is still due
     PyObject *c_arg;
+    uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
 } tasklet_extra;
 
 struct _PyTaskletObject {
@@ -125,12 +126,13 @@ struct _PyChannelObject {
 typedef enum {
     OP_SCHEDULE,                  // value: result or NULL for the tasklet itself
     OP_SCHEDULE_REMOVE,           // same
-    OP_RUN_ALL,                   // stackless.run()
+    OP_RUN_ALL,                   // stackless.run(); value: NULL or _PyStackless_RunArgs()
     OP_RUN_TASKLET,               // target: tasklet
     OP_SWITCH_TO,                 // same; the caller is paused
     OP_THROW,                     // target: tasklet, value: bomb
     OP_SEND,                      // target: channel, value
     OP_RECEIVE,                   // target: channel
+    OP_INTERRUPT,                 // target: who is inside run() with a time limit
 } stackless_opcode;
 
 typedef struct {
@@ -190,6 +192,10 @@ struct _PyStackless_Scheduler {
     PyTaskletObject **watchdogs;
     Py_ssize_t nwatchdogs;
     Py_ssize_t watchdogs_size;
+    PyTaskletObject *timed;            // one of them: inside run() with a time limit
+    PyTaskletObject *divert_to;        // timed, whose soft time limit is over
+    struct _PyStackless_Watch *watch;  // NULL: no time limit so far
+    uint8_t between;                   // current_frame's instr_ptr has not been executed
 
     PyChannelObject *busy;             // channels that had waiters since last looked
     Py_ssize_t nblocked;
@@ -199,7 +205,13 @@ struct _PyStackless_Scheduler {
     uintptr_t seen_version;            // of instrumentation
     uint16_t epoch;
     int switch_trap;
-    uint8_t in_schedule_callback;
+    union {
+        struct {
+            uint8_t in_schedule_callback;
+            uint8_t watch_switch;      // the next switch is to be noticed
+        };
+        uint16_t unusual_switch;       // one of them: not the fast way
+    };
     uint8_t finishing;                 // the current tasklet has ended
     uint8_t switched;                  // before the hook: pycore_stackless_fast.h
     uint8_t in_channel_callback;
@@ -276,8 +288,40 @@ extern PyObject *_PyStackless_SwitchingCall(
     void *fn, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *kwnames);
 extern void _PyStackless_CancelOp(_PyStackless_Scheduler *sched);
+/* Sets the token, for `op` (stolen) to be carried out by the hook.  `size`: in code
+   units, of the instruction that is being executed.  Returns NULL. */
+extern PyObject *_PyStackless_Unwind(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                     stackless_op op, int size);
 /* How many eval loops and other counted C calls lie above the dispatcher. */
 extern int _PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+
+/* stackless_watchdog.c */
+
+typedef struct {
+    long timeout;                 // ticks; <= 0: no limit
+    double seconds;               // likewise
+    int threadblock;
+    int soft;
+    int ignore_nesting;
+    int totaltimeout;
+} _PyStackless_RunArgs;
+
+/* The time limit of a run(): what can fail is prepared, then it is started with
+   `sched->current` as the one who gets control back, and stopped whenever that one
+   leaves run().  Only the outermost limit counts. */
+extern int _PyStackless_WatchPrepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                     const _PyStackless_RunArgs *args);
+extern void _PyStackless_WatchStart(_PyStackless_Scheduler *sched,
+                                    const _PyStackless_RunArgs *args);
+extern void _PyStackless_WatchStop(_PyStackless_Scheduler *sched);
+extern void _PyStackless_WatchFini(_PyStackless_Scheduler *sched);
+/* Another tasklet has become current, and sched->watch_switch is set. */
+extern void _PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* The current tasklet goes on where it was interrupted: finishes the instruction at
+   frame->instr_ptr, which is a call that has returned, or a jump or RESUME at which
+   nothing has happened yet.  May run monitoring tools: -1 with an exception. */
+extern int _PyStackless_FinishInterrupted(PyThreadState *tstate,
+                                          _PyInterpreterFrame *frame);
 
 /* stackless_tstate.c */
 
