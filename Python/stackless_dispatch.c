@@ -314,14 +314,6 @@ take_result(PyTaskletObject *t)
     return value;
 }
 
-static void
-push_result(_PyInterpreterFrame *frame, PyObject *value)
-{
-    _PyFrame_StackPush(frame, value);
-    frame->instr_ptr += frame->return_offset;
-    frame->return_offset = 0;
-}
-
 static void settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 
 static PyObject *
@@ -634,7 +626,8 @@ push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
 /* The loop over a channel gets StopIteration where it waited for the next item:
    that ends the loop, as END_FOR would have been reached. */
 static int
-end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
+end_for_loop(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+             _PyInterpreterFrame *frame)
 {
     PyCodeObject *code = _PyFrame_GetCode(frame);
     int here = _PyInterpreterFrame_LASTI(frame);
@@ -655,8 +648,8 @@ end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
         }
     }
     PyErr_Clear();
-    *iter = _PyFrame_StackPop(frame);
-    frame->instr_ptr += 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
+    _PyStackless_Discard(sched, _PyFrame_StackPop(frame));
+    sched->jump_to = frame->instr_ptr + 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
     return 1;
 }
 
@@ -721,18 +714,16 @@ resume(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
         t->extra->interrupted = 0;
         _PyStackless_Discard(t->sched, value);
         if (value != NULL) {
-            (void)_PyStackless_FinishInterrupted(tstate, frame);
+            t->sched->jump_to = _PyStackless_FinishInterrupted(tstate, frame);
         }
         return;
     }
     value = tell_c_return(tstate, t, frame, value);
     if (value != NULL) {
-        push_result(frame, value);
+        _PyFrame_StackPush(frame, value);
     }
     else {
-        PyObject *iter = NULL;
-        end_for_loop(tstate, frame, &iter);
-        _PyStackless_Discard(t->sched, iter);
+        (void)end_for_loop(tstate, t->sched, frame);
     }
 }
 
@@ -902,7 +893,7 @@ settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 
 static Py_NO_INLINE _PyInterpreterFrame *
 eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-            _PyInterpreterFrame *frame)
+            _PyInterpreterFrame *frame, _Py_CODEUNIT **resume_at)
 {
     int switched = 1;
     if (frame != &sched->base) {
@@ -945,17 +936,27 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         sched->between = 0;
     }
     assert(frame == tstate->current_frame);
+    *resume_at = frame->instr_ptr + frame->return_offset;
+    if (sched->jump_to != NULL) {
+        if (tstate->current_exception == NULL) {
+            *resume_at = sched->jump_to;
+        }
+        sched->jump_to = NULL;
+    }
     return frame;
 }
 
 _PyInterpreterFrame *
-_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
+_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        _Py_CODEUNIT **resume_at)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     if (sched->switched) {
         sched->switched = 0;
         tstate->current_exception = NULL;
-        return tstate->current_frame;
+        frame = tstate->current_frame;
+        *resume_at = frame->instr_ptr + frame->return_offset;
+        return frame;
     }
-    return eval_switch(tstate, sched, frame);
+    return eval_switch(tstate, sched, frame, resume_at);
 }

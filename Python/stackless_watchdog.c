@@ -286,8 +286,8 @@ trail_enter(_PyStackless_Scheduler *sched, Watch *w, _PyInterpreterFrame *frame,
     trail_push(sched, w, frame, pos);
 }
 
-/* Counts what was executed until now.  `between`: the instruction at frame->instr_ptr
-   was not, otherwise it is the one that looks for events. */
+/* Counts what was executed until now.  `between`: a slice begins, otherwise the
+   instruction at frame->instr_ptr is the one that looks for events. */
 static void
 count_ticks(_PyStackless_Scheduler *sched, Watch *w, _PyInterpreterFrame *frame,
             int between)
@@ -295,10 +295,13 @@ count_ticks(_PyStackless_Scheduler *sched, Watch *w, _PyInterpreterFrame *frame,
     PyCodeObject *code = _PyFrame_GetCode(frame);
     int i = _PyInterpreterFrame_LASTI(frame);
     int opcode = opcode_at(code, i);
-    int pos = i;
+    int pos = i + frame->return_offset;
     int entered = 0;
+    if (between && sched->jump_to != NULL) {
+        pos = (int)(sched->jump_to - _PyCode_CODE(code));
+    }
     if (!between) {
-        pos += size_at(code, i);
+        pos = i + size_at(code, i);
         if (opcode == JUMP_BACKWARD) {
             pos -= oparg_at(code, i);
         }
@@ -674,7 +677,7 @@ is_instrumented(PyCodeObject *code, int i)
 
 /* A jump or RESUME is not executed again but finished: that way no event that comes
    before it (LINE, INSTRUCTION) happens twice, and its EXTENDED_ARGs need not either. */
-int
+_Py_CODEUNIT *
 _PyStackless_FinishInterrupted(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     PyCodeObject *code = _PyFrame_GetCode(frame);
@@ -682,28 +685,18 @@ _PyStackless_FinishInterrupted(PyThreadState *tstate, _PyInterpreterFrame *frame
     int opcode = opcode_at(code, i);
     int tell = is_instrumented(code, i) && !tstate->tracing;
     _Py_CODEUNIT *instr = frame->instr_ptr;
-    _Py_CODEUNIT *next = instr + frame->return_offset;
     if (opcode == JUMP_BACKWARD) {
-        next -= oparg_at(code, i);
-        if (tell) {
-            next = _Py_call_instrumentation_jump(tstate, PY_MONITORING_EVENT_JUMP, frame,
-                                                 instr, next);
-        }
+        _Py_CODEUNIT *target = instr + frame->return_offset - oparg_at(code, i);
+        return !tell ? target : _Py_call_instrumentation_jump(
+            tstate, PY_MONITORING_EVENT_JUMP, frame, instr, target);
     }
-    else if (opcode == RESUME && tell) {
+    if (opcode == RESUME && tell) {
         int event = instr->op.arg > 0 ? PY_MONITORING_EVENT_PY_RESUME
                                       : PY_MONITORING_EVENT_PY_START;
-        if (_Py_call_instrumentation(tstate, event, frame, instr) < 0) {
-            next = NULL;
-        }
-        else if (frame->instr_ptr != instr) {
-            next = frame->instr_ptr;   // a debugger has set frame.f_lineno
+        if (_Py_call_instrumentation(tstate, event, frame, instr) == 0
+            && frame->instr_ptr != instr) {
+            return frame->instr_ptr;   // a debugger has set frame.f_lineno
         }
     }
-    if (next == NULL) {
-        return -1;
-    }
-    frame->instr_ptr = next;
-    frame->return_offset = 0;
-    return 0;
+    return NULL;
 }

@@ -47,12 +47,14 @@ _PyStackless_IsUnwinding(PyThreadState *tstate)
    exception (frame: the dispatcher's, exception set).  The stack pointer has been
    saved in the frame.
 
-   Returns the frame to go on with; it is tstate->current_frame.  If an exception
-   is set, it is to be raised by the instruction that ends return_offset after the
-   frame's instr_ptr, otherwise execution continues at instr_ptr.  Returns NULL when main is to go on: the eval loop returns to the
-   dispatcher.  May run any Python code. */
+   Returns the frame to go on with; it is tstate->current_frame.  *resume_at: where
+   execution continues, or, if an exception is set, the end of the instruction that
+   raises it.  The frame's instr_ptr stays at the instruction that was executed last: the
+   LINE events of the next one depend on that.  Returns NULL when main is to go on: the
+   eval loop returns to the dispatcher.  May run any Python code. */
 extern _PyInterpreterFrame *
-_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame);
+_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        _Py_CODEUNIT **resume_at);
 
 /* A bit of tstate->eval_breaker that upstream leaves free: a tasklet may have run for
    long enough. */
