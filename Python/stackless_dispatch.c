@@ -510,12 +510,16 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     tstate->py_recursion_remaining = tstate->py_recursion_limit;
     _PyStackless_DataStackEmpty(tstate, sched);
     sched->c_recursion_base = c_recursion - STACKLESS_EVAL_C_UNITS;
+    if (sched->nhard != 0) {
+        _PyStackless_UnlinkMainEntries(sched);
+    }
     do {
         tstate->c_recursion_remaining = c_recursion;
         _PyStackless_Enter(&sched->main_slice, run_tasklets, sched);
     } while (sched->current != main);
     assert(tstate->datastack_top == sched->datastack_base);
 
+    _PyStackless_LinkMainEntries(sched);
     sched->base.previous = NULL;
     tstate->current_frame = sched->main_frame;
     sched->main_frame = NULL;
