@@ -174,6 +174,9 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         assert(sched->tstate == NULL);
         forget_busy(sched);
         PyObject *module = sched->module;
+        _PyStackless_DataStackFree(sched);
+        _PyStackless_SliceRelease(&sched->main_slice);
+        PyMem_Free(sched->main_entries);
         PyMem_Free(sched->watchdogs);
         PyMem_Free(sched);
         Py_XDECREF(module);
@@ -217,6 +220,9 @@ _PyStackless_ThreadEnd(PyThreadState *tstate)
     PyTaskletObject *main = sched->main;
     if (sched->current == main) {
         drop_runnable(sched);
+    }
+    else {
+        sched->datastack_root = NULL;  // in use: upstream frees the data stack
     }
     show_blocked(sched);               // nobody will do so later
     forget_busy(sched);
@@ -278,10 +284,17 @@ show_blocked(_PyStackless_Scheduler *sched)
 void
 _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for)
 {
+    PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
+    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
+        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
+        if (sched != NULL) {
+            sched->collecting = ts == tstate;
+        }
+    }
     if (generation < 2) {
         return;
     }
-    PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
+    ts = PyInterpreterState_ThreadHead(tstate->interp);
     for (; ts != NULL; ts = PyThreadState_Next(ts)) {
         _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
         if (sched != NULL
@@ -375,7 +388,7 @@ watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 /* --- switching ------------------------------------------------------------------------ */
 
 static int
-check_may_switch(_PyStackless_Scheduler *sched)
+check_how(_PyStackless_Scheduler *sched)
 {
     if (sched->switch_trap) {
         PyErr_SetString(PyExc_RuntimeError, "switch_trap");
@@ -479,9 +492,10 @@ switch_to(_PyStackless_Scheduler *sched, const decision *d)
 /* Everything that can fail or run code before a commit.  The callback may change the
    queues, so what was decided before must be decided again after it (1 is returned). */
 static int
-prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *called)
+prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int how,
+        int *called)
 {
-    if (check_may_switch(sched) < 0) {
+    if (check_how(sched) < 0) {
         return -1;
     }
     if (sched->mod->schedule_callback != NULL && !*called) {
@@ -490,7 +504,7 @@ prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *
         call_schedule_callback(sched, instead != NULL ? instead : d->next);
         return 1;
     }
-    return _PyStackless_PrepareLeave(tstate, sched);
+    return how == SWITCH_HARD ? 0 : _PyStackless_PrepareLeave(tstate, sched);
 }
 
 /* The value of a call that did not switch: a bomb raises instead. */
@@ -517,7 +531,7 @@ typedef op_outcome (*decide_function)(_PyStackless_Scheduler *sched,
 /* Decides and prepares.  OP_SWITCHED: what *d says is to be committed. */
 static inline op_outcome
 decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                   const stackless_op *op, int may_switch, decide_function decide,
+                   const stackless_op *op, int how, decide_function decide,
                    decision *d, PyObject **result)
 {
     int called = 0;
@@ -526,10 +540,10 @@ decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         if (outcome != OP_SWITCHED) {
             return outcome;
         }
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        if (how == SWITCH_NOT) {
+            return check_how(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = prepare(tstate, sched, d, &called);
+        int again = prepare(tstate, sched, d, how, &called);
         if (again <= 0) {
             return again < 0 ? OP_ERROR : OP_SWITCHED;
         }
@@ -556,11 +570,11 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
 
 static op_outcome
 execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                 const stackless_op *op, int may_switch, PyObject **result)
+                 const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_schedule, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -591,11 +605,11 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
 
 static op_outcome
 execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                const stackless_op *op, int may_switch, PyObject **result)
+                const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_run_all, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -634,11 +648,11 @@ decide_interrupt(_PyStackless_Scheduler *sched, const stackless_op *op, decision
 /* run(timeout) returns the tasklet that it interrupted. */
 static op_outcome
 execute_interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                  const stackless_op *op, int may_switch, PyObject **result)
+                  const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_interrupt, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -696,11 +710,11 @@ decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decisi
 
 static op_outcome
 execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                    const stackless_op *op, int may_switch, PyObject **result)
+                    const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_run_tasklet, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -748,12 +762,12 @@ decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
 
 static op_outcome
 execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int may_switch, PyObject **result)
+              const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *t = (PyTaskletObject *)op->target;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_throw, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -797,7 +811,7 @@ call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
 /* Nobody waits at the other end. */
 static op_outcome
 execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int may_switch, int *called)
+              const stackless_op *op, int how, int *called)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -813,13 +827,13 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
-    if (check_may_switch(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
+    if (check_how(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
         return OP_ERROR;
     }
-    if (!may_switch) {
+    if (how == SWITCH_NOT) {
         return OP_NEEDS_SWITCH;
     }
-    int again = prepare(tstate, sched, &d, called);
+    int again = prepare(tstate, sched, &d, how, called);
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
@@ -835,7 +849,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 /* A partner waits: the value is handed over. */
 static op_outcome
 execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                 const stackless_op *op, int may_switch, int *called, PyObject **result)
+                 const stackless_op *op, int how, int *called, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -860,10 +874,10 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         d.direct = 1;
     }
     if (d.next != NULL) {
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        if (how == SWITCH_NOT) {
+            return check_how(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = prepare(tstate, sched, &d, called);
+        int again = prepare(tstate, sched, &d, how, called);
         if (again != 0) {
             *result = NULL;
             return again < 0 ? OP_ERROR : OP_DONE;
@@ -908,7 +922,7 @@ would_switch(PyTaskletObject *cur, PyChannelObject *ch, int sending)
 
 static op_outcome
 execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                const stackless_op *op, int may_switch, PyObject **result)
+                const stackless_op *op, int how, PyObject **result)
 {
     PyChannelObject *ch = (PyChannelObject *)op->target;
     int sending = op->code == OP_SEND;
@@ -917,7 +931,7 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     for (;;) {
         int partner = sending ? ch->balance < 0 : ch->balance > 0;
         if (!told) {
-            if (!may_switch && would_switch(sched->current, ch, sending)) {
+            if (how == SWITCH_NOT && would_switch(sched->current, ch, sending)) {
                 return OP_NEEDS_SWITCH;
             }
             told = 1;
@@ -927,8 +941,8 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             continue;
         }
         op_outcome outcome = partner
-            ? execute_handover(tstate, sched, op, may_switch, &called, result)
-            : execute_block(tstate, sched, op, may_switch, &called);
+            ? execute_handover(tstate, sched, op, how, &called, result)
+            : execute_block(tstate, sched, op, how, &called);
         if (outcome != OP_DONE) {
             return outcome;
         }
@@ -941,25 +955,25 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 
 op_outcome
 _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                     const stackless_op *op, int may_switch, PyObject **result)
+                     const stackless_op *op, int how, PyObject **result)
 {
     *result = NULL;
     switch (op->code) {
         case OP_SCHEDULE:
         case OP_SCHEDULE_REMOVE:
-            return execute_schedule(tstate, sched, op, may_switch, result);
+            return execute_schedule(tstate, sched, op, how, result);
         case OP_RUN_ALL:
-            return execute_run_all(tstate, sched, op, may_switch, result);
+            return execute_run_all(tstate, sched, op, how, result);
         case OP_INTERRUPT:
-            return execute_interrupt(tstate, sched, op, may_switch, result);
+            return execute_interrupt(tstate, sched, op, how, result);
         case OP_RUN_TASKLET:
         case OP_SWITCH_TO:
-            return execute_run_tasklet(tstate, sched, op, may_switch, result);
+            return execute_run_tasklet(tstate, sched, op, how, result);
         case OP_THROW:
-            return execute_throw(tstate, sched, op, may_switch, result);
+            return execute_throw(tstate, sched, op, how, result);
         case OP_SEND:
         case OP_RECEIVE:
-            return execute_channel(tstate, sched, op, may_switch, result);
+            return execute_channel(tstate, sched, op, how, result);
     }
     Py_UNREACHABLE();
 }

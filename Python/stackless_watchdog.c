@@ -25,8 +25,9 @@
    switch since the last time, which the scheduler notes in `watch_switch`: it makes one
    switch per period go the general way, the others do not look at it.
 
-   Interrupted at nesting level 0 only: a tasklet that is inside a C function, or atomic,
-   stays due and is interrupted at the first place where nothing is in the way. */
+   A tasklet that is inside a C function (unless nesting is to be ignored), atomic, or
+   cannot be left for another reason, stays due and is interrupted at the first place
+   where nothing is in the way. */
 
 #include "Python.h"
 #include "pycore_condvar.h"       // PyMUTEX_T, PyCOND_T
@@ -72,6 +73,7 @@ struct _PyStackless_Watch {
     uint8_t ignore_nesting;
     uint8_t fresh;                // the trail is that of another tasklet
     uint8_t due;
+    unsigned int stops;           // how many limits have ended
     watch_timer *timer;
     PyObject *codes;              // tuple: those of the trail's frames
     int n;
@@ -527,6 +529,7 @@ _PyStackless_WatchStop(_PyStackless_Scheduler *sched)
     if (sched->tstate != NULL) {
         _Py_unset_eval_breaker_bit(sched->tstate, STACKLESS_WATCH_BIT);
     }
+    w->stops++;
     sched->timed = NULL;
     sched->divert_to = NULL;
     sched->watch_switch = 0;
@@ -596,15 +599,40 @@ _PyStackless_MaskEventsSlow(PyThreadState *tstate, uintptr_t breaker)
     return breaker;
 }
 
-/* The current tasklet's time is over: 0 if something is in the way, or -1. */
+/* The current tasklet has C functions between its frames: it is left, and resumed, within
+   this call. */
+static int
+interrupt_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op op)
+{
+    Watch *w = sched->watch;
+    unsigned int stops = w->stops;
+    PyObject *result = _PyStackless_CallFromC(tstate, sched, op);
+    if (result == NULL && sched->watch == w && w->stops == stops) {
+        PyErr_Clear();                 // it could not be left: not now, then
+        return 0;
+    }
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* The current tasklet's time is over: 0 if something is in the way, or what
+   _Py_HandlePending() returns. */
 static int
 interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     if (sched->between || (t->flags & TASKLET_ATOMIC) || sched->switch_trap
-        || sched->in_schedule_callback || sched->in_channel_callback
-        || _PyStackless_NestingLevel(tstate, sched) != 0) {
+        || sched->in_schedule_callback || sched->in_channel_callback) {
         return 0;
+    }
+    int nested = _PyStackless_NestingLevel(tstate, sched) != 0;
+    if (nested && !(t->flags & TASKLET_IGNORE_NESTING) && !sched->watch->ignore_nesting) {
+        return 0;
+    }
+    stackless_op op = { .code = OP_INTERRUPT, .target = (PyObject *)sched->timed };
+    if (nested || sched->mod->hard_only) {
+        Py_INCREF(op.target);
+        return interrupt_hard(tstate, sched, op);
     }
     _PyInterpreterFrame *frame = tstate->current_frame;
     int i = _PyInterpreterFrame_LASTI(frame);
@@ -618,7 +646,7 @@ interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         return 0;
     }
     t->extra->interrupted = 1;
-    stackless_op op = { .code = OP_INTERRUPT, .target = Py_NewRef(sched->timed) };
+    Py_INCREF(op.target);
     (void)_PyStackless_Unwind(tstate, sched, op, 1 + _PyOpcode_Caches[opcode]);
     return -1;
 }
