@@ -232,9 +232,9 @@ def run_plainly():
     return 0
 
 
-def run_interrupted(limit):
+def run_interrupted(limit, ignore_nesting=False):
     n = 0
-    while (t := stackless.run(limit)) is not None:
+    while (t := stackless.run(limit, ignore_nesting=ignore_nesting)) is not None:
         t.insert()
         n += 1
     return n
@@ -265,6 +265,22 @@ class ExactlyOnce(StacklessTestCase):
                  if i.opname == "JUMP_BACKWARD"]
         self.assertTrue(all(i.arg > 255 for i in jumps[1:]))
         self.check(long_loop, 5)
+
+    def test_hard(self):
+        self.addCleanup(stackless.enable_softswitch, stackless.enable_softswitch(False))
+        expected, _ = self.results(program, run_plainly)
+        for limit in (*range(1, 30), 50, 100):
+            log, _ = self.results(program, run_interrupted, limit)
+            self.assertEqual(log, expected)
+
+    def test_within_c_functions(self):
+        expected, _ = self.results(program, run_plainly)
+        _, n = self.results(program, run_interrupted, 1)
+        for limit in (*range(1, 30), 50, 100):
+            log, m = self.results(program, run_interrupted, limit, True)
+            self.assertEqual(log, expected)
+            if limit == 1:
+                self.assertGreater(m, n + 20)
 
     def test_two_at_once(self):
         expected, _ = self.results(program, run_plainly)

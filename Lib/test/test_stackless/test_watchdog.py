@@ -750,6 +750,89 @@ class Deferred(StacklessTestCase):
         self.assertEqual(t.nesting_level, 0)
         t.kill()
 
+    def check_ignored_nesting(self, set_flag, **kwargs):
+        def key(x):
+            if set_flag:
+                stackless.current.set_ignore_nesting(True)
+            for i in range(1000):
+                done.append(i)
+            return -x
+
+        def task():
+            done.append(sorted([1, 2], key=key))
+        done = []
+        t = tasklet(task)()
+        self.assertIs(stackless.run(100, **kwargs), t)
+        self.assertLess(len(done), 100)
+        self.assertGreater(t.nesting_level, 0)
+        self.assertFalse(t.restorable)
+        self.assertTrue(t.paused)
+        self.assertIs(t.frame.f_code, key.__code__)
+        t.insert()
+        self.assertIsNone(stackless.run())
+        self.assertEqual(done[-1], [2, 1])
+        self.assertDead(t)
+
+    def test_ignore_nesting(self):
+        self.check_ignored_nesting(False, ignore_nesting=True)
+
+    def test_set_ignore_nesting(self):
+        self.check_ignored_nesting(True)
+
+    def test_ignore_nesting_set_when_due(self):
+        def key(x):
+            for i in range(1000):
+                done.append(i)
+            stackless.current.set_ignore_nesting(True)
+            done.append("not reached")
+            return -x
+        done = []
+        t = tasklet(sorted)([1, 2], key=key)
+        self.assertIs(stackless.run(100), t)
+        self.assertEqual(done, list(range(1000)))
+        t.kill()
+
+    def test_killed_within_c_functions(self):
+        def key(x):
+            try:
+                while True:
+                    pass
+            finally:
+                done.append("finally")
+
+        def task():
+            try:
+                sorted([1, 2], key=key)
+            except TaskletExit:
+                done.append("exit")
+                raise
+        done = []
+        t = tasklet(task)()
+        self.assertIs(stackless.run(100, ignore_nesting=True), t)
+        t.kill()
+        self.assertEqual(done, ["finally", "exit"])
+        self.assertDead(t)
+
+    def test_where_nobody_can_be_left(self):
+        # A finalizer that the collector calls.
+        class Finalized:
+            def __del__(self):
+                for i in range(500):
+                    done.append(i)
+
+        def task():
+            x = Finalized()
+            x.x = x
+            del x
+            gc.collect()
+            while True:
+                pass
+        done = []
+        t = tasklet(task)()
+        self.assertIs(stackless.run(100, ignore_nesting=True), t)
+        self.assertEqual(done, list(range(500)))
+        t.kill()
+
     def test_an_error_handler(self):
         def handler(*args):
             for i in range(500):
