@@ -553,6 +553,9 @@ static PyMethodDef stackless_methods[] = {
      PyDoc_STR("set_error_handler($module, handler=None, /)\n--\n\n"
                "handler(type, value, traceback) is called, in the dying tasklet, for each\n"
                "exception that a tasklet does not catch.  Returns the previous one.")},
+    {"_dump", _PyStackless_Dump, METH_VARARGS,
+     PyDoc_STR("_dump($module, limit, depth, /)\n--\n\n"
+               "What stackless.dump() shows: a list with a dict for each thread.")},
     {"_tasklet_get_unpicklable_state", stackless_tasklet_get_unpicklable_state, METH_O,
      tasklet_get_unpicklable_state_doc},
     {NULL}

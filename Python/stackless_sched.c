@@ -440,7 +440,8 @@ diverted(_PyStackless_Scheduler *sched, const decision *d)
 
 /* The current tasklet leaves the queue for `fate`: who follows?  0 or -1 (deadlock). */
 static int
-decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, decision *d)
+decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObject *ch,
+                 decision *d)
 {
     PyTaskletObject *cur = sched->current;
     *d = (decision){ .fate = fate, .next = cur->next };
@@ -456,8 +457,8 @@ decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, decision *d)
         d->insert_next = 1;
         return 0;
     }
-    PyErr_SetString(PyExc_RuntimeError,
-                    "Deadlock: the last runnable tasklet cannot be blocked.");
+    _PyStackless_SetDeadlock(
+        sched, "Deadlock: the last runnable tasklet cannot be blocked.", fate, ch);
     return -1;
 }
 
@@ -558,7 +559,7 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
     if (op->code == OP_SCHEDULE) {
         *d = (decision){ .next = cur->next, .fate = TASKLET_RUNNABLE };
     }
-    else if (decide_successor(sched, TASKLET_PAUSED, d) < 0) {
+    else if (decide_successor(sched, TASKLET_PAUSED, NULL, d) < 0) {
         return OP_ERROR;
     }
     if (d->next == cur && diverted(sched, d) == NULL) {
@@ -827,7 +828,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
-    if (check_how(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
+    if (check_how(sched) < 0 || decide_successor(sched, fate, ch, &d) < 0) {
         return OP_ERROR;
     }
     if (how == SWITCH_NOT) {
@@ -1071,9 +1072,10 @@ decide_after_end(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
         w = sched->main;
     }
     if (*exc == NULL && tasklet_is_blocked(w)) {
-        PyErr_SetString(PyExc_RuntimeError, w->state == TASKLET_RECEIVING
+        _PyStackless_SetDeadlock(sched, w->state == TASKLET_RECEIVING
             ? "the main tasklet is receiving without a sender available."
-            : "the main tasklet is sending without a receiver available.");
+            : "the main tasklet is sending without a receiver available.",
+            TASKLET_IDLE, NULL);
         *exc = PyErr_GetRaisedException();
     }
     d->next = w;

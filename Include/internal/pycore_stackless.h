@@ -421,6 +421,15 @@ extern void _PyStackless_ResumeHard(PyThreadState *tstate,
 extern void _PyStackless_AbandonHard(PyTaskletObject *t);
 extern void _PyStackless_FreeHard(stackless_hard *hard);
 
+/* stackless_dump.c */
+
+/* Sets RuntimeError: `message`, followed by who is blocked, where and on what.  `channel`
+   (may be NULL): what the current tasklet wants to wait for. */
+extern void _PyStackless_SetDeadlock(_PyStackless_Scheduler *sched, const char *message,
+                                     tasklet_state fate, PyChannelObject *channel);
+/* _stackless._dump() */
+extern PyObject *_PyStackless_Dump(PyObject *module, PyObject *args);
+
 /* stackless_tstate.c */
 
 extern int _PyStackless_EnsureExtra(PyTaskletObject *t);
@@ -458,6 +467,8 @@ extern PyTaskletObject *_PyTasklet_NewMain(PyTypeObject *type, _PyStackless_Sche
 extern PyObject *_PyTasklet_GetTempval(PyTaskletObject *t);      // new reference
 extern void _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value); // steals
 extern int _PyTasklet_IsAlive(PyTaskletObject *t);
+/* The topmost frame, or NULL.  Runs nothing and allocates nothing. */
+extern _PyInterpreterFrame *_PyTasklet_TopFrame(PyTaskletObject *t);
 /* Drops function, arguments or frames without running them.  Runs Python code. */
 extern void _PyTasklet_DropFrames(PyTaskletObject *t);
 

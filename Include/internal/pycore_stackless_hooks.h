@@ -146,6 +146,9 @@ _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
 }
 
+/* _Py_DumpTracebackThreads(): writes who is suspended, for any signal handler. */
+extern void _PyStackless_DumpSuspended(int fd, PyInterpreterState *interp);
+
 /* PyThreadState_Clear(): the thread ends; its tasklets become orphans. */
 extern void _PyStackless_ThreadEnd(PyThreadState *tstate);
 
