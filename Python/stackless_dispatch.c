@@ -490,7 +490,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     assert(sched->current != sched->main);
     PyTaskletObject *main = sched->main;
     token_init();
-    _PyStackless_FindCxxRuntime();
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
 
     sched->main_frame = tstate->current_frame;
     PyObject *exc = tstate->current_exception;
