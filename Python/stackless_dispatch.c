@@ -472,7 +472,9 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     sched->starting = 1;
     sched->datastack_base = tstate->datastack_top;
     sched->c_recursion_base = tstate->c_recursion_remaining - STACKLESS_EVAL_C_UNITS;
+    ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
     PyObject *res = _PyEval_EvalFrameDefault(tstate, &sched->base, 0);
+    ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
     assert(res == NULL);
     (void)res;
     assert(sched->current == main);
@@ -866,6 +868,9 @@ settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
+    if (_PyStackless_IsContinuation(frame)) {
+        return _PyStackless_Continue(tstate, frame);
+    }
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     int switched = 1;
     if (frame != &sched->base) {

@@ -271,6 +271,14 @@ extern void _PyStackless_CancelOp(_PyStackless_Scheduler *sched);
 /* How many eval loops and other counted C calls lie above the dispatcher. */
 extern int _PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 
+/* stackless_inline.c */
+
+/* A frame called by the continuation `c` is gone, or has yielded: goes on.  Returns the
+   frame to go on with; it is tstate->current_frame. */
+extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
+                                                  _PyInterpreterFrame *c);
+extern int _PyStackless_InitPythonSlots(void);
+
 /* stackless_tstate.c */
 
 extern int _PyStackless_EnsureExtra(PyTaskletObject *t);

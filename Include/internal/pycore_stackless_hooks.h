@@ -118,6 +118,43 @@ _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
 }
 
+/* --- instructions that call Python code through C -----------------------------
+
+   While a tasklet is current, an instruction that is not specialised asks here first.
+   1: what it does is begun and will be ended without C code in between; its operands
+   are off the stack and tstate->current_frame is the frame to go on with, as from
+   _PyStackless_EvalSwitch() (`goto go_on`).  0: nothing was done; the instruction does
+   it in its own way.  `stack_pointer`: with the operands still on the stack.
+   May run any Python code. */
+extern int _PyStackless_InlineInstruction(
+    PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+    int opcode, int oparg);
+
+static inline int
+_PyStackless_Inline(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                    PyObject **stack_pointer, int opcode, int oparg)
+{
+    return ((_PyThreadStateImpl *)tstate)->stackless_inlines
+           && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, opcode, oparg);
+}
+
+/* The code of all continuation frames (stackless_inline.c).  What calls them always
+   goes on in C, also with an exception. */
+extern PyCodeObject *const _PyStackless_ContinuationCode;
+
+static inline int
+_PyStackless_IsContinuation(_PyInterpreterFrame *frame)
+{
+    return frame->f_executable == (PyObject *)_PyStackless_ContinuationCode;
+}
+
+/* Is an exception that reaches this frame from above for _PyStackless_EvalSwitch()? */
+static inline int
+_PyStackless_CatchesErrors(_PyInterpreterFrame *frame)
+{
+    return frame->owner == FRAME_OWNED_BY_CSTACK || _PyStackless_IsContinuation(frame);
+}
+
 /* PyThreadState_Clear(): the thread ends; its tasklets become orphans. */
 extern void _PyStackless_ThreadEnd(PyThreadState *tstate);
 
