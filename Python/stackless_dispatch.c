@@ -368,57 +368,6 @@ _PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return result;
 }
 
-/* --- calls that would need C code in between ------------------------------------ */
-
-static int
-tasklet_is_running(PyThreadState *tstate)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    return !(sched->current->flags & TASKLET_IS_MAIN);
-}
-
-_PyInterpreterFrame *
-_PyStackless_PushGenerator(PyThreadState *tstate, PyGenObject *gen)
-{
-    PyInterpreterState *interp = tstate->interp;
-    if (!tasklet_is_running(tstate) || gen->gi_frame_state >= FRAME_EXECUTING
-        || interp->eval_frame != NULL || interp->sys_tracing_threads
-        || interp->sys_profiling_threads) {
-        return NULL;
-    }
-    _PyInterpreterFrame *frame = (_PyInterpreterFrame *)gen->gi_iframe;
-    _PyFrame_StackPush(frame, Py_None);
-    gen->gi_frame_state = FRAME_EXECUTING;
-    gen->gi_exc_state.previous_item = tstate->exc_info;
-    tstate->exc_info = &gen->gi_exc_state;
-    return frame;
-}
-
-int
-_PyStackless_UnpackMethod(PyThreadState *tstate, PyObject **stack)
-{
-    PyObject *method = stack[0];
-    PyObject *args = stack[2];
-    PyObject *func = PyMethod_GET_FUNCTION(method);
-    if (!PyFunction_Check(func) || !tasklet_is_running(tstate)) {
-        return 0;
-    }
-    Py_ssize_t n = PyTuple_GET_SIZE(args);
-    PyObject *new_args = PyTuple_New(n + 1);
-    if (new_args == NULL) {
-        return -1;
-    }
-    PyTuple_SET_ITEM(new_args, 0, Py_NewRef(PyMethod_GET_SELF(method)));
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyTuple_SET_ITEM(new_args, i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
-    }
-    stack[0] = Py_NewRef(func);
-    stack[2] = new_args;
-    Py_DECREF(method);
-    Py_DECREF(args);
-    return 0;
-}
-
 /* --- the dispatcher -------------------------------------------------------- */
 
 static void

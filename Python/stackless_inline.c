@@ -32,6 +32,7 @@
 #include "pycore_code.h"
 #include "pycore_function.h"
 #include "pycore_global_strings.h" // _Py_ID()
+#include "pycore_intrinsics.h"    // INTRINSIC_UNARY_POSITIVE
 #include "pycore_object.h"
 #include "pycore_opcode_utils.h"
 #include "pycore_runtime.h"       // _Py_SINGLETON()
@@ -68,8 +69,33 @@ static struct _PyCode_DEF(6) continuation_code = {
 
 PyCodeObject *const _PyStackless_ContinuationCode = (PyCodeObject *)&continuation_code;
 
+/* The value is not wanted. */
+static step_outcome
+drop_step(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+          PyObject **value)
+{
+    Py_CLEAR(*value);
+    return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
+}
+
 static step_function *const steps[CONTINUE_COUNT] = {
+    [CONTINUE_DROP] = drop_step,
     [CONTINUE_BINARY] = _PyStackless_BinaryStep,
+    [CONTINUE_COMPARE] = _PyStackless_CompareStep,
+    [CONTINUE_TRUTH] = _PyStackless_TruthStep,
+    [CONTINUE_ATTRIBUTE] = _PyStackless_AttributeStep,
+    [CONTINUE_ITER] = _PyStackless_IterStep,
+    [CONTINUE_FOR] = _PyStackless_ForStep,
+    [CONTINUE_SEND] = _PyStackless_SendStep,
+    [CONTINUE_AWAIT] = _PyStackless_AwaitStep,
+    [CONTINUE_AITER] = _PyStackless_AIterStep,
+    [CONTINUE_NEXT] = _PyStackless_NextStep,
+    [CONTINUE_GENERATOR] = _PyStackless_GeneratorStep,
+    [CONTINUE_NEW] = _PyStackless_NewStep,
+    [CONTINUE_INIT] = _PyStackless_InitStep,
+    [CONTINUE_CLASS] = _PyStackless_ClassStep,
+    [CONTINUE_CONTEXT] = _PyStackless_ContextStep,
+    [CONTINUE_C_RETURN] = _PyStackless_CReturnStep,
 };
 
 /* --- pushing frames ---------------------------------------------------------------- */
@@ -167,34 +193,40 @@ _PyStackless_CallSpecial(PyThreadState *tstate, PyObject *self, PyObject *name,
 
 /* --- continuations ----------------------------------------------------------------- */
 
-static _PyInterpreterFrame *
-push_continuation(PyThreadState *tstate, _PyInterpreterFrame *caller,
-                  continuation_kind kind, PyObject *const *state)
+_PyInterpreterFrame *
+_PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
+                              PyObject *a, PyObject *b, PyObject *c, long number)
 {
     PyCodeObject *code = _PyStackless_ContinuationCode;
-    _PyInterpreterFrame *c = _PyThreadState_PushFrame(tstate, code->co_framesize);
-    if (c == NULL) {
+    PyObject *number_object = PyLong_FromLong(number);
+    if (number_object == NULL) {
+        return NULL;
+    }
+    _PyInterpreterFrame *frame = _PyThreadState_PushFrame(tstate, code->co_framesize);
+    if (frame == NULL) {
+        Py_DECREF(number_object);
         PyErr_NoMemory();
         return NULL;
     }
-    c->f_executable = (PyObject *)code;
-    c->previous = caller;
-    c->f_funcobj = Py_None;
-    c->f_globals = NULL;
-    c->f_builtins = NULL;
-    c->f_locals = NULL;
-    c->frame_obj = NULL;
-    c->instr_ptr = _PyCode_CODE(code);
-    c->stacktop = STATE_SIZE;
-    c->return_offset = RETURNED;
-    c->owner = FRAME_OWNED_BY_THREAD;
-    c->localsplus[STATE_KIND] = PyLong_FromLong(kind);
-    for (int i = STATE_A; i < STATE_SIZE; i++) {
-        c->localsplus[i] = state[i - STATE_A];
-    }
-    tstate->current_frame = c;
+    frame->f_executable = (PyObject *)code;
+    frame->previous = tstate->current_frame;
+    frame->f_funcobj = Py_None;
+    frame->f_globals = NULL;
+    frame->f_builtins = NULL;
+    frame->f_locals = NULL;
+    frame->frame_obj = NULL;
+    frame->instr_ptr = _PyCode_CODE(code);
+    frame->stacktop = STATE_SIZE;
+    frame->return_offset = RETURNED;
+    frame->owner = FRAME_OWNED_BY_THREAD;
+    frame->localsplus[STATE_KIND] = PyLong_FromLong(kind);   // small: not allocated
+    frame->localsplus[STATE_A] = Py_XNewRef(a);
+    frame->localsplus[STATE_B] = Py_XNewRef(b);
+    frame->localsplus[STATE_C] = Py_XNewRef(c);
+    frame->localsplus[STATE_NUMBER] = number_object;
+    tstate->current_frame = frame;
     tstate->py_recursion_remaining--;
-    return c;
+    return frame;
 }
 
 static void
@@ -205,13 +237,26 @@ pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
     _PyEval_FrameClearAndPop(tstate, c);
 }
 
-/* Runs steps until one has pushed a frame or a frame that is no continuation gets a
-   value or an exception.  That frame is tstate->current_frame then. */
+/* The instruction of an ordinary frame gets what it was waiting for. */
 static void
-run_steps(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-          PyObject *value)
+end_instruction(_PyInterpreterFrame *frame, step_outcome outcome, PyObject *value)
 {
-    for (;;) {
+    if (outcome != STEP_FAILED) {
+        if (value != NULL) {
+            _PyFrame_StackPush(frame, value);
+        }
+        frame->instr_ptr += frame->return_offset;
+    }
+    frame->return_offset = 0;
+}
+
+/* Runs the steps of tstate->current_frame and of its callers, until a frame was pushed
+   or an instruction has ended. */
+static void
+run_steps(PyThreadState *tstate, step_event event, PyObject *value)
+{
+    _PyInterpreterFrame *c = tstate->current_frame;
+    while (_PyStackless_IsContinuation(c)) {
         c->instr_ptr = _PyCode_CODE(_PyStackless_ContinuationCode);
         c->return_offset = RETURNED;
         long kind = PyLong_AsLong(c->localsplus[STATE_KIND]);
@@ -220,24 +265,13 @@ run_steps(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
             return;
         }
         assert((outcome == STEP_FAILED) == (tstate->current_exception != NULL));
-        assert(tstate->current_frame == c);
-        _PyInterpreterFrame *caller = c->previous;
-        pop_continuation(tstate, c);
-        if (_PyStackless_IsContinuation(caller)) {
-            c = caller;
-            event = outcome == STEP_FAILED ? AT_RAISE : AT_RETURN;
-            value = outcome == STEP_FAILED ? NULL : value;
-            continue;
+        if (tstate->current_frame == c) {
+            pop_continuation(tstate, c);
         }
-        if (outcome != STEP_FAILED) {
-            if (value != NULL) {
-                _PyFrame_StackPush(caller, value);
-            }
-            caller->instr_ptr += caller->return_offset;
-        }
-        caller->return_offset = 0;
-        return;
+        c = tstate->current_frame;
+        event = outcome == STEP_FAILED ? AT_RAISE : AT_RETURN;
     }
+    end_instruction(c, event == AT_RAISE ? STEP_FAILED : STEP_DONE, value);
 }
 
 _PyInterpreterFrame *
@@ -250,28 +284,54 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
         event = at == YIELDED ? AT_YIELD : AT_RETURN;
         value = _PyFrame_StackPop(c);
     }
-    run_steps(tstate, c, event, value);
+    run_steps(tstate, event, value);
     return tstate->current_frame;
 }
 
-int
-_PyStackless_Begin(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                   PyObject **stack_pointer, int size, continuation_kind kind,
-                   PyObject *a, PyObject *b, PyObject *c, PyObject *d)
+void
+_PyStackless_Begin(_PyInterpreterFrame *frame, PyObject **stack_pointer, int pops,
+                   int size)
 {
-    PyObject *state[] = { a, b, c, d };
     frame->return_offset = size;
-    _PyFrame_SetStackPointer(frame, stack_pointer);
-    _PyInterpreterFrame *continuation = push_continuation(tstate, frame, kind, state);
-    if (continuation == NULL) {
-        frame->return_offset = 0;
-        for (int i = 0; i < (int)Py_ARRAY_LENGTH(state); i++) {
-            Py_XDECREF(state[i]);
-        }
-        return 1;
+    _PyFrame_SetStackPointer(frame, stack_pointer - pops);
+}
+
+int
+_PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome, PyObject *value,
+                     PyObject **stack_pointer, int pops)
+{
+    PyObject **operands = stack_pointer - pops;
+    /* The instruction's values take the place of its first operands. */
+    PyObject *first[2] = { NULL, NULL };
+    for (int i = 0; i < pops && i < 2; i++) {
+        first[i] = operands[i];
     }
-    run_steps(tstate, continuation, AT_START, NULL);
+    if (outcome != STEP_PUSHED) {
+        run_steps(tstate, outcome == STEP_FAILED ? AT_RAISE
+                          : outcome == STEP_BEGIN ? AT_START : AT_RETURN, value);
+    }
+    Py_XDECREF(first[0]);
+    Py_XDECREF(first[1]);
+    for (int i = 2; i < pops; i++) {
+        Py_XDECREF(operands[i]);
+    }
     return 1;
+}
+
+int
+_PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                       PyObject **stack_pointer, int pops, int size,
+                       continuation_kind kind, PyObject *a, PyObject *b, long number,
+                       PyObject *func, PyObject *self, PyObject *const *args,
+                       Py_ssize_t nargs)
+{
+    _PyStackless_Begin(frame, stack_pointer, pops, size);
+    step_outcome outcome = STEP_FAILED;
+    if (kind == CONTINUE_NONE
+        || _PyStackless_PushContinuation(tstate, kind, a, b, NULL, number) != NULL) {
+        outcome = _PyStackless_PushFunction(tstate, func, self, args, nargs, NULL);
+    }
+    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, pops);
 }
 
 /* --- the slots of Python classes ------------------------------------------------------ */
@@ -286,33 +346,28 @@ static const char probe_source[] =
     "every += ['__' + n + '__' for n in '''neg pos invert bool len contains getitem\n"
     "    setitem delitem iter next call init new get set delete getattr setattr\n"
     "    delattr lt le gt ge eq ne hash await aiter anext'''.split()]\n"
-    "probe = type('probe', (), dict.fromkeys(every, method))\n"
-    "class getattribute:\n"
-    "    def __getattribute__(self, name): pass\n"
-    "getattribute().x\n";
+    "probe = type('probe', (), dict.fromkeys(every, method))\n";
 
 int
-_PyStackless_InitPythonSlots(void)
+_PyStackless_InitInlining(void)
 {
     PyObject *globals = Py_BuildValue("{s:O}", "__builtins__", PyEval_GetBuiltins());
     PyObject *code = Py_CompileString(probe_source, "<stackless>", Py_file_input);
     PyObject *res = globals && code ? PyEval_EvalCode(code, globals, globals) : NULL;
     if (res != NULL) {
         PyTypeObject *probe = (PyTypeObject *)PyDict_GetItemString(globals, "probe");
-        PyTypeObject *other = (PyTypeObject *)PyDict_GetItemString(globals,
-                                                                   "getattribute");
         struct _PyStackless_PythonSlots *slots = &_PyStackless_PythonSlots;
         slots->number = *probe->tp_as_number;
         slots->sequence = *probe->tp_as_sequence;
         slots->mapping = *probe->tp_as_mapping;
         slots->async = *probe->tp_as_async;
         slots->type = *probe;
-        slots->getattro = other->tp_getattro;
     }
+    int err = res == NULL;
     Py_XDECREF(code);
     Py_XDECREF(globals);
     Py_XDECREF(res);
-    return res ? 0 : -1;
+    return err ? -1 : _PyStackless_InitCalls();
 }
 
 /* --- the hook of the instructions ------------------------------------------------------- */
@@ -327,7 +382,56 @@ _PyStackless_InlineInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame
     switch (opcode) {
         case BINARY_OP:
             return _PyStackless_BinaryOp(tstate, frame, stack_pointer, oparg);
+        case COMPARE_OP:
+            return _PyStackless_CompareOp(tstate, frame, stack_pointer, oparg);
+        case CONTAINS_OP:
+            return _PyStackless_ContainsOp(tstate, frame, stack_pointer, oparg);
+        case TO_BOOL:
+            return _PyStackless_ToBool(tstate, frame, stack_pointer, oparg);
+        case UNARY_NEGATIVE:
+            return _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__neg__));
+        case UNARY_INVERT:
+            return _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__invert__));
+        case CALL_INTRINSIC_1:
+            return oparg == INTRINSIC_UNARY_POSITIVE
+                   && _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__pos__));
+        case BINARY_SUBSCR:
+            return _PyStackless_BinarySubscr(tstate, frame, stack_pointer, oparg);
+        case BINARY_SLICE:
+            return _PyStackless_BinarySlice(tstate, frame, stack_pointer, oparg);
+        case STORE_SUBSCR:
+            return _PyStackless_StoreSubscr(tstate, frame, stack_pointer, oparg);
+        case STORE_SLICE:
+            return _PyStackless_StoreSlice(tstate, frame, stack_pointer, oparg);
+        case DELETE_SUBSCR:
+            return _PyStackless_DeleteSubscr(tstate, frame, stack_pointer, oparg);
+        case LOAD_ATTR:
+            return _PyStackless_LoadAttr(tstate, frame, stack_pointer, oparg);
+        case STORE_ATTR:
+            return _PyStackless_StoreAttr(tstate, frame, stack_pointer, oparg);
+        case DELETE_ATTR:
+            return _PyStackless_DeleteAttr(tstate, frame, stack_pointer, oparg);
+        case GET_ITER:
+            return _PyStackless_GetIter(tstate, frame, stack_pointer, oparg);
+        case FOR_ITER:
+            return _PyStackless_ForIter(tstate, frame, stack_pointer, oparg, 0);
+        case INSTRUMENTED_FOR_ITER:
+            return _PyStackless_ForIter(tstate, frame, stack_pointer, oparg, 1);
+        case SEND:
+            return _PyStackless_Send(tstate, frame, stack_pointer, oparg);
+        case GET_AWAITABLE:
+            return _PyStackless_GetAwaitable(tstate, frame, stack_pointer, oparg);
+        case GET_AITER:
+            return _PyStackless_GetAIter(tstate, frame, stack_pointer, oparg);
+        case BEFORE_WITH:
+            return _PyStackless_BeforeWith(tstate, frame, stack_pointer,
+                                           &_Py_ID(__enter__), &_Py_ID(__exit__));
+        case BEFORE_ASYNC_WITH:
+            return _PyStackless_BeforeWith(tstate, frame, stack_pointer,
+                                           &_Py_ID(__aenter__), &_Py_ID(__aexit__));
+        case WITH_EXCEPT_START:
+            return _PyStackless_WithExceptStart(tstate, frame, stack_pointer, oparg);
         default:
-            Py_UNREACHABLE();
+            return _PyStackless_CallInstruction(tstate, frame, stack_pointer, opcode, oparg);
     }
 }

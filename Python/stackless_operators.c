@@ -7,6 +7,7 @@
 #include "opcode.h"               // NB_ADD
 #include "pycore_code.h"          // INLINE_CACHE_ENTRIES_BINARY_OP
 #include "pycore_global_strings.h" // _Py_ID()
+#include "pycore_long.h"          // _PyLong_IsNegative()
 #include "pycore_object.h"
 #include "pycore_runtime.h"
 #include "pycore_stackless_inline.h"
@@ -189,7 +190,7 @@ ask(PyThreadState *tstate, int whom, const binary_operator *op, PyObject *v, PyO
     return *value ? STEP_DONE : STEP_FAILED;
 }
 
-/* State: the operands, the rest of the plan, the instruction's argument. */
+/* State: the operands; the instruction's argument; the rest of the plan. */
 step_outcome
 _PyStackless_BinaryStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
                         PyObject **value)
@@ -199,8 +200,8 @@ _PyStackless_BinaryStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_even
     }
     PyObject *v = c->localsplus[STATE_A];
     PyObject *w = c->localsplus[STATE_B];
-    long plan = PyLong_AsLong(c->localsplus[STATE_C]);
-    long oparg = PyLong_AsLong(c->localsplus[STATE_D]);
+    long oparg = PyLong_AsLong(c->localsplus[STATE_C]);
+    long plan = continuation_number(c);
     int inplace = oparg >= NB_INPLACE_ADD;
     const binary_operator *op = &operators[inplace ? oparg - NB_INPLACE_ADD : oparg];
     for (;;) {
@@ -216,9 +217,10 @@ _PyStackless_BinaryStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_even
         }
         int whom = plan % ASK_BASE;
         plan /= ASK_BASE;
-        Py_SETREF(c->localsplus[STATE_C], PyLong_FromLong(plan));
-        step_outcome outcome = c->localsplus[STATE_C] == NULL ? STEP_FAILED
-                               : ask(tstate, whom, op, v, w, value);
+        if (continuation_set_number(c, plan) < 0) {
+            return STEP_FAILED;
+        }
+        step_outcome outcome = ask(tstate, whom, op, v, w, value);
         if (outcome == STEP_PUSHED || outcome == STEP_FAILED) {
             return outcome;
         }
@@ -242,12 +244,395 @@ _PyStackless_BinaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
                      == python_number_slot(op->inplace_slot);
         plan = plan * ASK_BASE + (python ? ASK_INPLACE : ASK_INPLACE_SLOT);
     }
-    PyObject *plan_obj = PyLong_FromLong(plan);
-    if (plan_obj == NULL) {
+    _PyStackless_Begin(frame, stack_pointer, 2, 1 + INLINE_CACHE_ENTRIES_BINARY_OP);
+    PyObject *argument = PyLong_FromLong(oparg);      // small: not allocated
+    _PyInterpreterFrame *c = _PyStackless_PushContinuation(tstate, CONTINUE_BINARY, v, w,
+                                                           argument, plan);
+    return _PyStackless_Deliver(tstate, c ? STEP_BEGIN : STEP_FAILED, NULL, stack_pointer,
+                                2);
+}
+
+/* --- comparisons ----------------------------------------------------------------------------- */
+
+enum { COMPARE_LEFT = 1, COMPARE_RIGHT = 2, COMPARE_BASE = 4, COMPARE_INVERTS = 16 };
+
+static PyObject *
+comparison_name(int op)
+{
+    PyObject *const names[] = {
+        [Py_LT] = &_Py_ID(__lt__), [Py_LE] = &_Py_ID(__le__), [Py_EQ] = &_Py_ID(__eq__),
+        [Py_NE] = &_Py_ID(__ne__), [Py_GT] = &_Py_ID(__gt__), [Py_GE] = &_Py_ID(__ge__),
+    };
+    return names[op];
+}
+
+/* object.__ne__ is the opposite of __eq__. */
+static int
+inherits_ne(PyTypeObject *type, int op)
+{
+    return op == Py_NE && _PyType_Lookup(type, &_Py_ID(__ne__))
+                          == _PyType_Lookup(&PyBaseObject_Type, &_Py_ID(__ne__));
+}
+
+static int
+compares_in_python(PyTypeObject *type, int op)
+{
+    if (type->tp_richcompare != _PyStackless_PythonSlots.type.tp_richcompare) {
+        return 0;
+    }
+    int actual = inherits_ne(type, op) ? Py_EQ : op;
+    return _PyStackless_PythonMethod(type, comparison_name(actual)) != NULL;
+}
+
+static step_outcome
+compare_with(PyThreadState *tstate, _PyInterpreterFrame *c, PyObject *v, PyObject *w,
+             int op, long plan, PyObject **value)
+{
+    PyTypeObject *type = Py_TYPE(v);
+    if (compares_in_python(type, op)) {
+        int inverts = inherits_ne(type, op);
+        if (inverts && continuation_set_number(c, plan | COMPARE_INVERTS) < 0) {
+            return STEP_FAILED;
+        }
+        return _PyStackless_CallSpecial(tstate, v, comparison_name(inverts ? Py_EQ : op),
+                                        &w, 1, value);
+    }
+    if (type->tp_richcompare == NULL) {
+        return STEP_MISSING;
+    }
+    *value = type->tp_richcompare(v, w, op);
+    return *value ? STEP_DONE : STEP_FAILED;
+}
+
+static step_outcome test_truth(PyThreadState *tstate, _PyInterpreterFrame *c,
+                               int inverts, PyObject **value);
+
+/* The comparison's value is known; the instruction may want a bool. */
+static step_outcome
+comparison_done(PyThreadState *tstate, _PyInterpreterFrame *c, long oparg, PyObject **value)
+{
+    if (!(oparg & 16) || PyBool_Check(*value)) {
+        return STEP_DONE;
+    }
+    c->localsplus[STATE_KIND] = PyLong_FromLong(CONTINUE_TRUTH);
+    return test_truth(tstate, c, 0, value);
+}
+
+static PyObject *
+not_comparable(PyObject *v, PyObject *w, int op)
+{
+    static const char *const signs[] = {"<", "<=", "==", "!=", ">", ">="};
+    if (op == Py_EQ || op == Py_NE) {
+        return PyBool_FromLong((v == w) == (op == Py_EQ));
+    }
+    return PyErr_Format(PyExc_TypeError,
+                        "'%s' not supported between instances of '%.100s' and '%.100s'",
+                        signs[op], Py_TYPE(v)->tp_name, Py_TYPE(w)->tp_name);
+}
+
+/* State: the operands; the instruction's argument; the rest of the plan. */
+step_outcome
+_PyStackless_CompareStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                         PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    PyObject *v = c->localsplus[STATE_A];
+    PyObject *w = c->localsplus[STATE_B];
+    long oparg = PyLong_AsLong(c->localsplus[STATE_C]);
+    int op = oparg >> 5;
+    for (;;) {
+        long plan = continuation_number(c);
+        if (*value != NULL && *value != Py_NotImplemented) {
+            if (plan & COMPARE_INVERTS) {
+                int truth = PyObject_IsTrue(*value);
+                Py_SETREF(*value, truth < 0 ? NULL : PyBool_FromLong(!truth));
+                if (*value == NULL) {
+                    return STEP_FAILED;
+                }
+            }
+            return comparison_done(tstate, c, oparg, value);
+        }
+        Py_CLEAR(*value);
+        plan &= ~COMPARE_INVERTS;
+        if (plan == 0) {
+            *value = not_comparable(v, w, op);
+            return *value ? STEP_DONE : STEP_FAILED;
+        }
+        (void)continuation_set_number(c, plan / COMPARE_BASE);      // small
+        step_outcome outcome;
+        if (plan % COMPARE_BASE == COMPARE_LEFT) {
+            outcome = compare_with(tstate, c, v, w, op, plan / COMPARE_BASE, value);
+        }
+        else {
+            outcome = compare_with(tstate, c, w, v, _Py_SwappedOp[op],
+                                   plan / COMPARE_BASE, value);
+        }
+        if (outcome == STEP_PUSHED || outcome == STEP_FAILED) {
+            return outcome;
+        }
+    }
+}
+
+int
+_PyStackless_CompareOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                       PyObject **stack_pointer, int oparg)
+{
+    PyObject *v = stack_pointer[-2];
+    PyObject *w = stack_pointer[-1];
+    int op = oparg >> 5;
+    if (!compares_in_python(Py_TYPE(v), op)
+        && !compares_in_python(Py_TYPE(w), _Py_SwappedOp[op])) {
+        return 0;
+    }
+    int subtype = !Py_IS_TYPE(v, Py_TYPE(w)) && PyType_IsSubtype(Py_TYPE(w), Py_TYPE(v));
+    long plan = subtype ? COMPARE_RIGHT + COMPARE_BASE * COMPARE_LEFT
+                        : COMPARE_LEFT + COMPARE_BASE * COMPARE_RIGHT;
+    _PyStackless_Begin(frame, stack_pointer, 2, 1 + INLINE_CACHE_ENTRIES_COMPARE_OP);
+    PyObject *argument = PyLong_FromLong(oparg);      // small: not allocated
+    _PyInterpreterFrame *c = _PyStackless_PushContinuation(tstate, CONTINUE_COMPARE, v, w,
+                                                           argument, plan);
+    return _PyStackless_Deliver(tstate, c ? STEP_BEGIN : STEP_FAILED, NULL, stack_pointer,
+                                2);
+}
+
+/* --- truth ------------------------------------------------------------------------------------- */
+
+/* What a value that arrives is: to be tested, or what __bool__ or __len__ returned. */
+enum { TRUTH_TEST, TRUTH_BOOL, TRUTH_LEN, TRUTH_BASE = 4 };
+
+/* The Python method that tells the truth of `op`, or NULL. */
+static PyObject *
+truth_method(PyObject *op, int *phase)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyNumberMethods *number = type->tp_as_number;
+    if (number != NULL && number->nb_bool != NULL) {
+        *phase = TRUTH_BOOL;
+        return number->nb_bool == _PyStackless_PythonSlots.number.nb_bool
+               ? _PyStackless_PythonMethod(type, &_Py_ID(__bool__)) : NULL;
+    }
+    *phase = TRUTH_LEN;
+    PyMappingMethods *mapping = type->tp_as_mapping;
+    return mapping != NULL
+           && mapping->mp_length == _PyStackless_PythonSlots.mapping.mp_length
+           ? _PyStackless_PythonMethod(type, &_Py_ID(__len__)) : NULL;
+}
+
+static step_outcome
+test_truth(PyThreadState *tstate, _PyInterpreterFrame *c, int inverts, PyObject **value)
+{
+    int phase;
+    PyObject *method = truth_method(*value, &phase);
+    if (method != NULL) {
+        Py_XSETREF(c->localsplus[STATE_A], *value);
+        *value = NULL;
+        (void)continuation_set_number(c, phase + (inverts ? TRUTH_BASE : 0));  // small
+        return _PyStackless_PushFunction(tstate, method, c->localsplus[STATE_A], NULL, 0,
+                                         NULL);
+    }
+    int truth = PyObject_IsTrue(*value);
+    Py_SETREF(*value, truth < 0 ? NULL : PyBool_FromLong(truth != inverts));
+    return truth < 0 ? STEP_FAILED : STEP_DONE;
+}
+
+/* What slot_sq_length() makes of the value. */
+static int
+length_is_true(PyObject *value)
+{
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        return -1;
+    }
+    Py_ssize_t length = -1;
+    if (_PyLong_IsNegative((PyLongObject *)index)) {
+        PyErr_SetString(PyExc_ValueError, "__len__() should return >= 0");
+    }
+    else {
+        length = PyNumber_AsSsize_t(index, PyExc_OverflowError);
+    }
+    Py_DECREF(index);
+    return length < 0 ? -1 : length > 0;
+}
+
+/* State: what is tested; what arrives next. */
+step_outcome
+_PyStackless_TruthStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                       PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    long number = continuation_number(c);
+    int inverts = number >= TRUTH_BASE;
+    int truth = -1;
+    switch (number % TRUTH_BASE) {
+        case TRUTH_TEST:
+            return test_truth(tstate, c, inverts, value);
+        case TRUTH_LEN:
+            truth = length_is_true(*value);
+            break;
+        case TRUTH_BOOL:
+            if (PyBool_Check(*value)) {
+                truth = *value == Py_True;
+            }
+            else {
+                PyErr_Format(PyExc_TypeError, "__bool__ should return bool, returned %s",
+                             Py_TYPE(*value)->tp_name);
+            }
+            break;
+    }
+    Py_SETREF(*value, truth < 0 ? NULL : PyBool_FromLong(truth != inverts));
+    return truth < 0 ? STEP_FAILED : STEP_DONE;
+}
+
+int
+_PyStackless_ToBool(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                    PyObject **stack_pointer, int oparg)
+{
+    int phase;
+    PyObject *op = stack_pointer[-1];
+    PyObject *method = truth_method(op, &phase);
+    if (method == NULL) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 1,
+                                  1 + INLINE_CACHE_ENTRIES_TO_BOOL, CONTINUE_TRUTH,
+                                  op, NULL, phase, method, op, NULL, 0);
+}
+
+int
+_PyStackless_ContainsOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        PyObject **stack_pointer, int oparg)
+{
+    PyObject *container = stack_pointer[-1];
+    PySequenceMethods *sequence = Py_TYPE(container)->tp_as_sequence;
+    PyObject *method;
+    if (sequence == NULL
+        || sequence->sq_contains != _PyStackless_PythonSlots.sequence.sq_contains
+        || !(method = _PyStackless_PythonMethod(Py_TYPE(container),
+                                                &_Py_ID(__contains__)))) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 2,
+                                  1 + INLINE_CACHE_ENTRIES_CONTAINS_OP, CONTINUE_TRUTH,
+                                  NULL, NULL, TRUTH_TEST + (oparg ? TRUTH_BASE : 0),
+                                  method, container, &stack_pointer[-2], 1);
+}
+
+/* --- unary operators ------------------------------------------------------------------------------ */
+
+int
+_PyStackless_UnaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                     PyObject **stack_pointer, PyObject *name)
+{
+    PyObject *op = stack_pointer[-1];
+    PyNumberMethods *number = Py_TYPE(op)->tp_as_number;
+    PyNumberMethods *python = &_PyStackless_PythonSlots.number;
+    PyObject *method;
+    if (number == NULL
+        || !(name == &_Py_ID(__neg__) ? number->nb_negative == python->nb_negative
+             : name == &_Py_ID(__pos__) ? number->nb_positive == python->nb_positive
+             : number->nb_invert == python->nb_invert)
+        || !(method = _PyStackless_PythonMethod(Py_TYPE(op), name))) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 1, 1, CONTINUE_NONE,
+                                  NULL, NULL, 0, method, op, NULL, 0);
+}
+
+/* --- items ------------------------------------------------------------------------------------------ */
+
+static PyObject *
+item_method(PyObject *container, PyObject *name)
+{
+    PyMappingMethods *mapping = Py_TYPE(container)->tp_as_mapping;
+    PyMappingMethods *python = &_PyStackless_PythonSlots.mapping;
+    if (mapping == NULL
+        || !(name == &_Py_ID(__getitem__)
+             ? mapping->mp_subscript == python->mp_subscript
+             : mapping->mp_ass_subscript == python->mp_ass_subscript)) {
+        return NULL;
+    }
+    return _PyStackless_PythonMethod(Py_TYPE(container), name);
+}
+
+int
+_PyStackless_BinarySubscr(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                          PyObject **stack_pointer, int oparg)
+{
+    PyObject *container = stack_pointer[-2];
+    PyObject *method = item_method(container, &_Py_ID(__getitem__));
+    if (method == NULL) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 2,
+                                  1 + INLINE_CACHE_ENTRIES_BINARY_SUBSCR, CONTINUE_NONE,
+                                  NULL, NULL, 0, method, container, &stack_pointer[-1], 1);
+}
+
+int
+_PyStackless_StoreSubscr(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                         PyObject **stack_pointer, int oparg)
+{
+    PyObject *container = stack_pointer[-2];
+    PyObject *args[] = { stack_pointer[-1], stack_pointer[-3] };
+    PyObject *method = item_method(container, &_Py_ID(__setitem__));
+    if (method == NULL) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 3,
+                                  1 + INLINE_CACHE_ENTRIES_STORE_SUBSCR, CONTINUE_DROP,
+                                  NULL, NULL, 0, method, container, args, 2);
+}
+
+int
+_PyStackless_DeleteSubscr(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                          PyObject **stack_pointer, int oparg)
+{
+    PyObject *container = stack_pointer[-2];
+    PyObject *method = item_method(container, &_Py_ID(__delitem__));
+    if (method == NULL) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 2, 1, CONTINUE_DROP,
+                                  NULL, NULL, 0, method, container, &stack_pointer[-1], 1);
+}
+
+int
+_PyStackless_BinarySlice(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                         PyObject **stack_pointer, int oparg)
+{
+    PyObject *container = stack_pointer[-3];
+    PyObject *method = item_method(container, &_Py_ID(__getitem__));
+    PyObject *slice = method ? PySlice_New(stack_pointer[-2], stack_pointer[-1], NULL)
+                             : NULL;
+    if (slice == NULL) {
         PyErr_Clear();
         return 0;
     }
-    return _PyStackless_Begin(tstate, frame, stack_pointer - 2,
-                              1 + INLINE_CACHE_ENTRIES_BINARY_OP, CONTINUE_BINARY,
-                              v, w, plan_obj, PyLong_FromLong(oparg));
+    int begun = _PyStackless_BeginCall(tstate, frame, stack_pointer, 3, 1, CONTINUE_NONE,
+                                       NULL, NULL, 0, method, container, &slice, 1);
+    Py_DECREF(slice);
+    return begun;
+}
+
+int
+_PyStackless_StoreSlice(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        PyObject **stack_pointer, int oparg)
+{
+    PyObject *container = stack_pointer[-3];
+    PyObject *method = item_method(container, &_Py_ID(__setitem__));
+    PyObject *slice = method ? PySlice_New(stack_pointer[-2], stack_pointer[-1], NULL)
+                             : NULL;
+    if (slice == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *args[] = { slice, stack_pointer[-4] };
+    int begun = _PyStackless_BeginCall(tstate, frame, stack_pointer, 4, 1, CONTINUE_DROP,
+                                       NULL, NULL, 0, method, container, args, 2);
+    Py_DECREF(slice);
+    return begun;
 }

@@ -277,7 +277,7 @@ extern int _PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Schedul
    frame to go on with; it is tstate->current_frame. */
 extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
                                                   _PyInterpreterFrame *c);
-extern int _PyStackless_InitPythonSlots(void);
+extern int _PyStackless_InitInlining(void);
 
 /* stackless_tstate.c */
 

@@ -18,6 +18,7 @@ extern "C" {
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
+#include "opcode_ids.h"           // CALL
 #include "pycore_frame.h"         // _PyInterpreterFrame
 #include "pycore_gc.h"            // PyGC_Head
 #include "pycore_tstate.h"        // _PyThreadStateImpl
@@ -83,31 +84,6 @@ _PyStackless_AnnounceIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
 }
 
-/* FOR_ITER, not specialised for generators: while a tasklet is current (and nothing is
-   monitored, which would miss an event), the generator's frame runs in this eval loop.
-   Returns it, ready to be entered, or NULL. */
-static inline _PyInterpreterFrame *
-_PyStackless_EnterGenerator(PyThreadState *tstate, PyObject *iter)
-{
-    if (!PyGen_CheckExact(iter) || ((_PyThreadStateImpl *)tstate)->stackless == NULL) {
-        return NULL;
-    }
-    extern _PyInterpreterFrame *_PyStackless_PushGenerator(PyThreadState *, PyGenObject *);
-    return _PyStackless_PushGenerator(tstate, (PyGenObject *)iter);
-}
-
-/* CALL_FUNCTION_EX, with the callable, NULL and the tuple of arguments at `stack`: while
-   a tasklet is current, a bound method of a Python function is taken apart, so that the
-   function runs in this eval loop.  0, or -1 with an exception. */
-extern int _PyStackless_UnpackMethod(PyThreadState *tstate, PyObject **stack);
-
-static inline int
-_PyStackless_CanUnpackMethod(PyThreadState *tstate, PyObject *callable, PyObject *args)
-{
-    return Py_IS_TYPE(callable, &PyMethod_Type) && PyTuple_CheckExact(args)
-           && ((_PyThreadStateImpl *)tstate)->stackless != NULL;
-}
-
 /* CALL_FUNCTION_EX is about to call `callable` through PyObject_Call(). */
 static inline void
 _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
@@ -136,6 +112,18 @@ _PyStackless_Inline(PyThreadState *tstate, _PyInterpreterFrame *frame,
 {
     return ((_PyThreadStateImpl *)tstate)->stackless_inlines
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, opcode, oparg);
+}
+
+/* The same for a specialised call of a C function or method with `op` as its self or
+   first argument: next(), send(), throw() and Context.run() end in Python code. */
+static inline int
+_PyStackless_InlineMethod(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                          PyObject **stack_pointer, int oparg, PyObject *op)
+{
+    return ((_PyThreadStateImpl *)tstate)->stackless_inlines
+           && (Py_TYPE(op)->tp_iternext != NULL || PyCoro_CheckExact(op)
+               || PyContext_CheckExact(op))
+           && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, CALL, oparg);
 }
 
 /* The code of all continuation frames (stackless_inline.c).  What calls them always
