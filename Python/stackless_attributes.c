@@ -24,6 +24,7 @@ typedef struct {
     PyObject *self;               // may be NULL
     PyObject *args[2];
     int nargs;
+    PyObject *owner;              // strong, of func and self; may be NULL
 } python_call;
 
 /* The Python function that descr.__get__(owner, type) ends in.  owner may be NULL. */
@@ -33,7 +34,7 @@ python_getter(PyObject *descr, PyObject *owner, PyObject *type, python_call *cal
     descrgetfunc get = Py_TYPE(descr)->tp_descr_get;
     if (get == PyProperty_Type.tp_descr_get) {
         PyObject *func = ((propertyobject *)descr)->prop_get;
-        if (owner == NULL || func == NULL || !PyFunction_Check(func)) {
+        if (owner == NULL || func == NULL || !_PyStackless_IsPythonFunction(func)) {
             return 0;
         }
         *call = (python_call){ func, NULL, { owner }, 1 };
@@ -82,9 +83,12 @@ find_getter(PyObject *owner, PyObject *name, python_call *call)
     if (PyDescr_IsData(descr)) {
         return 1;
     }
+    /* A strange key of the instance's dict may delete the descriptor. */
+    call->owner = Py_NewRef(descr);
     int found = instance_has(owner, name);
-    if (found < 0) {
+    if (found != 0) {
         PyErr_Clear();
+        Py_DECREF(descr);
     }
     return found == 0;
 }
@@ -113,7 +117,7 @@ find_module_getattr(PyObject *owner, PyObject *name, python_call *call)
 {
     PyObject *dict = ((PyModuleObject *)owner)->md_dict;
     PyObject *func = PyDict_GetItemWithError(dict, &_Py_ID(__getattr__));
-    if (func == NULL || !PyFunction_Check(func) || _PyType_Lookup(Py_TYPE(owner), name)
+    if (func == NULL || !_PyStackless_IsPythonFunction(func) || _PyType_Lookup(Py_TYPE(owner), name)
         || PyDict_Contains(dict, name) != 0) {
         PyErr_Clear();
         return 0;
@@ -127,10 +131,12 @@ begin_attribute(PyThreadState *tstate, _PyInterpreterFrame *frame,
                 PyObject **stack_pointer, PyObject *name, int flags,
                 const python_call *call)
 {
-    return _PyStackless_BeginCall(
+    (void)_PyStackless_BeginCall(
         tstate, frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_LOAD_ATTR,
         CONTINUE_ATTRIBUTE, stack_pointer[-1], name, flags, call->func, call->self,
         call->args, call->nargs);
+    Py_XDECREF(call->owner);
+    return 1;
 }
 
 /* _Py_slot_tp_getattr_hook(): the attribute of a class with __getattr__. */
@@ -142,7 +148,7 @@ load_with_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame,
     PyTypeObject *type = Py_TYPE(owner);
     PyObject *getattribute = _PyType_Lookup(type, &_Py_ID(__getattribute__));
     python_call call;
-    if (getattribute != NULL && PyFunction_Check(getattribute)) {
+    if (getattribute != NULL && _PyStackless_IsPythonFunction(getattribute)) {
         call = (python_call){ getattribute, owner, { name }, 1 };
         return begin_attribute(tstate, frame, stack_pointer, name, flags | HAS_FALLBACK,
                                &call);
@@ -216,7 +222,7 @@ _PyStackless_LoadAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
     if (getattro == _Py_slot_tp_getattr_hook) {
         PyObject *getattr = _PyType_Lookup(type, &_Py_ID(__getattr__));
         if (getattr != NULL) {
-            return PyFunction_Check(getattr)
+            return _PyStackless_IsPythonFunction(getattr)
                    && load_with_getattr(tstate, frame, stack_pointer, name, flags, getattr);
         }
     }
@@ -294,7 +300,7 @@ find_setter(PyObject *owner, PyObject *name, PyObject *value, python_call *call)
         propertyobject *property = (propertyobject *)descr;
         func = value ? property->prop_set : property->prop_del;
         *call = (python_call){ func, NULL, { owner, value }, nargs };
-        return func != NULL && PyFunction_Check(func);
+        return func != NULL && _PyStackless_IsPythonFunction(func);
     }
     if (set != _PyStackless_PythonSlots.type.tp_descr_set) {
         return 0;

@@ -58,7 +58,7 @@ call_with_self(PyThreadState *tstate, PyObject *callable, PyObject *self,
                PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                PyObject **value)
 {
-    if (PyFunction_Check(callable)) {
+    if (_PyStackless_IsPythonFunction(callable)) {
         return _PyStackless_PushFunction(tstate, callable, self, args, nargs, kwnames);
     }
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
@@ -127,7 +127,7 @@ python_new(PyTypeObject *type)
         new = PyStaticMethod_Type.tp_descr_get(new, NULL, (PyObject *)type);
         Py_DECREF(new);                // the staticmethod has one
     }
-    return new != NULL && PyFunction_Check(new) ? new : NULL;
+    return new != NULL && _PyStackless_IsPythonFunction(new) ? new : NULL;
 }
 
 static PyObject *
@@ -198,7 +198,7 @@ is_soft_c_function(const call_args *call)
         return rest.nargs > 0 && is_soft(&inner);
     }
     if (func == known.build_class) {
-        if (rest.nargs < 2 || !PyFunction_Check(rest.args[0])
+        if (rest.nargs < 2 || !_PyStackless_IsPythonFunction(rest.args[0])
             || !PyUnicode_Check(rest.args[1])) {
             return 0;
         }
@@ -237,7 +237,7 @@ is_soft(const call_args *call)
     PyTypeObject *type = Py_TYPE(callable);
     ternaryfunc tp_call = type->tp_call;
     if (type == &PyFunction_Type) {
-        return 1;
+        return _PyStackless_IsPythonFunction(callable);
     }
     if (type == &PyMethod_Type) {
         call_args inner = { PyMethod_GET_FUNCTION(callable), NULL, 0, NULL };

@@ -317,8 +317,6 @@ static void
 push_result(_PyInterpreterFrame *frame, PyObject *value)
 {
     _PyFrame_StackPush(frame, value);
-    frame->instr_ptr += frame->return_offset;
-    frame->return_offset = 0;
 }
 
 static void settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
@@ -584,7 +582,7 @@ end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
     }
     PyErr_Clear();
     *iter = _PyFrame_StackPop(frame);
-    frame->instr_ptr += 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
+    frame->return_offset = 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
     return 1;
 }
 

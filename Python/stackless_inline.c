@@ -124,6 +124,7 @@ _PyStackless_EnterFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     _PyInterpreterFrame *caller = tstate->current_frame;
     frame->previous = caller;
+    frame->return_offset = 0;
     tstate->current_frame = frame;
     if (enter_recursion(tstate) < 0) {
         tstate->py_recursion_remaining++;
@@ -176,7 +177,7 @@ _PyStackless_CallSpecial(PyThreadState *tstate, PyObject *self, PyObject *name,
         return STEP_MISSING;
     }
     step_outcome outcome;
-    if (PyFunction_Check(method)) {
+    if (_PyStackless_IsPythonFunction(method)) {
         outcome = _PyStackless_PushFunction(tstate, method, self, args, nargs, NULL);
     }
     else {
@@ -241,13 +242,12 @@ pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
 static void
 end_instruction(_PyInterpreterFrame *frame, step_outcome outcome, PyObject *value)
 {
-    if (outcome != STEP_FAILED) {
-        if (value != NULL) {
-            _PyFrame_StackPush(frame, value);
-        }
-        frame->instr_ptr += frame->return_offset;
+    if (outcome == STEP_FAILED) {
+        frame->return_offset = 0;
     }
-    frame->return_offset = 0;
+    else if (value != NULL) {
+        _PyFrame_StackPush(frame, value);
+    }
 }
 
 /* Runs the steps of tstate->current_frame and of its callers, until a frame was pushed

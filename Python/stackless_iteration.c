@@ -312,7 +312,7 @@ _PyStackless_WithExceptStart(PyThreadState *tstate, _PyInterpreterFrame *frame,
                              PyObject **stack_pointer, int oparg)
 {
     PyObject *exit = stack_pointer[-4];
-    if (!PyMethod_Check(exit) || !PyFunction_Check(PyMethod_GET_FUNCTION(exit))) {
+    if (!PyMethod_Check(exit) || !_PyStackless_IsPythonFunction(PyMethod_GET_FUNCTION(exit))) {
         return 0;
     }
     PyObject *exc = stack_pointer[-1];

@@ -50,7 +50,8 @@ _PyStackless_IsUnwinding(PyThreadState *tstate)
 
    Returns the frame to go on with; it is tstate->current_frame.  If an exception
    is set, it is to be raised there, otherwise execution continues at the frame's
-   instr_ptr.  Returns NULL when main is to go on: the eval loop returns to the
+   instr_ptr + return_offset (so that the events of a new line are told from where the
+   call was).  Returns NULL when main is to go on: the eval loop returns to the
    dispatcher.  May run any Python code. */
 extern _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame);

@@ -26,6 +26,7 @@ extern "C" {
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
+#include "pycore_call.h"          // _PyFunction_Vectorcall
 #include "pycore_frame.h"         // _PyInterpreterFrame
 #include "pycore_stackless.h"
 
@@ -130,12 +131,20 @@ extern step_outcome _PyStackless_CallSpecial(
     PyThreadState *tstate, PyObject *self, PyObject *name, PyObject *const *args,
     Py_ssize_t nargs, PyObject **value);
 
+/* Nobody has changed what calling it does. */
+static inline int
+_PyStackless_IsPythonFunction(PyObject *op)
+{
+    return PyFunction_Check(op)
+           && ((PyFunctionObject *)op)->vectorcall == _PyFunction_Vectorcall;
+}
+
 /* The method `name` if it is a Python function (borrowed), else NULL. */
 static inline PyObject *
 _PyStackless_PythonMethod(PyTypeObject *type, PyObject *name)
 {
     PyObject *method = _PyType_Lookup(type, name);
-    return method != NULL && PyFunction_Check(method) ? method : NULL;
+    return method != NULL && _PyStackless_IsPythonFunction(method) ? method : NULL;
 }
 
 /* A type whose slots are all the functions that call Python methods: what an equal
