@@ -16,62 +16,12 @@
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
 #include "pycore_pystate.h"       // _PyThreadState_GET()
-#include "pycore_stackless.h"
+#include "pycore_stackless_fast.h"
 
 static PyChannelObject *
 channel_cast(PyObject *op)
 {
     return (PyChannelObject *)op;
-}
-
-/* --- the queue ------------------------------------------------------------- */
-
-void
-_PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t)
-{
-    assert(t->next == NULL && t->prev == NULL && t->channel == NULL);
-    t->channel = ch;
-    t->prev = ch->last;
-    if (ch->last != NULL) {
-        ch->last->next = t;
-    }
-    else {
-        ch->first = t;
-    }
-    ch->last = t;
-    ch->balance += t->state == TASKLET_SENDING ? 1 : -1;
-    _PyStackless_Scheduler *sched = t->sched;
-    sched->nblocked++;
-    if (ch->busy_link == NULL) {
-        ch->busy_next = sched->busy;
-        if (sched->busy != NULL) {
-            sched->busy->busy_link = &ch->busy_next;
-        }
-        sched->busy = ch;
-        ch->busy_link = &sched->busy;
-    }
-}
-
-void
-_PyChannel_Unlink(PyTaskletObject *t)
-{
-    PyChannelObject *ch = t->channel;
-    if (t->prev != NULL) {
-        t->prev->next = t->next;
-    }
-    else {
-        ch->first = t->next;
-    }
-    if (t->next != NULL) {
-        t->next->prev = t->prev;
-    }
-    else {
-        ch->last = t->prev;
-    }
-    t->next = t->prev = NULL;
-    t->channel = NULL;
-    ch->balance -= t->state == TASKLET_SENDING ? 1 : -1;
-    t->sched->nblocked--;
 }
 
 /* Lets go of all waiting tasklets.  Runs Python code if that was the last reference. */
@@ -155,7 +105,7 @@ channel_dealloc(PyObject *self)
 
 /* --- sending and receiving ----------------------------------------------------------- */
 
-static PyObject *
+static Py_NO_INLINE PyObject *
 channel_switching_call(PyChannelObject *ch, stackless_opcode code, PyObject *value,
                        void *fn, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames)
@@ -189,8 +139,12 @@ channel_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
                      nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
         return NULL;
     }
-    return channel_switching_call(channel_cast(self), OP_SEND, Py_NewRef(args[0]),
-                                  channel_send, args, nargs, kwnames);
+    PyChannelObject *ch = channel_cast(self);
+    if (_PyStackless_FastSend(_PyThreadState_GET(), ch, args)) {
+        return NULL;
+    }
+    return channel_switching_call(ch, OP_SEND, Py_NewRef(args[0]), channel_send, args,
+                                  nargs, kwnames);
 }
 
 PyDoc_STRVAR(channel_receive_doc,
@@ -207,8 +161,13 @@ channel_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                      nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
         return NULL;
     }
-    return channel_switching_call(channel_cast(self), OP_RECEIVE, NULL,
-                                  channel_receive, args, nargs, kwnames);
+    PyChannelObject *ch = channel_cast(self);
+    PyObject *result = NULL;
+    if (_PyStackless_FastReceive(_PyThreadState_GET(), ch, args, &result)) {
+        return result;
+    }
+    return channel_switching_call(ch, OP_RECEIVE, NULL, channel_receive, args, nargs,
+                                  kwnames);
 }
 
 PyDoc_STRVAR(channel_send_exception_doc,

@@ -398,14 +398,37 @@ tasklet_bind_method(PyObject *self, PyObject *args, PyObject *kwds)
     return Py_NewRef(self);
 }
 
-/* tasklet(func): the common way, without a tuple for the arguments. */
+/* tasklet(func), the common way: what tasklet_new() and tasklet_bind() do. */
+static PyObject *
+new_bound(PyTypeObject *type, _PyStackless_Scheduler *sched, PyObject *func)
+{
+    PyObject *context = current_context(sched->tstate);
+    PyTaskletObject *t = context ? PyObject_GC_New(PyTaskletObject, type) : NULL;
+    if (t == NULL) {
+        Py_XDECREF(context);
+        return NULL;
+    }
+    memset((char *)t + sizeof(PyObject), 0, sizeof(*t) - sizeof(PyObject));
+    t->sched = sched;
+    sched->refcount++;
+    t->tempval = Py_NewRef(func);
+    t->context = context;
+    _PyObject_GC_TRACK(t);
+    return (PyObject *)t;
+}
+
 static PyObject *
 tasklet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
                    PyObject *kwnames)
 {
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (nargs == 1 && kwnames == NULL && sched != NULL && PyCallable_Check(args[0])) {
+        return new_bound((PyTypeObject *)type, sched, args[0]);
+    }
     if (kwnames != NULL || nargs > 3) {
-        return _PyObject_MakeTpCall(_PyThreadState_GET(), type, args, nargs, kwnames);
+        return _PyObject_MakeTpCall(tstate, type, args, nargs, kwnames);
     }
     PyObject *t = tasklet_new((PyTypeObject *)type, NULL, NULL);
     if (t != NULL

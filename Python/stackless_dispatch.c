@@ -42,7 +42,7 @@
 #include "pycore_opcode_utils.h"
 #include "pycore_pyerrors.h"      // _PyErr_SetRaisedException()
 #include "pycore_pystate.h"       // _PyThreadState_PopFrame()
-#include "pycore_stackless.h"
+#include "pycore_stackless_fast.h"
 
 _PyStackless_Token _PyStackless_UnwindToken = {
     .exc = {
@@ -458,6 +458,16 @@ is_plain_function(PyThreadState *tstate, PyObject *func)
     return (flags & CO_OPTIMIZED) && !(flags & POPS_ITS_OWN_FRAME);
 }
 
+/* Can the arguments be copied into the frame as they are? */
+static int
+takes_exactly(PyThreadState *tstate, PyObject *func, Py_ssize_t nargs)
+{
+    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
+    return code->co_argcount == nargs && code->co_kwonlyargcount == 0
+           && !(code->co_flags & (CO_VARARGS | CO_VARKEYWORDS))
+           && _PyThreadState_HasStackSpace(tstate, code->co_framesize);
+}
+
 /* Pushes the frame of a call of `func`, a plain function, with `self` (may be NULL)
    before the arguments.  Borrows all. */
 static _PyInterpreterFrame *
@@ -471,6 +481,18 @@ push_function_frame(PyThreadState *tstate, PyObject *func, PyObject *self,
     Py_ssize_t nargs = PyTuple_GET_SIZE(args);
     Py_ssize_t total = nargs + (self != NULL);
     PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
+    if (kwargs == NULL && takes_exactly(tstate, func, total)) {
+        _PyInterpreterFrame *frame = _PyFrame_PushUnchecked(
+            tstate, (PyFunctionObject *)Py_NewRef(func), (int)total);
+        PyObject **p = frame->localsplus;
+        if (self != NULL) {
+            *p++ = Py_NewRef(self);
+        }
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            *p++ = Py_NewRef(items[i]);
+        }
+        return frame;
+    }
     if (kwargs != NULL) {
         unpacked = _PyStack_UnpackDict(tstate, items, nargs, kwargs, &kwnames);
         if (unpacked == NULL) {
@@ -702,53 +724,55 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyStackless_SaveThreadFields(tstate, t);
 }
 
-/* schedule() between two tasklets of which neither has anything special: the same as
-   commit_op() and enter_current() do, in one go.  Returns NULL, and nothing has been
-   done, if there is anything special. */
-static inline _PyInterpreterFrame *
-schedule_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              _PyInterpreterFrame *frame)
+/* The same for a tasklet that returned, if nothing is special about it and about the
+   next one, which is made current.  Returns false if nothing has been done.  *frame: as
+   enter_current() returns it. */
+static int
+finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+            _PyInterpreterFrame **frame)
 {
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    enum { UNUSUAL = TASKLET_IS_MAIN | TASKLET_RAISES | TASKLET_RETURNS_NONE };
-    if (sched->op.code != OP_SCHEDULE || sched->op.value != NULL || next == t
-        || sched->switch_trap || sched->in_schedule_callback
-        || sched->mod->schedule_callback != NULL
-        || tstate->datastack_top != sched->datastack_base
-        || t->extra != NULL || next->extra != NULL
-        || t->tempval != NULL || next->tempval != NULL
-        || (next->flags & (UNUSUAL | TASKLET_STARTED)) != TASKLET_STARTED
-        || _PyStackless_SaveNeedsExtra(tstate, sched)
-        || sched->nwatchdogs > 1
-        || (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker)
-            != sched->seen_version)
-        || next->epoch != sched->epoch || sched->epoch == UINT16_MAX) {
-        return NULL;
+    if (tstate->current_exception != NULL || next == t
+        || !fast_is_plain_switch(tstate, sched, next, 1)) {
+        return 0;
     }
-    if (sched->nwatchdogs == 1 && sched->watchdogs[0] == next) {
-        return NULL;
+    assert(sched->base.stacktop == 1);
+    PyObject *value = sched->base.localsplus[0];
+    PyObject *context = tstate->context;
+    sched->base.stacktop = 0;
+    t->flags &= ~TASKLET_STARTED;
+    t->args = NULL;
+    _PyStackless_QueueUnlink(sched, t);
+    if (Py_REFCNT(t) > 1) {
+        _PyStackless_SetState(t, TASKLET_IDLE);
     }
-    tstate->current_exception = NULL;
-    sched->owner = NULL;
-    t->flags |= TASKLET_RETURNS_SELF;
-    t->frame = frame;
-    frame->return_offset = sched->op_size;
-    _PyStackless_SaveThreadFields(tstate, t);
-    t->state = TASKLET_RUNNABLE;
+    else {
+        t->state = TASKLET_IDLE;       // about to be freed
+    }
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - next->depth;
+    if (context != next->context) {
+        tstate->context_ver++;
+    }
+    tstate->context = next->context;
+    next->context = NULL;
     next->state = TASKLET_CURRENT;
     sched->current = next;
-    _PyStackless_Check(sched, t);
-    _PyStackless_LoadThreadFields(tstate, next);
-    frame = tstate->current_frame = next->frame;
-    next->frame = NULL;
-    PyObject *value = Py_None;
-    if (next->flags & TASKLET_RETURNS_SELF) {
-        next->flags &= ~TASKLET_RETURNS_SELF;
-        value = Py_NewRef(next);
+    _PyStackless_Check(sched, NULL);
+    if (next->flags & TASKLET_STARTED) {
+        *frame = fast_resume(tstate, next);
     }
-    push_result(frame, value);
-    return frame;
+    else {
+        *frame = push_first_frame(tstate, next);
+    }
+    PyObject *exc = *frame == NULL ? _PyErr_GetRaisedException(tstate) : NULL;
+    Py_DECREF(value);
+    Py_XDECREF(context);
+    Py_DECREF(t);
+    if (exc != NULL) {
+        _PyErr_SetRaisedException(tstate, exc);
+    }
+    return 1;
 }
 
 /* The token arrived: do what the builtin wanted.  Returns true if another tasklet is
@@ -812,19 +836,12 @@ settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyErr_SetRaisedException(tstate, exc);
 }
 
-_PyInterpreterFrame *
-_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
+static Py_NO_INLINE _PyInterpreterFrame *
+eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+            _PyInterpreterFrame *frame)
 {
-    if (_PyStackless_IsContinuation(frame)) {
-        return _PyStackless_Continue(tstate, frame);
-    }
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     int switched = 1;
     if (frame != &sched->base) {
-        _PyInterpreterFrame *next = schedule_fast(tstate, sched, frame);
-        if (next != NULL) {
-            return next;
-        }
         switched = commit_op(tstate, sched, frame);
         frame = tstate->current_frame;
     }
@@ -832,6 +849,12 @@ _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
         sched->starting = 0;
         sched->base.previous = NULL;
         sched->base.stacktop = 0;
+    }
+    else if (finish_fast(tstate, sched, &frame)) {
+        switched = frame == NULL;
+        if (switched) {
+            finish_current(tstate, sched);
+        }
     }
     else {
         finish_current(tstate, sched);
@@ -854,4 +877,19 @@ _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
     }
     assert(frame == tstate->current_frame);
     return frame;
+}
+
+_PyInterpreterFrame *
+_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched->switched) {
+        sched->switched = 0;
+        tstate->current_exception = NULL;
+        return tstate->current_frame;
+    }
+    if (_PyStackless_IsContinuation(frame)) {
+        return _PyStackless_Continue(tstate, frame);
+    }
+    return eval_switch(tstate, sched, frame);
 }

@@ -19,18 +19,22 @@
 /* --- states and lists ------------------------------------------------------ */
 
 #ifndef NDEBUG
-/* legal[from] is the set of states that may follow. */
-static const uint8_t legal[] = {
-    [TASKLET_IDLE] = 1 << TASKLET_PAUSED | 1 << TASKLET_RUNNABLE,
-    [TASKLET_PAUSED] = 1 << TASKLET_RUNNABLE | 1 << TASKLET_IDLE,
-    [TASKLET_RUNNABLE] = 1 << TASKLET_CURRENT | 1 << TASKLET_PAUSED | 1 << TASKLET_IDLE,
-    [TASKLET_CURRENT] = 1 << TASKLET_RUNNABLE | 1 << TASKLET_PAUSED
-                        | 1 << TASKLET_RECEIVING | 1 << TASKLET_SENDING
-                        | 1 << TASKLET_IDLE,
-    [TASKLET_RECEIVING] = 1 << TASKLET_PAUSED,
-    [TASKLET_SENDING] = 1 << TASKLET_PAUSED,
-};
-
+int
+_PyStackless_IsLegal(PyTaskletObject *t, tasklet_state state)
+{
+    enum { IDLE = 1 << TASKLET_IDLE, PAUSED = 1 << TASKLET_PAUSED,
+           RUNNABLE = 1 << TASKLET_RUNNABLE, CURRENT = 1 << TASKLET_CURRENT,
+           BLOCKED = 1 << TASKLET_RECEIVING | 1 << TASKLET_SENDING };
+    static const uint8_t legal[] = {   // the states that may follow
+        [TASKLET_IDLE] = PAUSED | RUNNABLE,
+        [TASKLET_PAUSED] = RUNNABLE | IDLE,
+        [TASKLET_RUNNABLE] = CURRENT | PAUSED | IDLE,
+        [TASKLET_CURRENT] = RUNNABLE | PAUSED | BLOCKED | IDLE,
+        [TASKLET_RECEIVING] = PAUSED | RUNNABLE,
+        [TASKLET_SENDING] = PAUSED | RUNNABLE,
+    };
+    return (legal[t->state] & (1 << state)) != 0;
+}
 #endif
 
 /* Runnable tasklets are reachable by construction, and blocked ones are shown to the
@@ -39,7 +43,7 @@ static const uint8_t legal[] = {
 void
 _PyStackless_SetState(PyTaskletObject *t, tasklet_state state)
 {
-    assert(legal[t->state] & (1 << state));
+    assert(_PyStackless_IsLegal(t, state));
     t->state = (uint8_t)state;
     int tracked = _PyObject_GC_IS_TRACKED(t);
     if (state == TASKLET_PAUSED || state == TASKLET_IDLE) {
@@ -57,13 +61,8 @@ static void
 queue_insert_before(_PyStackless_Scheduler *sched, PyTaskletObject *pos,
                     PyTaskletObject *t)
 {
-    assert(t->next == NULL && t->prev == NULL);
-    t->next = pos;
-    t->prev = pos->prev;
-    pos->prev->next = t;
-    pos->prev = t;
-    sched->runcount++;
     Py_INCREF(t);
+    _PyStackless_QueueLink(sched, pos, t);
     _PyStackless_SetState(t, TASKLET_RUNNABLE);
 }
 
@@ -73,23 +72,13 @@ _PyStackless_QueueAppend(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     queue_insert_before(sched, sched->current, t);
 }
 
-static void
-queue_unlink(_PyStackless_Scheduler *sched, PyTaskletObject *t)
-{
-    assert(tasklet_is_queued(t));
-    t->prev->next = t->next;
-    t->next->prev = t->prev;
-    t->next = t->prev = NULL;
-    sched->runcount--;
-}
-
 /* Takes t, which is not current, out of the queue; it is then paused.  The queue's
    reference is dropped, so the caller must hold one. */
 void
 _PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     assert(t->state == TASKLET_RUNNABLE && Py_REFCNT(t) > 1);
-    queue_unlink(sched, t);
+    _PyStackless_QueueUnlink(sched, t);
     _PyStackless_SetState(t, TASKLET_PAUSED);
     Py_DECREF(t);
 }
@@ -454,7 +443,7 @@ switch_to(_PyStackless_Scheduler *sched, const decision *d)
         queue_insert_before(sched, cur, next);
     }
     if (d->fate != TASKLET_RUNNABLE) {
-        queue_unlink(sched, cur);
+        _PyStackless_QueueUnlink(sched, cur);
     }
     _PyStackless_SetState(cur, d->fate);
     _PyStackless_SetState(next, TASKLET_CURRENT);

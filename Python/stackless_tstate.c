@@ -192,6 +192,9 @@ _PyStackless_NoteVersion(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         if (sched->epoch != EPOCH_ALWAYS) {
             sched->epoch++;
         }
+        if (sched->epoch == EPOCH_ALWAYS) {
+            sched->seen_version = UINTPTR_MAX;     // never equal: look again
+        }
     }
 }
 

@@ -34,6 +34,7 @@ extern "C" {
 #endif
 
 #include "pycore_frame.h"         // _PyInterpreterFrame
+#include "pycore_object.h"        // _PyObject_GC_UNTRACK()
 #include "pycore_stackless_hooks.h" // FRAME_OWNED_BY_TASKLET
 #include "pycore_tstate.h"        // _PyThreadStateImpl
 
@@ -151,6 +152,9 @@ typedef struct {
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;
     PyTypeObject *atomic_type;
+    PyObject *schedule;           // the function; channel's methods send and receive
+    PyObject *send;
+    PyObject *receive;
     PyObject *trampoline;         // function: calls what is no plain Python function
     PyObject *schedule_callback;
     PyObject *channel_callback;
@@ -197,6 +201,7 @@ struct _PyStackless_Scheduler {
     int switch_trap;
     uint8_t in_schedule_callback;
     uint8_t finishing;                 // the current tasklet has ended
+    uint8_t switched;                  // before the hook: pycore_stackless_fast.h
     uint8_t in_channel_callback;
     PyObject *exit_exc;                // SystemExit under way from a tasklet to main
 
@@ -250,6 +255,9 @@ extern void _PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObj
 /* Takes t off its channel; the channel's reference to t goes to the caller. */
 extern void _PyStackless_Unblock(PyTaskletObject *t);
 extern void _PyStackless_SetState(PyTaskletObject *t, tasklet_state state);
+#ifndef NDEBUG
+extern int _PyStackless_IsLegal(PyTaskletObject *t, tasklet_state state);
+#endif
 
 extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t);
 
@@ -318,10 +326,6 @@ extern void _PyTasklet_DropFrames(PyTaskletObject *t);
 
 extern PyType_Spec _PyChannel_Spec;
 extern int _PyChannel_InitType(PyTypeObject *type);
-/* t, which is SENDING or RECEIVING, waits; the queue takes over a reference to it. */
-extern void _PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t);
-extern void _PyChannel_Unlink(PyTaskletObject *t);
-
 /* bombobject.c */
 
 extern PyType_Spec _PyBomb_Spec;
@@ -412,10 +416,116 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     }
 }
 
+/* Both at once, for two tasklets without a side block. */
+static inline void
+_PyStackless_SwapThreadFields(PyThreadState *tstate, PyTaskletObject *t,
+                              PyTaskletObject *next)
+{
+    assert(t->extra == NULL && next->extra == NULL && t->context == NULL);
+    int limit = tstate->py_recursion_limit;
+    t->depth = limit - tstate->py_recursion_remaining;
+    tstate->py_recursion_remaining = limit - next->depth;
+    PyObject *context = next->context;
+    next->context = NULL;
+    t->context = tstate->context;
+    if (context != t->context) {
+        tstate->context = context;
+        tstate->context_ver++;
+    }
+    t->epoch = next->epoch;            // the scheduler's
+}
+
 static inline int
 tasklet_is_queued(const PyTaskletObject *t)
 {
     return t->state == TASKLET_RUNNABLE || t->state == TASKLET_CURRENT;
+}
+
+/* --- the lists ------------------------------------------------------------------ */
+
+/* Links t before pos in the run queue, which takes over a reference. */
+static inline void
+_PyStackless_QueueLink(_PyStackless_Scheduler *sched, PyTaskletObject *pos,
+                       PyTaskletObject *t)
+{
+    assert(t->next == NULL && t->prev == NULL);
+    t->next = pos;
+    t->prev = pos->prev;
+    pos->prev->next = t;
+    pos->prev = t;
+    sched->runcount++;
+}
+
+/* The run queue's reference goes to the caller. */
+static inline void
+_PyStackless_QueueUnlink(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    assert(tasklet_is_queued(t));
+    t->prev->next = t->next;
+    t->next->prev = t->prev;
+    t->next = t->prev = NULL;
+    sched->runcount--;
+}
+
+/* t, which is SENDING or RECEIVING, waits; the channel takes over a reference to it. */
+static inline void
+_PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t)
+{
+    assert(t->next == NULL && t->prev == NULL && t->channel == NULL);
+    t->channel = ch;
+    t->prev = ch->last;
+    if (ch->last != NULL) {
+        ch->last->next = t;
+    }
+    else {
+        ch->first = t;
+    }
+    ch->last = t;
+    ch->balance += t->state == TASKLET_SENDING ? 1 : -1;
+    _PyStackless_Scheduler *sched = t->sched;
+    sched->nblocked++;
+    if (ch->busy_link == NULL) {
+        ch->busy_next = sched->busy;
+        if (sched->busy != NULL) {
+            sched->busy->busy_link = &ch->busy_next;
+        }
+        sched->busy = ch;
+        ch->busy_link = &sched->busy;
+    }
+}
+
+/* The channel's reference goes to the caller. */
+static inline void
+_PyChannel_Unlink(PyTaskletObject *t)
+{
+    PyChannelObject *ch = t->channel;
+    if (t->prev != NULL) {
+        t->prev->next = t->next;
+    }
+    else {
+        ch->first = t->next;
+    }
+    if (t->next != NULL) {
+        t->next->prev = t->prev;
+    }
+    else {
+        ch->last = t->prev;
+    }
+    t->next = t->prev = NULL;
+    t->channel = NULL;
+    ch->balance -= t->state == TASKLET_SENDING ? 1 : -1;
+    t->sched->nblocked--;
+}
+
+/* For a state that means being on a list, or current. */
+static inline void
+_PyStackless_SetListedState(PyTaskletObject *t, tasklet_state state)
+{
+    assert(_PyStackless_IsLegal(t, state));
+    t->state = (uint8_t)state;
+    if (_PyObject_GC_IS_TRACKED(t)) {
+        _PyObject_GC_UNTRACK(t);
+    }
 }
 
 #ifdef __cplusplus

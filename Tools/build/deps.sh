@@ -5,8 +5,10 @@
 
 # need: tool = a program, cc = a working compiler, otherwise headers, any of
 # which will do (or pkg-config module "pc:NAME").
-# kind: required, wanted (a standard module would be missing), optional.
-# The last four columns are packages; "-" means that it comes with the system.
+# kind: required, wanted (a standard module would be missing, or tests skipped),
+# optional.
+# The last four columns are packages; "-" means that it comes with the system,
+# "none" that it cannot be had there, and is not looked for.
 dependencies() {
     cat <<'TABLE'
 cc         required  cc                          gcc,libc6-dev    gcc,glibc-devel gcc,musl-dev,linux-headers -
@@ -25,6 +27,8 @@ lzma       wanted    lzma.h,pc:liblzma           liblzma-dev      xz-devel      
 readline   wanted    readline/readline.h,editline/readline.h libreadline-dev readline-devel readline-dev readline
 uuid       wanted    uuid/uuid.h,uuid.h,pc:uuid  uuid-dev         libuuid-devel   util-linux-dev  -
 ncurses    wanted    ncurses.h,ncursesw/ncurses.h,curses.h libncurses-dev ncurses-devel ncurses-dev ncurses
+aarch64-linux-gnu-gcc wanted tool                gcc-aarch64-linux-gnu,libc6-dev-arm64-cross none none none
+qemu-aarch64 wanted  tool                        qemu-user        none            none            none
 gdbm       optional  gdbm.h                      libgdbm-dev      gdbm-devel      gdbm-dev        gdbm
 tk         optional  tk.h,pc:tk                  tk-dev           tk-devel        tk-dev          tcl-tk
 TABLE
@@ -83,7 +87,7 @@ find_missing() {
     while read -r name kind need _; do
         is_met "$name" "$need" </dev/null || eval "missing_$kind=\"\$missing_$kind \$name\""
     done <<EOT
-$(dependencies)
+$(dependencies | awk -v c="${column-4}" '$c != "none"')
 EOT
 }
 
@@ -155,7 +159,7 @@ check_dependencies() {
         die "missing build dependencies:$missing_required$missing_wanted; install them with: ${command:-your package manager}${command:+   (or give --install-deps)}"
     fi
     if [ -n "$missing_wanted" ]; then
-        warn "standard modules will be missing for want of:$missing_wanted; to have them: $(install_command "$missing_wanted")"
+        warn "standard modules will be missing, or tests skipped, for want of:$missing_wanted; to have them: $(install_command "$missing_wanted")"
     fi
     if [ -n "$missing_optional" ]; then
         say "optional libraries not found:$missing_optional (to have them: $(install_command "$missing_optional"))"

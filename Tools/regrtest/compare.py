@@ -198,7 +198,22 @@ class Comparison:
                 self.not_compared.append(name)
                 continue
             self.verdicts[name] = judge_probe(asked[name], stock)
-            self.baseline.learn_probe(asked[name], stock)
+            if not self.verdicts[name].ours:
+                self.baseline.learn_probe(asked[name], stock)
+        self._judge_whole([name for name in answers if name in self.verdicts and self.verdicts[name].ours])
+
+    def _judge_whole(self, names: Sequence[str]) -> None:
+        """Run on both, whole, the files whose probe differs: a part of a file is not always run like the whole
+        (one test leaves something behind for another, test cases are numbered as they come)."""
+        alone = self._runner(self.ours, "ours-alone", self.patterns)
+        whole = self._runner(self.stock.binary(), "stock", self.patterns)
+        report = Progress("both, whole", 2 * len(names))
+        for name in names:
+            ours, stock = alone.run(name), whole.run(name)
+            report(ours)
+            report(stock)
+            self.baseline.learn_whole(stock)
+            self.verdicts[name] = judge_whole(ours, stock)
 
 
 def _print_list(title: str, lines: Sequence[str]) -> None:

@@ -266,6 +266,12 @@ class RunTests(unittest.TestCase):
         self.assertEqual(status, 1, text)
         self.assertIn("t.A.b: skipped; on stock: passed", text)
 
+    def test_a_skip_that_depends_on_the_tests_before(self) -> None:
+        status, text = self.both({"t.A.a": PASSED, "t.A.b": SKIPPED},
+                                 [{"t.A.b": PASSED}, {"t.A.a": PASSED, "t.A.b": SKIPPED}])
+        self.assertEqual(status, 0, text)
+        self.assertEqual(self.runs("stock"), ["test_x", "test_x"])
+
     def test_a_method_that_only_stock_has(self) -> None:
         status, text = self.both({"t.A.a": PASSED}, {"t.A.a": PASSED, "t.A.b": PASSED})
         self.assertEqual(status, 1, text)

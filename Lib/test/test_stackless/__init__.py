@@ -2,7 +2,8 @@
 
 The package runs under upstream's runner (python -m test test_stackless),
 under unittest and under pytest.  Every file tests against the behavioural
-description of the module only; none looks into the implementation.
+description of the module only; none looks into the implementation, but for
+test_cstack.py, whose C programs need no interpreter at all.
 """
 
 import os
