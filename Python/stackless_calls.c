@@ -30,6 +30,13 @@ typedef struct {
     PyObject *kw;
 } partial_object;
 
+/* The type of bound slot wrappers, as in type(x).__call__ of super(). */
+typedef struct {
+    PyObject_HEAD
+    PyWrapperDescrObject *descr;
+    PyObject *self;
+} method_wrapper;
+
 /* The C functions that are known here, as they stand in their method tables. */
 static struct {
     void *next;
@@ -164,21 +171,27 @@ c_function(const call_args *call, PyObject **self, call_args *rest)
     return NULL;
 }
 
-/* `func` of a slot wrapper that is called with self and `rest`. */
-static wrapperfunc
-slot_wrapper(const call_args *call, PyObject **self, call_args *rest, void **wrapped)
+/* What `callable` wraps if it is a slot wrapper, bound (call->args are the rest) or
+   called with self. */
+static void *
+wrapped_slot(const call_args *call, PyObject **self, call_args *rest)
 {
-    if (!Py_IS_TYPE(call->callable, &PyWrapperDescr_Type) || call->nargs == 0) {
+    PyWrapperDescrObject *wrapper;
+    *rest = *call;
+    if (Py_IS_TYPE(call->callable, &_PyMethodWrapper_Type)) {
+        wrapper = ((method_wrapper *)call->callable)->descr;
+        *self = ((method_wrapper *)call->callable)->self;
+    }
+    else if (Py_IS_TYPE(call->callable, &PyWrapperDescr_Type) && call->nargs > 0) {
+        wrapper = (PyWrapperDescrObject *)call->callable;
+        *self = call->args[0];
+        rest->args++;
+        rest->nargs--;
+    }
+    else {
         return NULL;
     }
-    PyWrapperDescrObject *wrapper = (PyWrapperDescrObject *)call->callable;
-    *rest = *call;
-    *self = call->args[0];
-    rest->args++;
-    rest->nargs--;
-    *wrapped = wrapper->d_wrapped;
-    return PyObject_TypeCheck(*self, wrapper->d_common.d_type)
-           ? wrapper->d_base->wrapper : NULL;
+    return PyObject_TypeCheck(*self, wrapper->d_common.d_type) ? wrapper->d_wrapped : NULL;
 }
 
 static int is_soft(const call_args *call);
@@ -253,13 +266,10 @@ is_soft(const call_args *call)
         call_args inner = { ((partial_object *)callable)->fn, NULL, 0, NULL };
         return is_soft(&inner);
     }
-    if (type == &PyWrapperDescr_Type) {
-        PyObject *self;
-        call_args rest;
-        void *wrapped;
-        if (slot_wrapper(call, &self, &rest, &wrapped) == NULL) {
-            return 0;
-        }
+    PyObject *self;
+    call_args rest;
+    void *wrapped = wrapped_slot(call, &self, &rest);
+    if (wrapped != NULL) {
         return (wrapped == (void *)PyType_Type.tp_call
                 && is_soft_class((PyTypeObject *)self))
                || (wrapped == (void *)PyGen_Type.tp_iternext && rest.nargs == 0
@@ -749,7 +759,7 @@ call_partial(PyThreadState *tstate, partial_object *partial, const call_args *ca
 static step_outcome
 call_c_function(PyThreadState *tstate, const call_args *call, PyObject **value)
 {
-    PyObject *self;
+    PyObject *self = NULL;
     call_args rest;
     void *func = c_function(call, &self, &rest);
     if (func == known.next) {
@@ -798,10 +808,10 @@ call_soft(PyThreadState *tstate, const call_args *call, PyObject **value)
     if (type->tp_call == known.partial_call) {
         return call_partial(tstate, (partial_object *)callable, call, value);
     }
-    PyObject *self;
+    PyObject *self = NULL;
     call_args rest;
-    void *wrapped;
-    if (slot_wrapper(call, &self, &rest, &wrapped) != NULL) {
+    void *wrapped = wrapped_slot(call, &self, &rest);
+    if (wrapped != NULL) {
         return wrapped == (void *)PyType_Type.tp_call
                ? call_class(tstate, (PyTypeObject *)self, &rest, value)
                : call_next(tstate, self, NULL);

@@ -238,18 +238,6 @@ pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
     _PyEval_FrameClearAndPop(tstate, c);
 }
 
-/* The instruction of an ordinary frame gets what it was waiting for. */
-static void
-end_instruction(_PyInterpreterFrame *frame, step_outcome outcome, PyObject *value)
-{
-    if (outcome == STEP_FAILED) {
-        frame->return_offset = 0;
-    }
-    else if (value != NULL) {
-        _PyFrame_StackPush(frame, value);
-    }
-}
-
 /* Runs the steps of tstate->current_frame and of its callers, until a frame was pushed
    or an instruction has ended. */
 static void
@@ -268,10 +256,13 @@ run_steps(PyThreadState *tstate, step_event event, PyObject *value)
         if (tstate->current_frame == c) {
             pop_continuation(tstate, c);
         }
+        assert(outcome != STEP_FAILED || value == NULL);
         c = tstate->current_frame;
         event = outcome == STEP_FAILED ? AT_RAISE : AT_RETURN;
     }
-    end_instruction(c, event == AT_RAISE ? STEP_FAILED : STEP_DONE, value);
+    if (value != NULL) {
+        _PyFrame_StackPush(c, value);
+    }
 }
 
 _PyInterpreterFrame *

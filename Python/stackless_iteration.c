@@ -58,20 +58,24 @@ _PyStackless_GetIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
 
 /* --- for ----------------------------------------------------------------------------------- */
 
-/* The instruction ends at `target`, with the event that INSTRUMENTED_FOR_ITER has. */
+/* The instruction goes on at `offset`, with the event that INSTRUMENTED_FOR_ITER has. */
 static step_outcome
 branch(PyThreadState *tstate, _PyInterpreterFrame *frame, int offset)
 {
-    _Py_CODEUNIT *target = frame->instr_ptr + offset;
-    if (!tstate->tracing) {
-        target = _Py_call_instrumentation_jump(tstate, PY_MONITORING_EVENT_BRANCH, frame,
-                                               frame->instr_ptr, target);
-        if (target == NULL) {
-            return STEP_FAILED;
-        }
+    _Py_CODEUNIT *instr = frame->instr_ptr;
+    frame->return_offset = offset;
+    if (tstate->tracing) {
+        return STEP_DONE;
     }
-    frame->return_offset = 0;
-    frame->instr_ptr = target;
+    _Py_CODEUNIT *target = _Py_call_instrumentation_jump(
+        tstate, PY_MONITORING_EVENT_BRANCH, frame, instr, instr + offset);
+    if (target == NULL) {
+        return STEP_FAILED;
+    }
+    if (target != instr + offset) {
+        frame->instr_ptr = target;     // a debugger jumped
+        frame->return_offset = 0;
+    }
     return STEP_DONE;
 }
 

@@ -48,10 +48,9 @@ _PyStackless_IsUnwinding(PyThreadState *tstate)
    exception (frame: the dispatcher's, exception set).  The stack pointer has been
    saved in the frame.
 
-   Returns the frame to go on with; it is tstate->current_frame.  If an exception
-   is set, it is to be raised there, otherwise execution continues at the frame's
-   instr_ptr + return_offset (so that the events of a new line are told from where the
-   call was).  Returns NULL when main is to go on: the eval loop returns to the
+   Returns the frame to go on with; it is tstate->current_frame.  The instruction at
+   its instr_ptr is over, the next one is return_offset further; an exception that is
+   set is to be raised there.  Returns NULL when main is to go on: the eval loop returns to the
    dispatcher.  May run any Python code. */
 extern _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame);
@@ -116,14 +115,15 @@ _PyStackless_Inline(PyThreadState *tstate, _PyInterpreterFrame *frame,
 }
 
 /* The same for a specialised call of a C function or method with `op` as its self or
-   first argument: next(), send(), throw() and Context.run() end in Python code. */
+   first argument: next(), send(), throw(), Context.run() and class statements end in
+   Python code. */
 static inline int
 _PyStackless_InlineMethod(PyThreadState *tstate, _PyInterpreterFrame *frame,
                           PyObject **stack_pointer, int oparg, PyObject *op)
 {
     return ((_PyThreadStateImpl *)tstate)->stackless_inlines
            && (Py_TYPE(op)->tp_iternext != NULL || PyCoro_CheckExact(op)
-               || PyContext_CheckExact(op))
+               || PyContext_CheckExact(op) || PyFunction_Check(op))
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, CALL, oparg);
 }
 
