@@ -913,12 +913,25 @@ _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
     int has_kwnames = opcode == CALL_KW || opcode == INSTRUMENTED_CALL_KW;
     PyObject **base = stack_pointer - has_kwnames - oparg - 2;
-    int has_self = base[1] != NULL;
+    PyObject *callable = base[0];
+    PyObject *self = base[1];
+    if (self == NULL && PyMethod_Check(callable)) {
+        /* Taken apart, as the instruction does; for the call only. */
+        callable = PyMethod_GET_FUNCTION(base[0]);
+        self = PyMethod_GET_SELF(base[0]);
+    }
+    if (PyFunction_Check(callable)) {
+        return 0;                      // the instruction pushes its frame
+    }
     PyObject *kwnames = has_kwnames ? stack_pointer[-1] : NULL;
     Py_ssize_t nkw = has_kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-    call_args call = { base[0], base + 2 - has_self, oparg + has_self - nkw,
+    int has_self = self != NULL;
+    call_args call = { callable, base + 2 - has_self, oparg + has_self - nkw,
                        nkw ? kwnames : NULL };
+    PyObject *slot = base[1];
+    base[1] = self;
     if (!is_soft(&call)) {
+        base[1] = slot;
         return 0;
     }
     PyObject *value = NULL;
@@ -932,6 +945,7 @@ _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
     else {
         outcome = call_soft(tstate, &call, &value);
     }
+    base[1] = slot;
     return _PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
 }
 

@@ -114,16 +114,20 @@ _PyStackless_Inline(PyThreadState *tstate, _PyInterpreterFrame *frame,
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, opcode, oparg);
 }
 
-/* The same for a specialised call of a C function or method with `op` as its self or
-   first argument: next(), send(), throw(), Context.run() and class statements end in
-   Python code. */
+/* The same for a specialised call of a C function or method: next(), send(), throw(),
+   Context.run() and class statements end in Python code.  `op`, self or the first
+   argument, tells them from nearly all others. */
 static inline int
 _PyStackless_InlineMethod(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                          PyObject **stack_pointer, int oparg, PyObject *op)
+                          PyObject **stack_pointer, int oparg)
 {
-    return ((_PyThreadStateImpl *)tstate)->stackless_inlines
-           && (Py_TYPE(op)->tp_iternext != NULL || PyCoro_CheckExact(op)
-               || PyContext_CheckExact(op) || PyFunction_Check(op))
+    if (!((_PyThreadStateImpl *)tstate)->stackless_inlines) {
+        return 0;
+    }
+    PyObject **args = stack_pointer - oparg;
+    PyObject *op = args[-1] != NULL ? args[-1] : oparg > 0 ? args[0] : Py_None;
+    return (Py_TYPE(op)->tp_iternext != NULL || PyCoro_CheckExact(op)
+            || PyContext_CheckExact(op) || PyFunction_Check(op))
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, CALL, oparg);
 }
 
