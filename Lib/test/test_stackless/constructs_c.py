@@ -5,14 +5,14 @@ THROUGH_C is a table like those of constructs.py.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import enum
+import asyncio
 import functools
 import gc
+import importlib.machinery
 import itertools
 import operator
 import re
+import sys
 import weakref
 
 import stackless
@@ -297,6 +297,82 @@ def missing(f):
         def __missing__(self, key):
             return f()
     return D()[1]
+
+
+@through_c
+def property_through_super(f):
+    class A:
+        @property
+        def x(self):
+            return f()
+
+    class B(A):
+        def method(self):
+            return super().x
+    return B().method()
+
+
+@through_c
+def async_generator(f):
+    async def agen():
+        yield f()
+
+    async def coro():
+        async for x in agen():
+            return x
+    try:
+        coro().send(None)
+    except StopIteration as e:
+        return e.value
+
+
+@through_c
+def throw_into_nested_generators(f):
+    def inner():
+        try:
+            yield
+        except KeyError:
+            yield f()
+
+    def outer():
+        yield from inner()
+    g = outer()
+    next(g)
+    return g.throw(KeyError)
+
+
+@through_c
+def import_of_a_module(f):
+    box = []
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path, target):
+            if name == "_stackless_probe":
+                return importlib.machinery.ModuleSpec(name, Finder)
+
+        @staticmethod
+        def create_module(spec):
+            pass
+
+        @staticmethod
+        def exec_module(module):
+            box.append(f())
+    sys.meta_path.insert(0, Finder)
+    try:
+        import _stackless_probe
+    finally:
+        sys.meta_path.remove(Finder)
+        sys.modules.pop("_stackless_probe", None)
+    return box[0]
+
+
+@through_c
+def task_of_asyncio(f):
+    async def coro():
+        return f()
+    with asyncio.Runner() as runner:
+        return runner.run(coro())
 
 
 def _caught(f):

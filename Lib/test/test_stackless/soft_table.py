@@ -100,6 +100,10 @@ says that nothing of the tasklet was on the C stack then (nesting level 0).
 - polymorphic: after 20 runs, each with other classes;
 - traced: with ``sys.settrace()``, by opcode;
 - monitored: with all events of ``sys.monitoring``.
+
+What is not soft: ask a Python function instead.  ``list(generator)`` is a comprehension,
+``exec()`` a function; tasks of asyncio are soft when its event loop runs in a tasklet and
+``loop.set_task_factory()`` got a function that makes ``asyncio.tasks._PyTask``.
 """
 
 GROUPS = {

@@ -6,6 +6,7 @@ monitored; its result, its errors and the events that tools see must be those of
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import os
@@ -14,7 +15,7 @@ import types
 import unittest
 
 import stackless
-from stackless import schedule, schedule_remove, tasklet
+from stackless import channel, schedule, schedule_remove, tasklet
 
 from . import soft_table
 from .constructs import SOFT, WARM
@@ -418,6 +419,36 @@ class Suspended(StacklessTestCase):
     @staticmethod
     def switch():
         return schedule_remove("result")
+
+    def test_send_sequence_of_a_generator(self):
+        ch = channel()
+        log = []
+        receiver = self.receiver(ch, log)
+
+        def values():
+            yield schedule_remove(7)
+        t = tasklet(ch.send_sequence)(values())
+        t.run()
+        self.assertTrue(t.paused)
+        self.assertEqual(t.nesting_level, 0)
+        t.run()
+        stackless.run()
+        self.assertEqual(log, [7])
+        self.assertDead(receiver)
+
+    def test_task_of_asyncio_in_python(self):
+        # The one written in C calls send() from C.
+        def factory(loop, coro, **kwargs):
+            return asyncio.tasks._PyTask(coro, loop=loop, **kwargs)
+
+        async def coro():
+            return schedule_remove("result")
+
+        def run():
+            with asyncio.Runner() as runner:
+                runner.get_loop().set_task_factory(factory)
+                return runner.run(coro())
+        self.suspend(run)
 
     def test_cold(self):
         self.each(lambda construct: fresh(construct)(self.switch))
