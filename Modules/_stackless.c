@@ -259,7 +259,20 @@ stackless_getthreads(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 stackless_getuncollectables(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    return PyList_New(0);              // only hard-switched tasklets would be
+    PyObject *list = PyList_New(0);
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    PyThreadState *ts = PyInterpreterState_ThreadHead(interp);
+    for (; list != NULL && ts != NULL; ts = PyThreadState_Next(ts)) {
+        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
+        stackless_hard *h = sched ? sched->hard : NULL;
+        for (; h != NULL; h = h->next) {
+            if (PyList_Append(list, (PyObject *)h->owner) < 0) {
+                Py_CLEAR(list);
+                break;
+            }
+        }
+    }
+    return list;
 }
 
 static PyObject *
@@ -374,23 +387,27 @@ stackless_switch_trap(PyObject *module, PyObject *args)
 PyDoc_STRVAR(enable_softswitch_doc,
 "enable_softswitch($module, flag, /)\n--\n\n"
 "Whether tasklets are switched softly where that is possible; None only asks.\n"
-"Returns the old state, a bool.  Switching it off is not supported yet.");
+"Returns the old state, a bool.");
 
 static PyObject *
 stackless_enable_softswitch(PyObject *module, PyObject *flag)
 {
+    stackless_modstate *state = get_state(module);
+    int old = !state->hard_only;
     if (flag != Py_None) {
         int on = PyObject_IsTrue(flag);
         if (on < 0) {
             return NULL;
         }
-        if (!on) {
-            PyErr_SetString(PyExc_NotImplementedError,
-                            "hard switching, the alternative, is not supported yet");
+        if (!on && _PyStackless_SwitchObstacle() != NULL) {
+            PyErr_Format(PyExc_NotImplementedError,
+                         "cannot switch tasklets hard: %s", _PyStackless_SwitchObstacle());
             return NULL;
         }
+        state->hard_only = !on;
+        _PyStackless_NoteUnusual(state);
     }
-    Py_RETURN_TRUE;
+    return PyBool_FromLong(old);
 }
 
 /* --- callbacks -------------------------------------------------------------------------- */
@@ -416,8 +433,11 @@ set_callback(PyObject **slot, PyObject *callback, const char *message)
 static PyObject *
 stackless_set_schedule_callback(PyObject *module, PyObject *callback)
 {
-    return set_callback(&get_state(module)->schedule_callback, callback,
-                        "schedule callback must be callable");
+    stackless_modstate *state = get_state(module);
+    PyObject *old = set_callback(&state->schedule_callback, callback,
+                                 "schedule callback must be callable");
+    _PyStackless_NoteUnusual(state);
+    return old;
 }
 
 static PyObject *
@@ -619,6 +639,8 @@ stackless_exec(PyObject *module)
         || state->receive == NULL) {
         return -1;
     }
+    _PyStackless_DebugInit(state);
+    _PyStackless_NoteUnusual(state);
     PyInterpreterState *interp = PyInterpreterState_Get();
     return PyUnstable_AtExit(interp, at_exit, interp);
 }

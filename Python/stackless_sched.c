@@ -174,6 +174,8 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         assert(sched->tstate == NULL);
         forget_busy(sched);
         PyObject *module = sched->module;
+        _PyStackless_DataStackFree(sched);
+        _PyStackless_SliceRelease(&sched->main_slice);
         PyMem_Free(sched->watchdogs);
         PyMem_Free(sched);
         Py_XDECREF(module);
@@ -217,6 +219,9 @@ _PyStackless_ThreadEnd(PyThreadState *tstate)
     PyTaskletObject *main = sched->main;
     if (sched->current == main) {
         drop_runnable(sched);
+    }
+    else {
+        sched->datastack_root = NULL;  // in use: upstream frees the data stack
     }
     show_blocked(sched);               // nobody will do so later
     forget_busy(sched);
@@ -277,10 +282,17 @@ show_blocked(_PyStackless_Scheduler *sched)
 void
 _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for)
 {
+    PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
+    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
+        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
+        if (sched != NULL) {
+            sched->collecting = ts == tstate;
+        }
+    }
     if (generation < 2) {
         return;
     }
-    PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
+    ts = PyInterpreterState_ThreadHead(tstate->interp);
     for (; ts != NULL; ts = PyThreadState_Next(ts)) {
         _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
         if (sched != NULL
@@ -365,7 +377,7 @@ watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 /* --- switching ------------------------------------------------------------------------ */
 
 static int
-check_may_switch(_PyStackless_Scheduler *sched)
+check_how(_PyStackless_Scheduler *sched)
 {
     if (sched->switch_trap) {
         PyErr_SetString(PyExc_RuntimeError, "switch_trap");
@@ -456,9 +468,10 @@ switch_to(_PyStackless_Scheduler *sched, const decision *d)
 /* Everything that can fail or run code before a commit.  The callback may change the
    queues, so what was decided before must be decided again after it (1 is returned). */
 static int
-prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *called)
+prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int how,
+        int *called)
 {
-    if (check_may_switch(sched) < 0) {
+    if (check_how(sched) < 0) {
         return -1;
     }
     if (sched->mod->schedule_callback != NULL && !*called) {
@@ -466,7 +479,7 @@ prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *
         call_schedule_callback(sched, d->next);
         return 1;
     }
-    return _PyStackless_PrepareLeave(tstate, sched);
+    return how == SWITCH_HARD ? 0 : _PyStackless_PrepareLeave(tstate, sched);
 }
 
 /* The value of a call that did not switch: a bomb raises instead. */
@@ -493,7 +506,7 @@ typedef op_outcome (*decide_function)(_PyStackless_Scheduler *sched,
 /* Decides and prepares.  OP_SWITCHED: what *d says is to be committed. */
 static inline op_outcome
 decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                   const stackless_op *op, int may_switch, decide_function decide,
+                   const stackless_op *op, int how, decide_function decide,
                    decision *d, PyObject **result)
 {
     int called = 0;
@@ -502,10 +515,10 @@ decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         if (outcome != OP_SWITCHED) {
             return outcome;
         }
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        if (how == SWITCH_NOT) {
+            return check_how(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = prepare(tstate, sched, d, &called);
+        int again = prepare(tstate, sched, d, how, &called);
         if (again <= 0) {
             return again < 0 ? OP_ERROR : OP_SWITCHED;
         }
@@ -532,11 +545,11 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
 
 static op_outcome
 execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                 const stackless_op *op, int may_switch, PyObject **result)
+                 const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_schedule, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -567,11 +580,11 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
 
 static op_outcome
 execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                const stackless_op *op, int may_switch, PyObject **result)
+                const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_run_all, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -626,11 +639,11 @@ decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decisi
 
 static op_outcome
 execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                    const stackless_op *op, int may_switch, PyObject **result)
+                    const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_run_tasklet, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -679,12 +692,12 @@ decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
 
 static op_outcome
 execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int may_switch, PyObject **result)
+              const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *t = (PyTaskletObject *)op->target;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_throw, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -728,7 +741,7 @@ call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
 /* Nobody waits at the other end. */
 static op_outcome
 execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int may_switch, int *called)
+              const stackless_op *op, int how, int *called)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -744,13 +757,13 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
-    if (check_may_switch(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
+    if (check_how(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
         return OP_ERROR;
     }
-    if (!may_switch) {
+    if (how == SWITCH_NOT) {
         return OP_NEEDS_SWITCH;
     }
-    int again = prepare(tstate, sched, &d, called);
+    int again = prepare(tstate, sched, &d, how, called);
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
@@ -766,7 +779,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 /* A partner waits: the value is handed over. */
 static op_outcome
 execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                 const stackless_op *op, int may_switch, int *called, PyObject **result)
+                 const stackless_op *op, int how, int *called, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -790,10 +803,10 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         d.next = partner;
     }
     if (d.next != NULL) {
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        if (how == SWITCH_NOT) {
+            return check_how(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = prepare(tstate, sched, &d, called);
+        int again = prepare(tstate, sched, &d, how, called);
         if (again != 0) {
             *result = NULL;
             return again < 0 ? OP_ERROR : OP_DONE;
@@ -838,7 +851,7 @@ would_switch(PyTaskletObject *cur, PyChannelObject *ch, int sending)
 
 static op_outcome
 execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                const stackless_op *op, int may_switch, PyObject **result)
+                const stackless_op *op, int how, PyObject **result)
 {
     PyChannelObject *ch = (PyChannelObject *)op->target;
     int sending = op->code == OP_SEND;
@@ -847,7 +860,7 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     for (;;) {
         int partner = sending ? ch->balance < 0 : ch->balance > 0;
         if (!told) {
-            if (!may_switch && would_switch(sched->current, ch, sending)) {
+            if (how == SWITCH_NOT && would_switch(sched->current, ch, sending)) {
                 return OP_NEEDS_SWITCH;
             }
             told = 1;
@@ -857,8 +870,8 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             continue;
         }
         op_outcome outcome = partner
-            ? execute_handover(tstate, sched, op, may_switch, &called, result)
-            : execute_block(tstate, sched, op, may_switch, &called);
+            ? execute_handover(tstate, sched, op, how, &called, result)
+            : execute_block(tstate, sched, op, how, &called);
         if (outcome != OP_DONE) {
             return outcome;
         }
@@ -871,23 +884,23 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 
 op_outcome
 _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                     const stackless_op *op, int may_switch, PyObject **result)
+                     const stackless_op *op, int how, PyObject **result)
 {
     *result = NULL;
     switch (op->code) {
         case OP_SCHEDULE:
         case OP_SCHEDULE_REMOVE:
-            return execute_schedule(tstate, sched, op, may_switch, result);
+            return execute_schedule(tstate, sched, op, how, result);
         case OP_RUN_ALL:
-            return execute_run_all(tstate, sched, op, may_switch, result);
+            return execute_run_all(tstate, sched, op, how, result);
         case OP_RUN_TASKLET:
         case OP_SWITCH_TO:
-            return execute_run_tasklet(tstate, sched, op, may_switch, result);
+            return execute_run_tasklet(tstate, sched, op, how, result);
         case OP_THROW:
-            return execute_throw(tstate, sched, op, may_switch, result);
+            return execute_throw(tstate, sched, op, how, result);
         case OP_SEND:
         case OP_RECEIVE:
-            return execute_channel(tstate, sched, op, may_switch, result);
+            return execute_channel(tstate, sched, op, how, result);
     }
     Py_UNREACHABLE();
 }

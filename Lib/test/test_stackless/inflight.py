@@ -22,7 +22,7 @@ from typing import Any, Callable
 import stackless
 from stackless import bomb, channel, schedule, schedule_remove, tasklet
 
-from .support import reset_scheduler, runqueue, waiters
+from .support import kill_uncollectables, reset_scheduler, runqueue, waiters
 
 
 class Error(Exception):
@@ -776,6 +776,8 @@ def combine(open_it: Callable, act: Callable, place: str) -> None:
         if t is not None:
             make_an_end_of(t)
             run_to_the_end()
+    kill_uncollectables()
+    run_to_the_end()
     wrong = reset_scheduler()
     assert not wrong, wrong
     assert w.acted, "the window was not opened"

@@ -622,6 +622,8 @@ def run_real(program: dict) -> tuple[list, tuple]:
                     # Whatever is in the queue stays there.
                     t.kill(pending=True)
                 t.remove()
+                while t in stackless.getuncollectables():
+                    t.kill()
                 t.bind(None)
     return real.log, state
 
