@@ -30,7 +30,8 @@ def fresh(f: Construct) -> Construct:
                               f.__defaults__, f.__closure__)
 
 
-def _leaves_softly(run: Callable[[Callable[[], Any]], Any]) -> bool:
+def _how_left(run: Callable[[Callable[[], Any]], Any]) -> str:
+    """How a tasklet is suspended within run(): "soft", "hard" or "no", not at all."""
     def task():
         try:
             run(lambda: schedule_remove(None))
@@ -38,26 +39,28 @@ def _leaves_softly(run: Callable[[Callable[[], Any]], Any]) -> bool:
             pass                       # refused
     t = tasklet(task)()
     t.run()
-    soft = t.paused and t.nesting_level == 0
-    if t.paused:
-        t.kill()
+    if not t.paused:
+        how = "no"
+    else:
+        how = "hard" if t.nesting_level else "soft"
+        t.run()
     reset_scheduler()
-    return soft
+    return how
 
 
-def cold(construct: Construct) -> bool:
-    return _leaves_softly(fresh(construct))
+def cold(construct: Construct) -> str:
+    return _how_left(fresh(construct))
 
 
-def polymorphic(construct: Construct) -> bool:
+def polymorphic(construct: Construct) -> str:
     # The classes that the construct defines are others each time.
     f = fresh(construct)
     for _ in range(20):
         f(lambda: None)
-    return _leaves_softly(f)
+    return _how_left(f)
 
 
-def traced(construct: Construct) -> bool:
+def traced(construct: Construct) -> str:
     f = fresh(construct)
 
     def trace(frame, event, arg):
@@ -70,10 +73,10 @@ def traced(construct: Construct) -> bool:
             return f(switch)
         finally:
             sys.settrace(None)
-    return _leaves_softly(run)
+    return _how_left(run)
 
 
-def monitored(construct: Construct) -> bool:
+def monitored(construct: Construct) -> str:
     monitoring = sys.monitoring
     tool = monitoring.DEBUGGER_ID
     f = fresh(construct)
@@ -82,28 +85,34 @@ def monitored(construct: Construct) -> bool:
         getattr(monitoring.events, name) for name in dir(monitoring.events)
         if name.isupper() and name not in ("C_RETURN", "C_RAISE")))
     try:
-        return _leaves_softly(f)
+        return _how_left(f)
     finally:
         monitoring.set_events(tool, 0)
         monitoring.free_tool_id(tool)
 
 
 HEAD = """\
-Which constructs can be left softly
-===================================
+How tasklets are left
+=====================
 
 Written by ``python -m test.test_stackless.soft_table``, checked by the test suite.  A
-function that a tasklet calls through the construct switched to another tasklet: "soft"
-says that nothing of the tasklet was on the C stack then (nesting level 0).
+function that a tasklet calls through the construct switched to another tasklet.  How was
+the first one left?
 
-- cold: code that was never run before;
-- polymorphic: after 20 runs, each with other classes;
+- soft: nothing of it was on the C stack (nesting level 0), its frames were exchanged;
+- hard: C functions were between its frames, a slice of C stack was copied;
+- no: the switch was refused.
+
+The code was
+
+- cold: never run before;
+- polymorphic: run 20 times, each with other classes;
 - traced: with ``sys.settrace()``, by opcode;
 - monitored: with all events of ``sys.monitoring``.
 
-What is not soft: ask a Python function instead.  ``list(generator)`` is a comprehension,
-``exec()`` a function; tasks of asyncio are soft when its event loop runs in a tasklet and
-``loop.set_task_factory()`` got a function that makes ``asyncio.tasks._PyTask``.
+Tasks of asyncio are soft when its event loop runs in a tasklet and they are those written
+in Python: ``loop.set_task_factory()`` with a function that makes
+``asyncio.tasks._PyTask``.
 """
 
 GROUPS = {
@@ -124,7 +133,7 @@ def document() -> str:
         lines += ["", title, "-" * len(title), "", rule,
                   " ".join(["construct".ljust(width), *MODES]), rule]
         for name, construct in table.items():
-            cells = [("soft" if mode(construct) else "no").ljust(len(heading))
+            cells = [mode(construct).ljust(len(heading))
                      for heading, mode in MODES.items()]
             title_of = name.replace("_", " ").ljust(width)
             lines.append(" ".join([title_of, *cells]).rstrip())
