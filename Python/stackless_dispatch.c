@@ -321,8 +321,6 @@ static void
 push_result(_PyInterpreterFrame *frame, PyObject *value)
 {
     _PyFrame_StackPush(frame, value);
-    frame->instr_ptr += frame->return_offset;
-    frame->return_offset = 0;
 }
 
 static void settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
@@ -383,57 +381,6 @@ _PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         }
     }
     return _PyStackless_CallFromC(tstate, sched, op);
-}
-
-/* --- calls that would need C code in between ------------------------------------ */
-
-static int
-tasklet_is_running(PyThreadState *tstate)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    return !(sched->current->flags & TASKLET_IS_MAIN);
-}
-
-_PyInterpreterFrame *
-_PyStackless_PushGenerator(PyThreadState *tstate, PyGenObject *gen)
-{
-    PyInterpreterState *interp = tstate->interp;
-    if (!tasklet_is_running(tstate) || gen->gi_frame_state >= FRAME_EXECUTING
-        || interp->eval_frame != NULL || interp->sys_tracing_threads
-        || interp->sys_profiling_threads) {
-        return NULL;
-    }
-    _PyInterpreterFrame *frame = (_PyInterpreterFrame *)gen->gi_iframe;
-    _PyFrame_StackPush(frame, Py_None);
-    gen->gi_frame_state = FRAME_EXECUTING;
-    gen->gi_exc_state.previous_item = tstate->exc_info;
-    tstate->exc_info = &gen->gi_exc_state;
-    return frame;
-}
-
-int
-_PyStackless_UnpackMethod(PyThreadState *tstate, PyObject **stack)
-{
-    PyObject *method = stack[0];
-    PyObject *args = stack[2];
-    PyObject *func = PyMethod_GET_FUNCTION(method);
-    if (!PyFunction_Check(func) || !tasklet_is_running(tstate)) {
-        return 0;
-    }
-    Py_ssize_t n = PyTuple_GET_SIZE(args);
-    PyObject *new_args = PyTuple_New(n + 1);
-    if (new_args == NULL) {
-        return -1;
-    }
-    PyTuple_SET_ITEM(new_args, 0, Py_NewRef(PyMethod_GET_SELF(method)));
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyTuple_SET_ITEM(new_args, i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
-    }
-    stack[0] = Py_NewRef(func);
-    stack[2] = new_args;
-    Py_DECREF(method);
-    Py_DECREF(args);
-    return 0;
 }
 
 /* --- the dispatcher -------------------------------------------------------- */
@@ -513,10 +460,12 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     if (sched->nhard != 0) {
         _PyStackless_UnlinkMainEntries(sched);
     }
+    ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
     do {
         tstate->c_recursion_remaining = c_recursion;
         _PyStackless_Enter(&sched->main_slice, run_tasklets, sched);
     } while (sched->current != main);
+    ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
     assert(tstate->datastack_top == sched->datastack_base);
 
     _PyStackless_LinkMainEntries(sched);
@@ -699,7 +648,7 @@ end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
     }
     PyErr_Clear();
     *iter = _PyFrame_StackPop(frame);
-    frame->instr_ptr += 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
+    frame->return_offset = 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
     return 1;
 }
 
@@ -985,6 +934,9 @@ _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
         sched->switched = 0;
         tstate->current_exception = NULL;
         return tstate->current_frame;
+    }
+    if (_PyStackless_IsContinuation(frame)) {
+        return _PyStackless_Continue(tstate, frame);
     }
     return eval_switch(tstate, sched, frame);
 }

@@ -380,6 +380,14 @@ extern void _PyStackless_ResumeHard(PyThreadState *tstate,
 extern void _PyStackless_AbandonHard(PyTaskletObject *t);
 extern void _PyStackless_FreeHard(stackless_hard *hard);
 
+/* stackless_inline.c */
+
+/* A frame called by the continuation `c` is gone, or has yielded: goes on.  Returns the
+   frame to go on with; it is tstate->current_frame. */
+extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
+                                                  _PyInterpreterFrame *c);
+extern int _PyStackless_InitInlining(void);
+
 /* stackless_tstate.c */
 
 extern int _PyStackless_EnsureExtra(PyTaskletObject *t);

@@ -104,8 +104,6 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
     }
     next->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RETURNS_NONE);
     _PyFrame_StackPush(frame, value);
-    frame->instr_ptr += frame->return_offset;
-    frame->return_offset = 0;
     return frame;
 }
 
