@@ -655,7 +655,8 @@ stackless_exec(PyObject *module)
         || add_type(module, &state->bomb_type, &_PyBomb_Spec) < 0
         || add_type(module, &state->atomic_type, &atomic_spec) < 0
         || _PyTasklet_InitType(state->tasklet_type) < 0
-        || _PyChannel_InitType(state->channel_type) < 0) {
+        || _PyChannel_InitType(state->channel_type) < 0
+        || _PyStackless_InitInlining() < 0) {
         return -1;
     }
     state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);

@@ -378,57 +378,6 @@ _PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return _PyStackless_CallFromC(tstate, sched, op);
 }
 
-/* --- calls that would need C code in between ------------------------------------ */
-
-static int
-tasklet_is_running(PyThreadState *tstate)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    return !(sched->current->flags & TASKLET_IS_MAIN);
-}
-
-_PyInterpreterFrame *
-_PyStackless_PushGenerator(PyThreadState *tstate, PyGenObject *gen)
-{
-    PyInterpreterState *interp = tstate->interp;
-    if (!tasklet_is_running(tstate) || gen->gi_frame_state >= FRAME_EXECUTING
-        || interp->eval_frame != NULL || interp->sys_tracing_threads
-        || interp->sys_profiling_threads) {
-        return NULL;
-    }
-    _PyInterpreterFrame *frame = (_PyInterpreterFrame *)gen->gi_iframe;
-    _PyFrame_StackPush(frame, Py_None);
-    gen->gi_frame_state = FRAME_EXECUTING;
-    gen->gi_exc_state.previous_item = tstate->exc_info;
-    tstate->exc_info = &gen->gi_exc_state;
-    return frame;
-}
-
-int
-_PyStackless_UnpackMethod(PyThreadState *tstate, PyObject **stack)
-{
-    PyObject *method = stack[0];
-    PyObject *args = stack[2];
-    PyObject *func = PyMethod_GET_FUNCTION(method);
-    if (!PyFunction_Check(func) || !tasklet_is_running(tstate)) {
-        return 0;
-    }
-    Py_ssize_t n = PyTuple_GET_SIZE(args);
-    PyObject *new_args = PyTuple_New(n + 1);
-    if (new_args == NULL) {
-        return -1;
-    }
-    PyTuple_SET_ITEM(new_args, 0, Py_NewRef(PyMethod_GET_SELF(method)));
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyTuple_SET_ITEM(new_args, i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
-    }
-    stack[0] = Py_NewRef(func);
-    stack[2] = new_args;
-    Py_DECREF(method);
-    Py_DECREF(args);
-    return 0;
-}
-
 /* --- the dispatcher -------------------------------------------------------- */
 
 static void
@@ -483,7 +432,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     assert(sched->current != sched->main);
     PyTaskletObject *main = sched->main;
     token_init();
-    _PyStackless_FindCxxRuntime();
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
 
     sched->main_frame = tstate->current_frame;
     PyObject *exc = tstate->current_exception;
@@ -506,10 +455,12 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     if (sched->nhard != 0) {
         _PyStackless_UnlinkMainEntries(sched);
     }
+    ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
     do {
         tstate->c_recursion_remaining = c_recursion;
         _PyStackless_Enter(&sched->main_slice, run_tasklets, sched);
     } while (sched->current != main);
+    ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
     assert(tstate->datastack_top == sched->datastack_base);
 
     _PyStackless_LinkMainEntries(sched);
@@ -693,7 +644,7 @@ end_for_loop(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     PyErr_Clear();
     _PyStackless_Discard(sched, _PyFrame_StackPop(frame));
-    sched->jump_to = frame->instr_ptr + 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
+    frame->return_offset = 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
     return 1;
 }
 
@@ -939,7 +890,7 @@ settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 
 static Py_NO_INLINE _PyInterpreterFrame *
 eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-            _PyInterpreterFrame *frame, _Py_CODEUNIT **resume_at)
+            _PyInterpreterFrame *frame)
 {
     int switched = 1;
     if (frame != &sched->base) {
@@ -983,27 +934,35 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         sched->between = 0;
     }
     assert(frame == tstate->current_frame);
-    *resume_at = frame->instr_ptr + frame->return_offset;
     if (sched->jump_to != NULL) {
         if (tstate->current_exception == NULL) {
-            *resume_at = sched->jump_to;
+            return NULL;
         }
         sched->jump_to = NULL;
     }
     return frame;
 }
 
+_Py_CODEUNIT *
+_PyStackless_TakeJump(PyThreadState *tstate)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    _Py_CODEUNIT *target = sched->jump_to;
+    sched->jump_to = NULL;
+    return target;
+}
+
 _PyInterpreterFrame *
-_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                        _Py_CODEUNIT **resume_at)
+_PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     if (sched->switched) {
         sched->switched = 0;
         tstate->current_exception = NULL;
-        frame = tstate->current_frame;
-        *resume_at = frame->instr_ptr + frame->return_offset;
-        return frame;
+        return tstate->current_frame;
     }
-    return eval_switch(tstate, sched, frame, resume_at);
+    if (_PyStackless_IsContinuation(frame)) {
+        return _PyStackless_Continue(tstate, frame);
+    }
+    return eval_switch(tstate, sched, frame);
 }

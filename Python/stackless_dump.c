@@ -465,7 +465,8 @@ put_frames(int fd, _PyInterpreterFrame *f)
     for (; f != NULL && steps < SIGNAL_STEPS && !_PyMem_IsPtrFreed(f);
          f = f->previous, steps++) {
         if (f->owner == FRAME_OWNED_BY_CSTACK || f->f_executable == NULL
-            || _PyMem_IsPtrFreed(f->f_executable) || !PyCode_Check(f->f_executable)) {
+            || _PyMem_IsPtrFreed(f->f_executable) || !PyCode_Check(f->f_executable)
+            || _PyFrame_IsIncomplete(f)) {
             continue;
         }
         if (++n > SIGNAL_FRAMES) {

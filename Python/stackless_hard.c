@@ -349,6 +349,18 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     }
 }
 
+/* A C++ runtime comes with a module, nearly always: ctypes can load one, too. */
+void
+_PyStackless_NoticeCxxRuntime(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    enum { LOOK_EVERY = 64 };
+    Py_ssize_t modules = PyDict_GET_SIZE(tstate->interp->imports.modules);
+    if (modules != sched->cxx_modules || sched->cxx_calls++ % LOOK_EVERY == 0) {
+        sched->cxx_modules = modules;
+        _PyStackless_FindCxxRuntime();
+    }
+}
+
 void
 _PyStackless_ResumeHard(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
@@ -377,6 +389,7 @@ _PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                      "and the scheduler, and %s", obstacle);
         return OP_ERROR;
     }
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
     /* The slice ends in this function, so its size is found out in this function. */
     if (prepare_state(tstate, sched, t) < 0) {
         return OP_ERROR;

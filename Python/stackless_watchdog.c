@@ -117,6 +117,14 @@ oparg_at(PyCodeObject *code, int i)
     return (oparg << 8) | units[i].op.arg;
 }
 
+/* The next instruction, if the one at i is no conditional jump. */
+static int
+position_after(PyCodeObject *code, int i)
+{
+    int next = i + size_at(code, i);
+    return opcode_at(code, i) == JUMP_BACKWARD ? next - oparg_at(code, i) : next;
+}
+
 /* How many instructions were executed from code unit i until code unit `to` was
    reached, or (-1) the frame was left.  Walks no further than `most`. */
 static long
@@ -242,7 +250,8 @@ caller_of(_PyInterpreterFrame *frame)
 {
     do {
         frame = frame->previous;
-    } while (frame != NULL && frame->owner == FRAME_OWNED_BY_CSTACK);
+    } while (frame != NULL && (frame->owner == FRAME_OWNED_BY_CSTACK
+                               || _PyStackless_IsContinuation(frame)));
     return frame;
 }
 
@@ -294,19 +303,18 @@ static void
 count_ticks(_PyStackless_Scheduler *sched, Watch *w, _PyInterpreterFrame *frame,
             int between)
 {
+    if (_PyStackless_IsContinuation(frame)) {
+        return;
+    }
     PyCodeObject *code = _PyFrame_GetCode(frame);
     int i = _PyInterpreterFrame_LASTI(frame);
     int opcode = opcode_at(code, i);
-    int pos = i + frame->return_offset;
+    int pos = between ? i + frame->return_offset : position_after(code, i);
     int entered = 0;
     if (between && sched->jump_to != NULL) {
         pos = (int)(sched->jump_to - _PyCode_CODE(code));
     }
     if (!between) {
-        pos = i + size_at(code, i);
-        if (opcode == JUMP_BACKWARD) {
-            pos -= oparg_at(code, i);
-        }
         entered = opcode == RESUME
                   && (frame->instr_ptr->op.arg & RESUME_OPARG_LOCATION_MASK)
                      == RESUME_AT_FUNC_START;
@@ -610,6 +618,12 @@ interrupt_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_o
     if (result == NULL && sched->watch == w && w->stops == stops) {
         PyErr_Clear();                 // it could not be left: not now, then
         return 0;
+    }
+    w = sched->watch;
+    _PyInterpreterFrame *frame = tstate->current_frame;
+    if (w != NULL && w->fresh && sched->timed != NULL && w->limit) {
+        trail_begin(sched, w, frame, position_after(_PyFrame_GetCode(frame),
+                                                    _PyInterpreterFrame_LASTI(frame)));
     }
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;

@@ -247,6 +247,8 @@ struct _PyStackless_Scheduler {
     stackless_hard *hard;              // list
     Py_ssize_t nhard;
     char *hard_far;                    // not below the `far` of any of them
+    Py_ssize_t cxx_modules;            // when the C++ runtime was last looked for
+    unsigned int cxx_calls;
     hard_entry *main_entries;          // of main's frames, while main is away
     size_t nmain_entries;
     size_t main_entries_size;
@@ -404,6 +406,9 @@ extern void _PyStackless_DataStackFree(_PyStackless_Scheduler *sched);
    back over its part of the C stack.  0 or -1 with an exception. */
 extern int _PyStackless_PrepareOverlay(PyThreadState *tstate,
                                        _PyStackless_Scheduler *sched);
+/* Before a part of the C stack is left: is there a C++ runtime now? */
+extern void _PyStackless_NoticeCxxRuntime(PyThreadState *tstate,
+                                          _PyStackless_Scheduler *sched);
 /* While main is away, the entry frames on its C stack may be overlaid. */
 extern void _PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched);
 extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
@@ -429,6 +434,14 @@ extern void _PyStackless_SetDeadlock(_PyStackless_Scheduler *sched, const char *
                                      tasklet_state fate, PyChannelObject *channel);
 /* _stackless._dump() */
 extern PyObject *_PyStackless_Dump(PyObject *module, PyObject *args);
+
+/* stackless_inline.c */
+
+/* A frame called by the continuation `c` is gone, or has yielded: goes on.  Returns the
+   frame to go on with; it is tstate->current_frame. */
+extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
+                                                  _PyInterpreterFrame *c);
+extern int _PyStackless_InitInlining(void);
 
 /* stackless_tstate.c */
 

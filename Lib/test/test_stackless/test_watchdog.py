@@ -14,7 +14,7 @@ import weakref
 import stackless
 from stackless import schedule, tasklet
 
-from .support import StacklessTestCase, run_python, runqueue
+from .support import StacklessTestCase, needs_soft, run_python, runqueue
 
 LIMITS = (100, 150, 200, 350, 500, 700, 1000)
 
@@ -531,6 +531,7 @@ class WhatIsInterrupted(StacklessTestCase):
             self.assertIs(tb.tb_frame.f_code, task.__code__)
             del tb
 
+    @needs_soft
     def test_vanishes(self):
         def task(x):
             try:
@@ -546,6 +547,7 @@ class WhatIsInterrupted(StacklessTestCase):
         self.assertIsNone(ref())
         self.assertEqual(seen, [])
 
+    @needs_soft
     def test_collected(self):
         def task():
             me = stackless.current
@@ -555,6 +557,7 @@ class WhatIsInterrupted(StacklessTestCase):
         gc.collect()
         self.assertIsNone(ref())
 
+    @needs_soft
     def test_bind(self):
         t = self.interrupted(forever)
         t.bind(None)
