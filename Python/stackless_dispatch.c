@@ -709,7 +709,7 @@ resume(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
         t->extra->interrupted = 0;
         _PyStackless_Discard(t->sched, value);
         if (value != NULL) {
-            t->sched->jump_to = _PyStackless_FinishInterrupted(tstate, frame);
+            _PyStackless_FinishInterrupted(tstate, t->sched, frame);
         }
         return;
     }
@@ -934,22 +934,13 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         sched->between = 0;
     }
     assert(frame == tstate->current_frame);
-    if (sched->jump_to != NULL) {
-        if (tstate->current_exception == NULL) {
-            return NULL;
+    if (sched->jumped) {
+        sched->jumped = 0;
+        if (tstate->current_exception != NULL) {
+            frame->return_offset = 1;  // the one at instr_ptr raises it
         }
-        sched->jump_to = NULL;
     }
     return frame;
-}
-
-_Py_CODEUNIT *
-_PyStackless_TakeJump(PyThreadState *tstate)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    _Py_CODEUNIT *target = sched->jump_to;
-    sched->jump_to = NULL;
-    return target;
 }
 
 _PyInterpreterFrame *

@@ -311,9 +311,6 @@ count_ticks(_PyStackless_Scheduler *sched, Watch *w, _PyInterpreterFrame *frame,
     int opcode = opcode_at(code, i);
     int pos = between ? i + frame->return_offset : position_after(code, i);
     int entered = 0;
-    if (between && sched->jump_to != NULL) {
-        pos = (int)(sched->jump_to - _PyCode_CODE(code));
-    }
     if (!between) {
         entered = opcode == RESUME
                   && (frame->instr_ptr->op.arg & RESUME_OPARG_LOCATION_MASK)
@@ -717,28 +714,55 @@ is_instrumented(PyCodeObject *code, int i)
     return opcode == INSTRUMENTED_RESUME || opcode == INSTRUMENTED_JUMP_BACKWARD;
 }
 
+/* Jumps.  The LINE event of the instruction there is told from here, since the one before
+   it, which decides whether it begins a line, would be itself otherwise. */
+static void
+finish_jump(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+            _PyInterpreterFrame *frame, int tell)
+{
+    PyCodeObject *code = _PyFrame_GetCode(frame);
+    _Py_CODEUNIT *jump = frame->instr_ptr;
+    _Py_CODEUNIT *target = _PyCode_CODE(code)
+                           + position_after(code, _PyInterpreterFrame_LASTI(frame));
+    if (tell) {
+        _Py_CODEUNIT *next = _Py_call_instrumentation_jump(
+            tstate, PY_MONITORING_EVENT_JUMP, frame, jump, target);
+        if (next == NULL) {
+            return;
+        }
+        if (frame->instr_ptr != jump) {
+            target = jump = next;      // a debugger has set frame.f_lineno
+        }
+    }
+    sched->jumped = 1;
+    frame->instr_ptr = target;
+    frame->return_offset = 0;
+    if (target != jump && target->op.code == INSTRUMENTED_LINE && !tstate->tracing) {
+        (void)_Py_call_instrumentation_line(tstate, frame, target, jump);
+    }
+}
+
 /* A jump or RESUME is not executed again but finished: that way no event that comes
    before it (LINE, INSTRUCTION) happens twice, and its EXTENDED_ARGs need not either. */
-_Py_CODEUNIT *
-_PyStackless_FinishInterrupted(PyThreadState *tstate, _PyInterpreterFrame *frame)
+void
+_PyStackless_FinishInterrupted(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                               _PyInterpreterFrame *frame)
 {
     PyCodeObject *code = _PyFrame_GetCode(frame);
     int i = _PyInterpreterFrame_LASTI(frame);
     int opcode = opcode_at(code, i);
     int tell = is_instrumented(code, i) && !tstate->tracing;
-    _Py_CODEUNIT *instr = frame->instr_ptr;
     if (opcode == JUMP_BACKWARD) {
-        _Py_CODEUNIT *target = instr + frame->return_offset - oparg_at(code, i);
-        return !tell ? target : _Py_call_instrumentation_jump(
-            tstate, PY_MONITORING_EVENT_JUMP, frame, instr, target);
+        finish_jump(tstate, sched, frame, tell);
     }
-    if (opcode == RESUME && tell) {
+    else if (opcode == RESUME && tell) {
+        _Py_CODEUNIT *instr = frame->instr_ptr;
         int event = instr->op.arg > 0 ? PY_MONITORING_EVENT_PY_RESUME
                                       : PY_MONITORING_EVENT_PY_START;
         if (_Py_call_instrumentation(tstate, event, frame, instr) == 0
             && frame->instr_ptr != instr) {
-            return frame->instr_ptr;   // a debugger has set frame.f_lineno
+            sched->jumped = 1;         // a debugger has set frame.f_lineno
+            frame->return_offset = 0;
         }
     }
-    return NULL;
 }

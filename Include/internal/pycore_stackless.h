@@ -259,8 +259,8 @@ struct _PyStackless_Scheduler {
     PyTaskletObject *timed;            // one of them: inside run() with a time limit
     PyTaskletObject *divert_to;        // timed, whose soft time limit is over
     struct _PyStackless_Watch *watch;  // NULL: no time limit so far
-    _Py_CODEUNIT *jump_to;             // if the current tasklet goes on with a jump
-    uint8_t between;                   // the instruction at instr_ptr is finished
+    uint8_t between;                   // the instruction at instr_ptr is finished,
+    uint8_t jumped;                    // or not begun, after a jump
 
     PyChannelObject *busy;             // channels that had waiters since last looked
     Py_ssize_t nblocked;
@@ -385,10 +385,10 @@ extern void _PyStackless_WatchFini(_PyStackless_Scheduler *sched);
 extern void _PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The current tasklet goes on where it was interrupted: finishes the instruction at
    frame->instr_ptr, which is a call that has returned, or a jump or RESUME at which
-   nothing has happened yet.  Returns where to go on, or NULL: right after it, or an
-   exception is set.  May run monitoring tools. */
-extern _Py_CODEUNIT *_PyStackless_FinishInterrupted(PyThreadState *tstate,
-                                                    _PyInterpreterFrame *frame);
+   nothing has happened yet.  May run monitoring tools: an exception may be set. */
+extern void _PyStackless_FinishInterrupted(PyThreadState *tstate,
+                                           _PyStackless_Scheduler *sched,
+                                           _PyInterpreterFrame *frame);
 
 /* Carries out an operation that is called from C code.  Result or NULL as a builtin's;
    `op`'s references are stolen. */

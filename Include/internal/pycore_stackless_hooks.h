@@ -50,14 +50,10 @@ _PyStackless_IsUnwinding(PyThreadState *tstate)
 
    Returns the frame to go on with; it is tstate->current_frame.  The instruction at
    its instr_ptr is over, the next one is return_offset further; an exception that is
-   set is to be raised there.  Returns NULL if there is none: execution goes on at
-   _PyStackless_TakeJump(), or, if that is NULL, main is to go on, and the eval loop
+   set is to be raised there.  Returns NULL when main is to go on: the eval loop
    returns to the dispatcher.  May run any Python code. */
 extern _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame);
-
-/* Where tstate->current_frame goes on that was interrupted at a backward jump, or NULL. */
-extern _Py_CODEUNIT *_PyStackless_TakeJump(PyThreadState *tstate);
 
 /* A bit of tstate->eval_breaker that upstream leaves free: a tasklet may have run for
    long enough. */
