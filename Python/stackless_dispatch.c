@@ -437,7 +437,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     assert(sched->current != sched->main);
     PyTaskletObject *main = sched->main;
     token_init();
-    _PyStackless_FindCxxRuntime();
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
 
     sched->main_frame = tstate->current_frame;
     PyObject *exc = tstate->current_exception;
@@ -457,6 +457,9 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     tstate->py_recursion_remaining = tstate->py_recursion_limit;
     _PyStackless_DataStackEmpty(tstate, sched);
     sched->c_recursion_base = c_recursion - STACKLESS_EVAL_C_UNITS;
+    if (sched->nhard != 0) {
+        _PyStackless_UnlinkMainEntries(sched);
+    }
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
     do {
         tstate->c_recursion_remaining = c_recursion;
@@ -465,6 +468,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
     assert(tstate->datastack_top == sched->datastack_base);
 
+    _PyStackless_LinkMainEntries(sched);
     sched->base.previous = NULL;
     tstate->current_frame = sched->main_frame;
     sched->main_frame = NULL;

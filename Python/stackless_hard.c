@@ -155,12 +155,44 @@ _PyStackless_PrepareOverlay(PyThreadState *tstate, _PyStackless_Scheduler *sched
                         "and there are tasklets to run that need its part of the C stack");
         return -1;
     }
+    size_t nentries = 0;
+    for (_PyInterpreterFrame *f = tstate->current_frame; f != NULL; f = f->previous) {
+        nentries += f->owner == FRAME_OWNED_BY_CSTACK;
+    }
+    if (reserve((void **)&sched->main_entries, &sched->main_entries_size, nentries,
+                sizeof(hard_entry)) < 0) {
+        return -1;
+    }
     if (_PyStackless_SliceReserve(&sched->main_slice,
                                   (uintptr_t)sched->hard_far - near) < 0) {
         PyErr_NoMemory();
         return -1;
     }
     return 0;
+}
+
+/* Leaves out of the chain of main's frames the entry frames that may be overlaid. */
+void
+_PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched)
+{
+    assert(sched->nmain_entries == 0);
+    for (_PyInterpreterFrame *f = sched->main_frame, *entry; f != NULL; f = f->previous) {
+        entry = f->previous;
+        if (entry != NULL && entry->owner == FRAME_OWNED_BY_CSTACK
+            && (char *)entry < sched->hard_far) {
+            sched->main_entries[sched->nmain_entries++] = (hard_entry){ f, entry };
+            f->previous = entry->previous;
+        }
+    }
+}
+
+void
+_PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched)
+{
+    while (sched->nmain_entries > 0) {
+        hard_entry *e = &sched->main_entries[--sched->nmain_entries];
+        e->frame->previous = e->entry;
+    }
 }
 
 /* From here to its copy, or the other way, if it is in the first chunk. */
@@ -314,6 +346,18 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     sched->far = h->slice.far;
 }
 
+/* A C++ runtime comes with a module, nearly always: ctypes can load one, too. */
+void
+_PyStackless_NoticeCxxRuntime(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    enum { LOOK_EVERY = 64 };
+    Py_ssize_t modules = PyDict_GET_SIZE(tstate->interp->imports.modules);
+    if (modules != sched->cxx_modules || sched->cxx_calls++ % LOOK_EVERY == 0) {
+        sched->cxx_modules = modules;
+        _PyStackless_FindCxxRuntime();
+    }
+}
+
 void
 _PyStackless_ResumeHard(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
@@ -342,6 +386,7 @@ _PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                      "and the scheduler, and %s", obstacle);
         return OP_ERROR;
     }
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
     /* The slice ends in this function, so its size is found out in this function. */
     if (prepare_state(tstate, sched, t) < 0) {
         return OP_ERROR;

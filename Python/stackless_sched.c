@@ -176,6 +176,7 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         PyObject *module = sched->module;
         _PyStackless_DataStackFree(sched);
         _PyStackless_SliceRelease(&sched->main_slice);
+        PyMem_Free(sched->main_entries);
         PyMem_Free(sched->watchdogs);
         PyMem_Free(sched);
         Py_XDECREF(module);

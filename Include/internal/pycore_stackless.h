@@ -245,6 +245,11 @@ struct _PyStackless_Scheduler {
     stackless_hard *hard;              // list
     Py_ssize_t nhard;
     char *hard_far;                    // not below the `far` of any of them
+    Py_ssize_t cxx_modules;            // when the C++ runtime was last looked for
+    unsigned int cxx_calls;
+    hard_entry *main_entries;          // of main's frames, while main is away
+    size_t nmain_entries;
+    size_t main_entries_size;
 
     PyTaskletObject **watchdogs;
     Py_ssize_t nwatchdogs;
@@ -355,6 +360,12 @@ extern void _PyStackless_DataStackFree(_PyStackless_Scheduler *sched);
    back over its part of the C stack.  0 or -1 with an exception. */
 extern int _PyStackless_PrepareOverlay(PyThreadState *tstate,
                                        _PyStackless_Scheduler *sched);
+/* Before a part of the C stack is left: is there a C++ runtime now? */
+extern void _PyStackless_NoticeCxxRuntime(PyThreadState *tstate,
+                                          _PyStackless_Scheduler *sched);
+/* While main is away, the entry frames on its C stack may be overlaid. */
+extern void _PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched);
+extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
 /* _PyStackless_Execute() for a tasklet that has C functions between its frames.
    OP_SWITCHED: it was left and has been resumed. */
 extern op_outcome _PyStackless_ExecuteHard(PyThreadState *tstate,

@@ -22,7 +22,7 @@ from typing import Any, Callable
 import stackless
 from stackless import bomb, channel, schedule, schedule_remove, tasklet
 
-from .support import kill_uncollectables, reset_scheduler, runqueue, waiters
+from .support import SOFT, kill_uncollectables, reset_scheduler, runqueue, waiters
 
 
 class Error(Exception):
@@ -743,7 +743,7 @@ def make_an_end_of(t: tasklet) -> None:
             return
         try:
             t.kill()
-        except Exception:
+        except (Exception, TaskletExit):    # noqa: F821
             continue
     if not t.scheduled:
         t.bind(None)
@@ -798,6 +798,7 @@ def main(opener_name: str, place: str) -> None:
     gc.collect()
     gc.collect()
     after = sys.getrefcount(tasklet), sys.getrefcount(channel)
-    assert after == before, f"leaked: {before} {after}"
-    assert not gc.garbage
+    if SOFT:                    # else what only a C stack refers to is not collected
+        assert after == before, f"leaked: {before} {after}"
+        assert not gc.garbage
     print("survived")
