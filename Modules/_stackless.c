@@ -261,7 +261,20 @@ stackless_getthreads(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 stackless_getuncollectables(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    return PyList_New(0);              // only hard-switched tasklets would be
+    PyObject *list = PyList_New(0);
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    PyThreadState *ts = PyInterpreterState_ThreadHead(interp);
+    for (; list != NULL && ts != NULL; ts = PyThreadState_Next(ts)) {
+        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
+        stackless_hard *h = sched ? sched->hard : NULL;
+        for (; h != NULL; h = h->next) {
+            if (PyList_Append(list, (PyObject *)h->owner) < 0) {
+                Py_CLEAR(list);
+                break;
+            }
+        }
+    }
+    return list;
 }
 
 static PyObject *
@@ -380,23 +393,27 @@ stackless_switch_trap(PyObject *module, PyObject *args)
 PyDoc_STRVAR(enable_softswitch_doc,
 "enable_softswitch($module, flag, /)\n--\n\n"
 "Whether tasklets are switched softly where that is possible; None only asks.\n"
-"Returns the old state, a bool.  Switching it off is not supported yet.");
+"Returns the old state, a bool.");
 
 static PyObject *
 stackless_enable_softswitch(PyObject *module, PyObject *flag)
 {
+    stackless_modstate *state = get_state(module);
+    int old = !state->hard_only;
     if (flag != Py_None) {
         int on = PyObject_IsTrue(flag);
         if (on < 0) {
             return NULL;
         }
-        if (!on) {
-            PyErr_SetString(PyExc_NotImplementedError,
-                            "hard switching, the alternative, is not supported yet");
+        if (!on && _PyStackless_SwitchObstacle() != NULL) {
+            PyErr_Format(PyExc_NotImplementedError,
+                         "cannot switch tasklets hard: %s", _PyStackless_SwitchObstacle());
             return NULL;
         }
+        state->hard_only = !on;
+        _PyStackless_NoteUnusual(state);
     }
-    Py_RETURN_TRUE;
+    return PyBool_FromLong(old);
 }
 
 /* --- callbacks -------------------------------------------------------------------------- */
@@ -422,8 +439,11 @@ set_callback(PyObject **slot, PyObject *callback, const char *message)
 static PyObject *
 stackless_set_schedule_callback(PyObject *module, PyObject *callback)
 {
-    return set_callback(&get_state(module)->schedule_callback, callback,
-                        "schedule callback must be callable");
+    stackless_modstate *state = get_state(module);
+    PyObject *old = set_callback(&state->schedule_callback, callback,
+                                 "schedule callback must be callable");
+    _PyStackless_NoteUnusual(state);
+    return old;
 }
 
 static PyObject *
@@ -479,20 +499,23 @@ stackless_tasklet_get_unpicklable_state(PyObject *module, PyObject *op)
 
 /* Registered with module atexit: other threads can still run then. */
 static PyObject *
-stackless_kill_other_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+stackless_kill_all(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    _PyStackless_KillOtherThreads(_PyThreadState_GET());
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched != NULL) {
+        _PyStackless_KillHard(sched);
+    }
+    _PyStackless_KillOtherThreads(tstate);
     Py_RETURN_NONE;
 }
 
-static PyMethodDef kill_other_threads_def = {
-    "kill_other_threads", stackless_kill_other_threads, METH_NOARGS, NULL
-};
+static PyMethodDef kill_all_def = {"kill_all", stackless_kill_all, METH_NOARGS, NULL};
 
 static int
 register_at_exit(PyObject *module)
 {
-    PyObject *func = PyCFunction_New(&kill_other_threads_def, module);
+    PyObject *func = PyCFunction_New(&kill_all_def, module);
     PyObject *atexit = func ? PyImport_ImportModule("atexit") : NULL;
     PyObject *res = atexit ? PyObject_CallMethod(atexit, "register", "O", func) : NULL;
     Py_XDECREF(func);
@@ -637,7 +660,8 @@ stackless_exec(PyObject *module)
         || add_type(module, &state->bomb_type, &_PyBomb_Spec) < 0
         || add_type(module, &state->atomic_type, &atomic_spec) < 0
         || _PyTasklet_InitType(state->tasklet_type) < 0
-        || _PyChannel_InitType(state->channel_type) < 0) {
+        || _PyChannel_InitType(state->channel_type) < 0
+        || _PyStackless_InitInlining() < 0) {
         return -1;
     }
     state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);
@@ -651,6 +675,8 @@ stackless_exec(PyObject *module)
     if (register_at_exit(module) < 0) {
         return -1;
     }
+    _PyStackless_DebugInit(state);
+    _PyStackless_NoteUnusual(state);
     PyInterpreterState *interp = PyInterpreterState_Get();
     return PyUnstable_AtExit(interp, at_exit, interp);
 }

@@ -111,6 +111,7 @@ static void
 tasklet_make_idle(PyTaskletObject *t)
 {
     assert(t->state == TASKLET_PAUSED);
+    _PyStackless_AbandonHard(t);       // only of a thread that has ended
     _PyStackless_WatchdogRemove(t->sched, t);
     t->state = TASKLET_IDLE;           // tracked, if it is not being deallocated
     _PyTasklet_SetTempval(t, NULL);
@@ -198,6 +199,9 @@ tasklet_clear(PyObject *self)
     if (t->flags & TASKLET_IS_MAIN) {
         return 0;
     }
+    if (_PyTasklet_IsHard(t)) {
+        return 0;                      // its C functions go on to use what it has
+    }
     if (t->state == TASKLET_PAUSED) {
         tasklet_make_idle(t);
     }
@@ -209,11 +213,59 @@ tasklet_clear(PyObject *self)
     return 0;
 }
 
+void
+_PyTasklet_KillHard(PyTaskletObject *t)
+{
+    enum { ATTEMPTS = 10 };
+    PyThreadState *tstate = _PyThreadState_GET();
+    for (int i = 0; i < ATTEMPTS && _PyTasklet_IsHard(t)
+                    && t->sched->tstate == tstate; i++) {
+        PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
+        stackless_op op = { .code = OP_THROW, .target = Py_NewRef(t), .value = bomb };
+        PyObject *result = bomb ? _PyStackless_CallFromC(tstate, t->sched, op) : NULL;
+        if (result == NULL) {
+            PyErr_FormatUnraisable("Exception ignored while a tasklet was being killed");
+            break;
+        }
+        Py_DECREF(result);
+    }
+}
+
+/* One that has C functions between its frames cannot just be dropped: TaskletExit is
+   raised in it, until it ends.  If it can't be run, or will not end, it is kept for ever,
+   in gc.garbage. */
+static void
+tasklet_finalize(PyObject *self)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (!_PyTasklet_IsHard(t)) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    _PyTasklet_KillHard(t);
+    PyObject *garbage = _PyThreadState_GET()->interp->gc.garbage;
+    if (_PyTasklet_IsHard(t) && garbage != NULL && PyList_Append(garbage, self) < 0) {
+        PyErr_FormatUnraisable("Exception ignored: a tasklet that can't be killed is lost");
+        Py_INCREF(self);
+    }
+    if (!_PyObject_GC_IS_TRACKED(self)) {
+        _PyObject_GC_TRACK(self);      // whoever called this expects it
+    }
+    PyErr_SetRaisedException(exc);
+}
+
 static void
 tasklet_dealloc(PyObject *self)
 {
     PyTaskletObject *t = tasklet_cast(self);
     PyTypeObject *type = Py_TYPE(self);
+    if (_PyTasklet_IsHard(t)) {
+        if (PyObject_CallFinalizerFromDealloc(self) < 0) {
+            return;
+        }
+        /* Still hard: it has survived being killed once before. */
+        _PyStackless_AbandonHard(t);
+    }
     assert(t->next == NULL && !tasklet_is_blocked(t));
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, tasklet_dealloc)
@@ -309,7 +361,7 @@ bind_check(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
                          ? "can't unbind the main tasklet"
                          : "tasklet has C state on its stack");
     }
-    if (t->sched->sleeper == t && t->sched->tstate != NULL) {
+    if (_PyTasklet_IsHard(t) || (t->sched->sleeper == t && t->sched->tstate != NULL)) {
         return set_error("tasklet has C state on its stack");
     }
     if (args == NULL && kwargs == NULL) {
@@ -774,14 +826,14 @@ tasklet_set_block_trap(PyObject *self, PyObject *value, void *Py_UNUSED(closure)
 
 /* --- threads and contexts ---------------------------------------------------------------------- */
 
-static int current_nesting_level(PyTaskletObject *t);
+static int nesting_level(PyTaskletObject *t);
 
 /* Does it have something on the C stack of its thread that it cannot do without? */
 static int
 has_c_state(PyTaskletObject *t)
 {
     if ((t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t
-        || current_nesting_level(t) != 0) {
+        || nesting_level(t) != 0) {
         return 1;
     }
     for (Py_ssize_t i = 0; i < t->sched->nwatchdogs; i++) {
@@ -965,8 +1017,11 @@ tasklet_get_is_current(PyObject *self, void *Py_UNUSED(closure))
 }
 
 static int
-current_nesting_level(PyTaskletObject *t)
+nesting_level(PyTaskletObject *t)
 {
+    if (_PyTasklet_IsHard(t)) {
+        return t->extra->hard->c_recursion / STACKLESS_EVAL_C_UNITS;
+    }
     if (!tasklet_is_executing(t) || t->flags & TASKLET_IS_MAIN
         || t->sched->tstate == NULL) {
         return 0;
@@ -980,13 +1035,13 @@ current_nesting_level(PyTaskletObject *t)
 static PyObject *
 tasklet_get_nesting_level(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLong(current_nesting_level(tasklet_cast(self)));
+    return PyLong_FromLong(nesting_level(tasklet_cast(self)));
 }
 
 static PyObject *
 tasklet_get_restorable(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(current_nesting_level(tasklet_cast(self)) == 0);
+    return PyBool_FromLong(nesting_level(tasklet_cast(self)) == 0);
 }
 
 static PyObject *
@@ -1160,12 +1215,6 @@ tasklet_set_hook(PyObject *self, PyObject *value, void *closure)
     return set_hook_suspended(tstate, t, kind, value);
 }
 
-static PyObject *
-tasklet_del(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    Py_RETURN_NONE;
-}
-
 static PyGetSetDef tasklet_getset[] = {
     {"alive", tasklet_get_alive, NULL,
      PyDoc_STR("It has something to run and a thread to run on.")},
@@ -1225,9 +1274,6 @@ static PyMethodDef tasklet_methods[] = {
     {"set_ignore_nesting", tasklet_set_ignore_nesting, METH_O,
      PyDoc_STR("set_ignore_nesting($self, flag, /)\n--\n\n"
                "Whether a watchdog may interrupt it below C code.  Returns the old value.")},
-    {"__del__", tasklet_del, METH_NOARGS,
-     PyDoc_STR("__del__($self, /)\n--\n\n"
-               "For subclasses to call.  A tasklet without C state needs no finalizer.")},
     {"bind_thread", tasklet_bind_thread, METH_VARARGS,
      PyDoc_STR("bind_thread($self, thread_id=-1, /)\n--\n\n"
                "Move the tasklet to another thread (default: the calling one).")},
@@ -1251,6 +1297,7 @@ static PyType_Slot tasklet_slots[] = {
     {Py_tp_doc, (void *)tasklet_doc},
     {Py_tp_new, tasklet_new},
     {Py_tp_init, tasklet_init},
+    {Py_tp_finalize, tasklet_finalize},
     {Py_tp_dealloc, tasklet_dealloc},
     {Py_tp_traverse, tasklet_traverse},
     {Py_tp_clear, tasklet_clear},

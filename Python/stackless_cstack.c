@@ -294,7 +294,6 @@ FIXED_FRAME int
 _PyStackless_Prepare(_PyStackless_Slice *from, _PyStackless_Slice *main,
                      const _PyStackless_Slice *to)
 {
-    _PyStackless_FindCxxRuntime();
     if (_PyStackless_SliceReserve(main, overlaid(main, to)) < 0) {
         return -1;
     }

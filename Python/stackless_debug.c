@@ -1,13 +1,56 @@
 /* Checks of a debug build: at each switch, that the queues and the frames of the two
    tasklets involved are what the other files say they are.  A broken invariant is a
-   fatal error, with the tasklet or channel shown. */
+   fatal error, with the tasklet or channel shown.
+
+   The environment variable STACKLESS_DEBUG, a list of words separated by commas, makes
+   a debug build do what is rare as often as possible:
+       hard    every switch is hard, as after enable_softswitch(False)
+       slow    no fast paths (pycore_stackless_fast.h)
+       gc      a full garbage collection after each switch; implies slow
+   (random:SEED is for the test-suite: its tests run in that order.) */
 
 #include "Python.h"
 
 #ifdef Py_DEBUG
 
+#include "pycore_initconfig.h"    // Py_GETENV()
 #include "pycore_object.h"        // _PyObject_ASSERT_WITH_MSG()
 #include "pycore_stackless.h"
+
+static int
+has_word(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = words; p != NULL; p = strchr(p, ',')) {
+        p += *p == ',';
+        if (strncmp(p, word, n) == 0 && (p[n] == ',' || p[n] == '\0')) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void
+_PyStackless_DebugInit(stackless_modstate *mod)
+{
+    const char *words = Py_GETENV("STACKLESS_DEBUG");
+    if (words != NULL) {
+        mod->hard_only = has_word(words, "hard") && _PyStackless_SwitchObstacle() == NULL;
+        mod->debug_gc = has_word(words, "gc");
+        mod->debug_slow = mod->debug_gc || has_word(words, "slow");
+    }
+}
+
+/* The thread state is whole, and may be that of another tasklet afterwards. */
+void
+_PyStackless_DebugSwitched(_PyStackless_Scheduler *sched)
+{
+    if (sched->mod->debug_gc) {
+        PyObject *exc = PyErr_GetRaisedException();
+        PyGC_Collect();
+        PyErr_SetRaisedException(exc);
+    }
+}
 
 #define CHECK(t, condition, message) \
     _PyObject_ASSERT_WITH_MSG((PyObject *)(t), condition, message)
@@ -31,7 +74,6 @@ check_run_queue(_PyStackless_Scheduler *sched)
         CHECK(t, t->sched == sched, "in the run queue of another thread");
         CHECK(t, (t->state == TASKLET_CURRENT) == (t == sched->current),
               "more than one current tasklet");
-        CHECK(t, !_PyObject_GC_IS_TRACKED(t), "runnable and tracked");
         n++;
         t = t->next;
     } while (t != sched->current && n <= sched->runcount);
@@ -65,9 +107,11 @@ check_suspended_frames(PyTaskletObject *t)
     for (_PyInterpreterFrame *f = t->frame; f != &t->sched->base; f = f->previous) {
         CHECK(t, f != NULL, "the frames do not end at the dispatcher");
         CHECK(t, f->owner == FRAME_OWNED_BY_TASKLET
-                 || f->owner == FRAME_OWNED_BY_GENERATOR,
+                 || f->owner == FRAME_OWNED_BY_GENERATOR
+                 || (f->owner == FRAME_OWNED_BY_THREAD && _PyTasklet_IsHard(t)),
               "a frame of a suspended tasklet lies elsewhere");
-        CHECK(t, f->stacktop >= _PyFrame_GetCode(f)->co_nlocalsplus,
+        CHECK(t, f->stacktop >= _PyFrame_GetCode(f)->co_nlocalsplus
+                 || _PyTasklet_IsHard(t),
               "a suspended frame has no stack pointer");
         CHECK(t, f->frame_obj == NULL || f->frame_obj->f_frame == f,
               "a frame object refers to another frame");

@@ -126,8 +126,10 @@ int
 _PyStackless_PrepareLeaveSlow(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
-    if (t->extra == NULL && _PyStackless_SaveNeedsExtra(tstate, sched)
-        && _PyStackless_EnsureExtra(t) < 0) {
+    if (!_PyStackless_SaveNeedsExtra(tstate, sched)) {
+        _PyStackless_FreeExtraIfUnused(t);
+    }
+    else if (_PyStackless_EnsureExtra(t) < 0) {
         return -1;
     }
     if (t->flags & TASKLET_IS_MAIN) {
@@ -137,7 +139,10 @@ _PyStackless_PrepareLeaveSlow(PyThreadState *tstate, _PyStackless_Scheduler *sch
                 "maximum recursion depth exceeded: no C stack left to run tasklets");
             return -1;
         }
-        return 0;
+        if (_PyStackless_DataStackInit(tstate, sched) < 0) {
+            return -1;
+        }
+        return _PyStackless_PrepareOverlay(tstate, sched);
     }
     if (tstate->datastack_top != sched->datastack_base) {
         return promote_frames(tstate);
@@ -257,22 +262,21 @@ direct_size(PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn,
 void
 _PyStackless_CancelOp(_PyStackless_Scheduler *sched)
 {
-    sched->owner = NULL;
-    Py_CLEAR(sched->op.target);
-    Py_CLEAR(sched->op.value);
+    stackless_op op = sched->pending.op;
+    sched->pending = (pending_op){0};
+    Py_XDECREF(op.target);
+    Py_XDECREF(op.value);
 }
 
 static PyObject *
 unwind_with(_PyStackless_Scheduler *sched, stackless_op op, int size, PyThreadState *tstate)
 {
-    if (sched->owner != NULL) {
+    if (sched->pending.owner != NULL) {
         /* A token that was lost on its way, because a finalizer or a profiler
            raised an exception of its own. */
         _PyStackless_CancelOp(sched);
     }
-    sched->owner = sched->current;
-    sched->op = op;
-    sched->op_size = size;
+    sched->pending = (pending_op){ .owner = sched->current, .op = op, .size = size };
     assert(tstate->current_exception == NULL);
     tstate->current_exception = (PyObject *)&_PyStackless_UnwindToken.exc;
     return NULL;
@@ -317,8 +321,6 @@ static void
 push_result(_PyInterpreterFrame *frame, PyObject *value)
 {
     _PyFrame_StackPush(frame, value);
-    frame->instr_ptr += frame->return_offset;
-    frame->return_offset = 0;
 }
 
 static void settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
@@ -327,7 +329,7 @@ static PyObject *
 call_from_main(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op *op)
 {
     PyObject *result = NULL;
-    switch (_PyStackless_Execute(tstate, sched, op, 1, &result)) {
+    switch (_PyStackless_Execute(tstate, sched, op, SWITCH_SOFT, &result)) {
         case OP_SWITCHED:
             if (_PyStackless_Dispatch(tstate, sched) < 0) {
                 return NULL;
@@ -340,83 +342,45 @@ call_from_main(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_o
     }
 }
 
+static PyObject *
+call_from_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op *op)
+{
+    PyTaskletObject *t = sched->current;
+    PyObject *result = NULL;
+    if (_PyStackless_ExecuteHard(tstate, sched, op, &result) == OP_SWITCHED) {
+        return _PyStackless_TakeResult(t);
+    }
+    return result;
+}
+
+PyObject *
+_PyStackless_CallFromC(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                       stackless_op op)
+{
+    PyObject *result = sched->current->flags & TASKLET_IS_MAIN
+                       ? call_from_main(tstate, sched, &op)
+                       : call_from_tasklet(tstate, sched, &op);
+    _PyStackless_Discard(sched, op.target);
+    _PyStackless_Discard(sched, op.value);
+    settle(tstate, sched);
+    _PyStackless_DebugSwitched(sched);
+    return result;
+}
+
 PyObject *
 _PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                            stackless_op op, void *fn, PyObject *self,
                            PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *result = NULL;
-    if (sched->current->flags & TASKLET_IS_MAIN) {
-        result = call_from_main(tstate, sched, &op);
-    }
-    else {
+    if (!(sched->current->flags & TASKLET_IS_MAIN)) {
         /* Straight from the eval loop: the hook does it, whether or not it turns out
            to need a switch.  That is cheaper than to find out here. */
         int size = direct_size(tstate, sched, fn, self, args, nargs, kwnames);
-        if (size != 0) {
+        if (size != 0 && !sched->mod->hard_only) {
             return unwind_with(sched, op, size, tstate);
         }
-        if (_PyStackless_Execute(tstate, sched, &op, 0, &result) == OP_NEEDS_SWITCH) {
-            PyErr_SetString(PyExc_RuntimeError,
-                "cannot switch tasklets here: there are C functions between this call "
-                "and the scheduler (only soft switching is supported so far)");
-        }
     }
-    _PyStackless_Discard(sched, op.target);
-    _PyStackless_Discard(sched, op.value);
-    settle(tstate, sched);
-    return result;
-}
-
-/* --- calls that would need C code in between ------------------------------------ */
-
-static int
-tasklet_is_running(PyThreadState *tstate)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    return !(sched->current->flags & TASKLET_IS_MAIN);
-}
-
-_PyInterpreterFrame *
-_PyStackless_PushGenerator(PyThreadState *tstate, PyGenObject *gen)
-{
-    PyInterpreterState *interp = tstate->interp;
-    if (!tasklet_is_running(tstate) || gen->gi_frame_state >= FRAME_EXECUTING
-        || interp->eval_frame != NULL || interp->sys_tracing_threads
-        || interp->sys_profiling_threads) {
-        return NULL;
-    }
-    _PyInterpreterFrame *frame = (_PyInterpreterFrame *)gen->gi_iframe;
-    _PyFrame_StackPush(frame, Py_None);
-    gen->gi_frame_state = FRAME_EXECUTING;
-    gen->gi_exc_state.previous_item = tstate->exc_info;
-    tstate->exc_info = &gen->gi_exc_state;
-    return frame;
-}
-
-int
-_PyStackless_UnpackMethod(PyThreadState *tstate, PyObject **stack)
-{
-    PyObject *method = stack[0];
-    PyObject *args = stack[2];
-    PyObject *func = PyMethod_GET_FUNCTION(method);
-    if (!PyFunction_Check(func) || !tasklet_is_running(tstate)) {
-        return 0;
-    }
-    Py_ssize_t n = PyTuple_GET_SIZE(args);
-    PyObject *new_args = PyTuple_New(n + 1);
-    if (new_args == NULL) {
-        return -1;
-    }
-    PyTuple_SET_ITEM(new_args, 0, Py_NewRef(PyMethod_GET_SELF(method)));
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyTuple_SET_ITEM(new_args, i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
-    }
-    stack[0] = Py_NewRef(func);
-    stack[2] = new_args;
-    Py_DECREF(method);
-    Py_DECREF(args);
-    return 0;
+    return _PyStackless_CallFromC(tstate, sched, op);
 }
 
 /* --- the dispatcher -------------------------------------------------------- */
@@ -448,43 +412,72 @@ base_frame_init(_PyInterpreterFrame *base)
     base->stacktop = 1;
 }
 
+/* On top of main's C stack: runs tasklets until main is current, or one is suspended
+   hard and another one can begin here. */
+static void
+run_tasklets(void *arg)
+{
+    _PyStackless_Scheduler *sched = arg;
+    PyThreadState *tstate = sched->tstate;
+    sched->far = sched->main_slice.near;
+    if (_PyTasklet_IsHard(sched->current)) {
+        _PyStackless_ResumeHard(tstate, sched);
+    }
+    base_frame_init(&sched->base);
+    sched->starting = 1;
+    tstate->current_frame = NULL;
+    PyObject *res = _PyEval_EvalFrameDefault(tstate, &sched->base, 0);
+    assert(res == NULL);
+    (void)res;
+}
+
 int
 _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     assert(sched->current != sched->main);
     PyTaskletObject *main = sched->main;
     token_init();
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
 
     sched->main_frame = tstate->current_frame;
     PyObject *exc = tstate->current_exception;
+    PyObject *delete_later = tstate->delete_later;
     int tracing = tstate->tracing;
     int what_event = tstate->what_event;
+    int c_recursion = tstate->c_recursion_remaining;
+    stackless_datastack datastack;
+    _PyStackless_DataStackGet(tstate, &datastack);
     _PyStackless_NoteVersion(tstate, sched);
     _PyStackless_SaveThreadFields(tstate, main);
-    tstate->current_frame = NULL;
     tstate->current_exception = NULL;
+    tstate->delete_later = NULL;
     tstate->tracing = 0;
     tstate->what_event = -1;
     tstate->exc_info = &sched->exc_root;
     tstate->py_recursion_remaining = tstate->py_recursion_limit;
+    _PyStackless_DataStackEmpty(tstate, sched);
+    sched->c_recursion_base = c_recursion - STACKLESS_EVAL_C_UNITS;
+    if (sched->nhard != 0) {
+        _PyStackless_UnlinkMainEntries(sched);
+    }
+    ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
+    do {
+        tstate->c_recursion_remaining = c_recursion;
+        _PyStackless_Enter(&sched->main_slice, run_tasklets, sched);
+    } while (sched->current != main);
+    ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
+    assert(tstate->datastack_top == sched->datastack_base);
 
-    base_frame_init(&sched->base);
-    sched->starting = 1;
-    sched->datastack_base = tstate->datastack_top;
-    sched->c_recursion_base = tstate->c_recursion_remaining - STACKLESS_EVAL_C_UNITS;
-    PyObject *res = _PyEval_EvalFrameDefault(tstate, &sched->base, 0);
-    assert(res == NULL);
-    (void)res;
-    assert(sched->current == main);
-    assert(tstate->datastack_top == sched->datastack_base
-           || sched->datastack_base == NULL);
-
+    _PyStackless_LinkMainEntries(sched);
     sched->base.previous = NULL;
     tstate->current_frame = sched->main_frame;
     sched->main_frame = NULL;
     tstate->current_exception = exc;
+    tstate->delete_later = delete_later;
     tstate->tracing = tracing;
     tstate->what_event = what_event;
+    tstate->c_recursion_remaining = c_recursion;
+    _PyStackless_DataStackSet(tstate, &datastack);
     _PyStackless_NoteVersion(tstate, sched);
     _PyStackless_LoadThreadFields(tstate, main);
     settle(tstate, sched);
@@ -655,7 +648,7 @@ end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
     }
     PyErr_Clear();
     *iter = _PyFrame_StackPop(frame);
-    frame->instr_ptr += 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
+    frame->return_offset = 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
     return 1;
 }
 
@@ -724,6 +717,9 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     if (t->flags & TASKLET_IS_MAIN) {
         return NULL;
     }
+    if (_PyTasklet_IsHard(t)) {
+        _PyStackless_ResumeHard(tstate, sched);
+    }
     _PyStackless_LoadThreadFields(tstate, t);
     if (!(t->flags & TASKLET_STARTED)) {
         PyObject *value = _PyStackless_TakeResult(t);
@@ -769,8 +765,8 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being profiled");
     }
     PyTaskletObject *t = sched->current;
-    sched->left = (PyTaskletObject *)Py_NewRef(t);
     _PyStackless_Finish(tstate, sched, exc);
+    sched->left = (PyTaskletObject *)Py_NewRef(t);
     _PyStackless_DropTracing(tstate, sched);
     _PyStackless_SaveThreadFields(tstate, t);
 }
@@ -833,14 +829,13 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
           _PyInterpreterFrame *frame)
 {
     PyTaskletObject *t = sched->current;
-    assert(sched->owner == t);
+    assert(sched->pending.owner == t);
     tstate->current_exception = NULL;
-    stackless_op op = sched->op;
-    sched->owner = NULL;
-    sched->op.target = sched->op.value = NULL;
-    frame->return_offset = sched->op_size;
+    stackless_op op = sched->pending.op;
+    frame->return_offset = sched->pending.size;
+    sched->pending = (pending_op){0};
     PyObject *result = NULL;
-    op_outcome outcome = _PyStackless_Execute(tstate, sched, &op, 1, &result);
+    op_outcome outcome = _PyStackless_Execute(tstate, sched, &op, SWITCH_SOFT, &result);
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
     if (outcome != OP_SWITCHED) {
@@ -922,6 +917,7 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         }
     }
     settle(tstate, sched);
+    _PyStackless_DebugSwitched(sched);
     if ((_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & _PY_EVAL_EVENTS_MASK)
         && tstate->current_exception == NULL) {
         (void)_Py_HandlePending(tstate);
@@ -938,6 +934,9 @@ _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
         sched->switched = 0;
         tstate->current_exception = NULL;
         return tstate->current_frame;
+    }
+    if (_PyStackless_IsContinuation(frame)) {
+        return _PyStackless_Continue(tstate, frame);
     }
     return eval_switch(tstate, sched, frame);
 }

@@ -17,6 +17,7 @@
 #include "pycore_interp.h"        // PyInterpreterState
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_pyerrors.h"
+#include "pycore_pylifecycle.h"   // _Py_IsInterpreterFinalizing()
 #include "pycore_pystate.h"
 #include "pycore_stackless.h"
 
@@ -194,6 +195,9 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         assert(sched->tstate == NULL);
         forget_busy(sched);
         PyObject *module = sched->module;
+        _PyStackless_DataStackFree(sched);
+        _PyStackless_SliceRelease(&sched->main_slice);
+        PyMem_Free(sched->main_entries);
         PyMem_Free(sched->watchdogs);
         /* A daemon thread that slept when the interpreter ended still holds on to it. */
         if (sched->lock != NULL && sched->sleeper == NULL) {
@@ -259,6 +263,13 @@ end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     _PyStackless_CancelOp(sched);
     drop_runnable(sched);
+    if (tstate == _PyThreadState_GET() && !_Py_IsInterpreterFinalizing(tstate->interp)) {
+        _PyStackless_KillHard(sched);
+        drop_runnable(sched);          // they may have left something
+    }
+    if (sched->current != sched->main) {
+        sched->datastack_root = NULL;  // in use: upstream frees the data stack
+    }
     show_blocked(sched);               // nobody will do so later
     forget_busy(sched);
     ((_PyThreadStateImpl *)tstate)->stackless = NULL;
@@ -325,10 +336,17 @@ show_blocked(_PyStackless_Scheduler *sched)
 void
 _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for)
 {
+    PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
+    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
+        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
+        if (sched != NULL) {
+            sched->collecting = ts == tstate;
+        }
+    }
     if (generation < 2) {
         return;
     }
-    PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
+    ts = PyInterpreterState_ThreadHead(tstate->interp);
     for (; ts != NULL; ts = PyThreadState_Next(ts)) {
         _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
         if (sched != NULL
@@ -423,7 +441,7 @@ _PyStackless_CheckThrown(_PyStackless_Scheduler *sched)
 }
 
 static int
-check_may_switch(_PyStackless_Scheduler *sched)
+check_how(_PyStackless_Scheduler *sched)
 {
     if (_PyStackless_CheckThrown(sched) < 0) {
         return -1;
@@ -524,9 +542,10 @@ switch_to(_PyStackless_Scheduler *sched, const decision *d)
 /* Everything that can fail or run code before a commit.  The callback may change the
    queues, so what was decided before must be decided again after it (1 is returned). */
 static int
-prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *called)
+prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int how,
+        int *called)
 {
-    if (check_may_switch(sched) < 0) {
+    if (check_how(sched) < 0) {
         return -1;
     }
     if (sched->mod->schedule_callback != NULL && d->next != NULL && !*called) {
@@ -534,7 +553,7 @@ prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int *
         _PyStackless_CallScheduleCallback(sched, d->next);
         return 1;
     }
-    return _PyStackless_PrepareLeave(tstate, sched);
+    return how == SWITCH_HARD ? 0 : _PyStackless_PrepareLeave(tstate, sched);
 }
 
 /* The value of a call that did not switch: a bomb raises instead. */
@@ -561,7 +580,7 @@ typedef op_outcome (*decide_function)(_PyStackless_Scheduler *sched,
 /* Decides and prepares.  OP_SWITCHED: what *d says is to be committed. */
 static inline op_outcome
 decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                   const stackless_op *op, int may_switch, decide_function decide,
+                   const stackless_op *op, int how, decide_function decide,
                    decision *d, PyObject **result)
 {
     int called = 0;
@@ -570,10 +589,10 @@ decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         if (outcome != OP_SWITCHED) {
             return outcome;
         }
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        if (how == SWITCH_NOT) {
+            return check_how(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = prepare(tstate, sched, d, &called);
+        int again = prepare(tstate, sched, d, how, &called);
         if (again <= 0) {
             return again < 0 ? OP_ERROR : OP_SWITCHED;
         }
@@ -600,14 +619,14 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
 
 static op_outcome
 execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                 const stackless_op *op, int may_switch, PyObject **result)
+                 const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     int returns_self = op->value == NULL ? TASKLET_RETURNS_SELF : 0;
     decision d;
     op_outcome outcome;
     do {
-        outcome = decide_and_prepare(tstate, sched, op, may_switch, decide_schedule, &d,
+        outcome = decide_and_prepare(tstate, sched, op, how, decide_schedule, &d,
                                      result);
         if (outcome != OP_SWITCHED) {
             return outcome;
@@ -653,24 +672,24 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
     if (op->value != NULL && _PyStackless_EnsureExtra(cur) < 0) {
         return OP_ERROR;
     }
+    if (cur->extra != NULL) {
+        cur->extra->threadblock = op->value != NULL;
+    }
     return watchdogs_reserve(sched) < 0 ? OP_ERROR : OP_SWITCHED;
 }
 
 static op_outcome
 execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                const stackless_op *op, int may_switch, PyObject **result)
+                const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
     op_outcome outcome;
     do {
-        outcome = decide_and_prepare(tstate, sched, op, may_switch, decide_run_all, &d,
+        outcome = decide_and_prepare(tstate, sched, op, how, decide_run_all, &d,
                                      result);
         if (outcome != OP_SWITCHED) {
             return outcome;
-        }
-        if (cur->extra != NULL) {
-            cur->extra->threadblock = op->value != NULL;
         }
         if (d.next == NULL) {
             stackless_nap nap = { .fate = TASKLET_PAUSED, .watches = 1,
@@ -737,11 +756,11 @@ decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decisi
 
 static op_outcome
 execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                    const stackless_op *op, int may_switch, PyObject **result)
+                    const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_run_tasklet, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -785,12 +804,12 @@ decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
 
 static op_outcome
 execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int may_switch, PyObject **result)
+              const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *t = (PyTaskletObject *)op->target;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, may_switch,
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
                                             decide_throw, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
@@ -844,7 +863,7 @@ call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
 /* Nobody waits at the other end. */
 static op_outcome
 execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int may_switch, int *called, PyObject **result)
+              const stackless_op *op, int how, int *called, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -860,13 +879,13 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
-    if (check_may_switch(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
+    if (check_how(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
         return OP_ERROR;
     }
-    if (!may_switch) {
+    if (how == SWITCH_NOT) {
         return OP_NEEDS_SWITCH;
     }
-    int again = prepare(tstate, sched, &d, called);
+    int again = prepare(tstate, sched, &d, how, called);
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
@@ -887,7 +906,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 /* A partner waits: the value is handed over. */
 static op_outcome
 execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                 const stackless_op *op, int may_switch, int *called, PyObject **result)
+                 const stackless_op *op, int how, int *called, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -901,10 +920,10 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         d.next = partner;
     }
     if (d.next != NULL) {
-        if (!may_switch) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+        if (how == SWITCH_NOT) {
+            return check_how(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = prepare(tstate, sched, &d, called);
+        int again = prepare(tstate, sched, &d, how, called);
         if (again != 0) {
             *result = NULL;
             return again < 0 ? OP_ERROR : OP_DONE;
@@ -983,7 +1002,7 @@ would_switch(PyTaskletObject *cur, PyChannelObject *ch, int sending)
 
 static op_outcome
 execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                const stackless_op *op, int may_switch, PyObject **result)
+                const stackless_op *op, int how, PyObject **result)
 {
     PyChannelObject *ch = (PyChannelObject *)op->target;
     int sending = op->code == OP_SEND;
@@ -995,7 +1014,7 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             return execute_handover_elsewhere(sched, op, !told, result);
         }
         if (!told) {
-            if (!may_switch && would_switch(sched->current, ch, sending)) {
+            if (how == SWITCH_NOT && would_switch(sched->current, ch, sending)) {
                 return OP_NEEDS_SWITCH;
             }
             told = 1;
@@ -1006,8 +1025,8 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             continue;
         }
         op_outcome outcome = partner
-            ? execute_handover(tstate, sched, op, may_switch, &called, result)
-            : execute_block(tstate, sched, op, may_switch, &called, result);
+            ? execute_handover(tstate, sched, op, how, &called, result)
+            : execute_block(tstate, sched, op, how, &called, result);
         if (outcome != OP_DONE) {
             return outcome;
         }
@@ -1020,7 +1039,7 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 
 op_outcome
 _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                     const stackless_op *op, int may_switch, PyObject **result)
+                     const stackless_op *op, int how, PyObject **result)
 {
     *result = NULL;
     if (_PyStackless_CheckThrown(sched) < 0) {
@@ -1029,17 +1048,17 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     switch (op->code) {
         case OP_SCHEDULE:
         case OP_SCHEDULE_REMOVE:
-            return execute_schedule(tstate, sched, op, may_switch, result);
+            return execute_schedule(tstate, sched, op, how, result);
         case OP_RUN_ALL:
-            return execute_run_all(tstate, sched, op, may_switch, result);
+            return execute_run_all(tstate, sched, op, how, result);
         case OP_RUN_TASKLET:
         case OP_SWITCH_TO:
-            return execute_run_tasklet(tstate, sched, op, may_switch, result);
+            return execute_run_tasklet(tstate, sched, op, how, result);
         case OP_THROW:
-            return execute_throw(tstate, sched, op, may_switch, result);
+            return execute_throw(tstate, sched, op, how, result);
         case OP_SEND:
         case OP_RECEIVE:
-            return execute_channel(tstate, sched, op, may_switch, result);
+            return execute_channel(tstate, sched, op, how, result);
     }
     Py_UNREACHABLE();
 }

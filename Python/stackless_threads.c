@@ -517,8 +517,22 @@ _PyStackless_NoteThreadEnd(PyThreadState *ending)
     }
 }
 
+void
+_PyStackless_KillHard(_PyStackless_Scheduler *sched)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    Py_ssize_t attempts = 2 * sched->nhard;        // those that die may make others hard
+    while (sched->hard != NULL && attempts-- > 0 && sched->current == sched->main) {
+        PyTaskletObject *t = (PyTaskletObject *)Py_NewRef(sched->hard->owner);
+        _PyTasklet_KillHard(t);
+        Py_DECREF(t);
+    }
+    PyErr_SetRaisedException(exc);
+}
+
 /* Other threads that switch tasklets see TaskletExit in what they run now, in main and
-   in what is inside run().  Those that sleep stay asleep. */
+   in what is inside run(); a thread that ends in consequence kills what else it has.
+   Those that sleep stay asleep. */
 static int
 kill_tasklets(_PyStackless_Scheduler *sched, PyObject *bomb)
 {

@@ -48,6 +48,17 @@ _PyStackless_EnsureExtra(PyTaskletObject *t)
     return 0;
 }
 
+/* The side block is given back when the tasklet is left with nothing for it. */
+void
+_PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
+{
+    if (t->extra != NULL && t->extra->c_callable == NULL && !t->extra->threadblock) {
+        _PyStackless_FreeHard(t->extra->hard);
+        PyMem_Free(t->extra);
+        t->extra = NULL;
+    }
+}
+
 static void
 save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 {
@@ -157,6 +168,7 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     PyObject *profileobj = extra->profileobj;
     PyObject *c_callable = extra->c_callable;
     PyObject *c_arg = extra->c_arg;
+    _PyStackless_FreeHard(extra->hard);
     PyMem_Free(extra);
     Py_XDECREF(c_callable);
     Py_XDECREF(c_arg);

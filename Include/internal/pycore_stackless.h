@@ -37,6 +37,7 @@ extern "C" {
 
 #include "pycore_frame.h"         // _PyInterpreterFrame
 #include "pycore_object.h"        // _PyObject_GC_UNTRACK()
+#include "pycore_stackless_cstack.h" // _PyStackless_Slice
 #include "pycore_stackless_hooks.h" // FRAME_OWNED_BY_TASKLET
 #include "pycore_tstate.h"        // _PyThreadStateImpl
 
@@ -47,6 +48,34 @@ extern "C" {
 typedef struct _PyTaskletObject PyTaskletObject;
 typedef struct _PyChannelObject PyChannelObject;
 typedef struct _PyStackless_Scheduler _PyStackless_Scheduler;
+
+/* --- operations ---------------------------------------------------------- */
+
+/* What a switching call wants.  Decided by the builtin, done by the hook. */
+typedef enum {
+    OP_SCHEDULE,                  // value: result or NULL for the tasklet itself
+    OP_SCHEDULE_REMOVE,           // same
+    OP_RUN_ALL,                   // stackless.run()
+    OP_RUN_TASKLET,               // target: tasklet
+    OP_SWITCH_TO,                 // same; the caller is paused
+    OP_THROW,                     // target: tasklet, value: bomb
+    OP_SEND,                      // target: channel, value
+    OP_RECEIVE,                   // target: channel
+} stackless_opcode;
+
+typedef struct {
+    stackless_opcode code;
+    PyObject *target;             // strong
+    PyObject *value;              // strong
+} stackless_op;
+
+/* A builtin's wish, from the token to the hook.  `owner` is the tasklet that returned
+   the token: one that another tasklet finds is not its own. */
+typedef struct {
+    PyTaskletObject *owner;
+    stackless_op op;
+    int size;                     // code units of the calling instruction
+} pending_op;
 
 /* --- tasklets ------------------------------------------------------------ */
 
@@ -71,6 +100,42 @@ enum {
     TASKLET_RETURNS_NONE = 128,   // STARTED: whatever tempval is, unless it raises
 };
 
+/* A thread state's data stack. */
+typedef struct {
+    _PyStackChunk *chunk;
+    PyObject **top;
+    PyObject **limit;
+} stackless_datastack;
+
+/* The frame at the bottom of an eval loop that was called from C, and the entry frame
+   below it. */
+typedef struct {
+    _PyInterpreterFrame *frame;
+    _PyInterpreterFrame *entry;
+} hard_entry;
+
+/* What a tasklet keeps that was left with C functions between its frames. */
+typedef struct stackless_hard {
+    _PyStackless_Slice slice;
+    PyTaskletObject *owner;
+    struct stackless_hard *next;       // list of those that are suspended hard
+    struct stackless_hard **link;      // NULL: this one is not
+    PyObject **data;                   // copy of the data stack's first chunk
+    size_t data_used;                  // words
+    size_t data_size;
+    size_t root_top;
+    stackless_datastack datastack;
+    hard_entry *entries;
+    size_t nentries;
+    size_t entries_size;
+    pending_op pending;                // if it is this tasklet's
+    PyObject *exception;
+    PyObject *delete_later;
+    int c_recursion;                   // used since the dispatcher
+    int tracing;
+    int what_event;
+} stackless_hard;
+
 /* What most tasklets never have: made when first needed, kept to the end. */
 typedef struct {
     _PyErr_StackItem *exc_info;   // NULL: the scheduler's root, nothing handled
@@ -81,6 +146,7 @@ typedef struct {
     PyObject *profileobj;
     PyObject *c_callable;         // the C call whose C_RETURN or C_RAISE is still due
     PyObject *c_arg;
+    stackless_hard *hard;
     uint8_t threadblock;          // inside run(threadblock=True), if inside run()
 } tasklet_extra;
 
@@ -124,23 +190,8 @@ struct _PyChannelObject {
 
 /* --- the scheduler of a thread ------------------------------------------- */
 
-/* What a switching call wants.  Decided by the builtin, done by the hook. */
-typedef enum {
-    OP_SCHEDULE,                  // value: result or NULL for the tasklet itself
-    OP_SCHEDULE_REMOVE,           // same
-    OP_RUN_ALL,                   // stackless.run()
-    OP_RUN_TASKLET,               // target: tasklet
-    OP_SWITCH_TO,                 // same; the caller is paused
-    OP_THROW,                     // target: tasklet, value: bomb
-    OP_SEND,                      // target: channel, value
-    OP_RECEIVE,                   // target: channel
-} stackless_opcode;
-
-typedef struct {
-    stackless_opcode code;
-    PyObject *target;             // strong
-    PyObject *value;              // strong
-} stackless_op;
+/* May an operation switch, and how? */
+enum { SWITCH_NOT, SWITCH_SOFT, SWITCH_HARD };
 
 typedef enum {
     OP_ERROR = -1,                // exception set, nothing changed
@@ -162,6 +213,10 @@ typedef struct {
     PyObject *schedule_callback;
     PyObject *channel_callback;
     PyObject *error_handler;
+    uint8_t hard_only;            // enable_softswitch(False)
+    uint8_t unusual;              // no fast paths: _PyStackless_NoteUnusual()
+    uint8_t debug_gc;             // see stackless_debug.c
+    uint8_t debug_slow;
 } stackless_modstate;
 
 struct _PyStackless_Scheduler {
@@ -173,22 +228,31 @@ struct _PyStackless_Scheduler {
     PyTaskletObject *current;
     Py_ssize_t runcount;
 
-    /* The builtin's wish, from the token to the hook.  `owner` is the tasklet that
-       returned the token: one that another tasklet finds here is not its own. */
-    PyTaskletObject *owner;
-    stackless_op op;
-    int op_size;                       // code units of the calling instruction
+    pending_op pending;
 
     _PyInterpreterFrame *announced_frame;
     PyObject *announced;               // borrowed; see _PyStackless_AnnounceCall
 
     /* The dispatcher. */
     _PyInterpreterFrame base;          // below the bottom frame of each tasklet
-    PyObject **datastack_base;         // the data stack below a tasklet's frames
+    _PyStackChunk *datastack_root;     // the first chunk of the tasklets' data stack
+    PyObject **datastack_base;         // its beginning: nothing is in use
     _PyInterpreterFrame *main_frame;   // main's current_frame while it is away
     int c_recursion_base;              // c_recursion_remaining at nesting level 0
     int starting;
     _PyErr_StackItem exc_root;         // below the exceptions a tasklet handles
+
+    /* Hard switching. */
+    _PyStackless_Slice main_slice;
+    char *far;                         // where the C stack of the current tasklet begins
+    stackless_hard *hard;              // list
+    Py_ssize_t nhard;
+    char *hard_far;                    // not below the `far` of any of them
+    Py_ssize_t cxx_modules;            // when the C++ runtime was last looked for
+    unsigned int cxx_calls;
+    hard_entry *main_entries;          // of main's frames, while main is away
+    size_t nmain_entries;
+    size_t main_entries_size;
 
     PyTaskletObject **watchdogs;
     Py_ssize_t nwatchdogs;
@@ -204,6 +268,7 @@ struct _PyStackless_Scheduler {
     int switch_trap;
     uint8_t in_schedule_callback;
     uint8_t finishing;                 // the current tasklet has ended
+    uint8_t collecting;                // its thread made the last garbage collection
     uint8_t switched;                  // before the hook: pycore_stackless_fast.h
     uint8_t in_channel_callback;
 
@@ -249,12 +314,12 @@ extern _PyStackless_Scheduler *_PyStackless_GetScheduler(PyThreadState *tstate,
 extern void _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched);
 extern void _PyStackless_ThreadFini(PyInterpreterState *interp);
 
-/* Carries `op` out for the current tasklet, or, unless may_switch, finds out that it
-   takes a switch.  All that can fail is done before anything is changed.
+/* Carries `op` out for the current tasklet, or, if `how` is SWITCH_NOT, finds out that
+   it takes a switch.  All that can fail is done before anything is changed.
    `*result`: new reference for OP_DONE. */
 extern op_outcome _PyStackless_Execute(PyThreadState *tstate,
                                        _PyStackless_Scheduler *sched,
-                                       const stackless_op *op, int may_switch,
+                                       const stackless_op *op, int how,
                                        PyObject **result);
 /* Picks who follows a tasklet that ended, with `exc` (stolen, may be NULL) if it
    was not caught in it, and makes that one current. */
@@ -320,6 +385,8 @@ extern void _PyStackless_ThrowPending(PyTaskletObject *t, PyObject *bomb);
 extern int _PyStackless_BindThread(PyTaskletObject *t, unsigned long thread_id);
 /* A thread ends: does that leave the others without hope? */
 extern void _PyStackless_NoteThreadEnd(PyThreadState *ending);
+/* Kills the calling thread's tasklets that have C functions between their frames. */
+extern void _PyStackless_KillHard(_PyStackless_Scheduler *sched);
 /* The program ends: kills what other threads run. */
 extern void _PyStackless_KillOtherThreads(PyThreadState *tstate);
 
@@ -343,9 +410,54 @@ extern void _PyStackless_CancelOp(_PyStackless_Scheduler *sched);
 /* How many eval loops and other counted C calls lie above the dispatcher. */
 extern int _PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 
+/* Carries out an operation that is called from C code.  Result or NULL as a builtin's;
+   `op`'s references are stolen. */
+extern PyObject *_PyStackless_CallFromC(PyThreadState *tstate,
+                                        _PyStackless_Scheduler *sched, stackless_op op);
+
+/* stackless_hard.c */
+
+extern int _PyStackless_DataStackInit(PyThreadState *tstate,
+                                      _PyStackless_Scheduler *sched);
+extern void _PyStackless_DataStackEmpty(PyThreadState *tstate,
+                                        _PyStackless_Scheduler *sched);
+extern void _PyStackless_DataStackFree(_PyStackless_Scheduler *sched);
+/* Main is about to be left: makes sure that those who are suspended hard can be put
+   back over its part of the C stack.  0 or -1 with an exception. */
+extern int _PyStackless_PrepareOverlay(PyThreadState *tstate,
+                                       _PyStackless_Scheduler *sched);
+/* Before a part of the C stack is left: is there a C++ runtime now? */
+extern void _PyStackless_NoticeCxxRuntime(PyThreadState *tstate,
+                                          _PyStackless_Scheduler *sched);
+/* While main is away, the entry frames on its C stack may be overlaid. */
+extern void _PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched);
+extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
+/* _PyStackless_Execute() for a tasklet that has C functions between its frames.
+   OP_SWITCHED: it was left and has been resumed. */
+extern op_outcome _PyStackless_ExecuteHard(PyThreadState *tstate,
+                                           _PyStackless_Scheduler *sched,
+                                           const stackless_op *op, PyObject **result);
+/* Goes on in the current tasklet, which is suspended hard.  The activation that calls
+   this is abandoned. */
+extern void _PyStackless_ResumeHard(PyThreadState *tstate,
+                                    _PyStackless_Scheduler *sched);
+/* Gives up what a tasklet suspended hard holds: its frames, which may be looked at still,
+   and whatever its C functions own are lost. */
+extern void _PyStackless_AbandonHard(PyTaskletObject *t);
+extern void _PyStackless_FreeHard(stackless_hard *hard);
+
+/* stackless_inline.c */
+
+/* A frame called by the continuation `c` is gone, or has yielded: goes on.  Returns the
+   frame to go on with; it is tstate->current_frame. */
+extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
+                                                  _PyInterpreterFrame *c);
+extern int _PyStackless_InitInlining(void);
+
 /* stackless_tstate.c */
 
 extern int _PyStackless_EnsureExtra(PyTaskletObject *t);
+extern void _PyStackless_FreeExtraIfUnused(PyTaskletObject *t);
 extern void _PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t);
 extern void _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t);
 extern void _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t);
@@ -365,7 +477,11 @@ extern void _PyStackless_NoteVersion(PyThreadState *tstate, _PyStackless_Schedul
 extern void _PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *left);
 /* When the thread falls asleep, and before it is woken. */
 extern void _PyStackless_CheckAsleep(_PyStackless_Scheduler *sched);
+extern void _PyStackless_DebugInit(stackless_modstate *mod);
+extern void _PyStackless_DebugSwitched(_PyStackless_Scheduler *sched);
 #else
+#  define _PyStackless_DebugInit(mod) ((void)0)
+#  define _PyStackless_DebugSwitched(sched) ((void)0)
 #  define _PyStackless_Check(sched, left) ((void)0)
 #  define _PyStackless_CheckAsleep(sched) ((void)0)
 #endif
@@ -378,6 +494,9 @@ extern PyTaskletObject *_PyTasklet_NewMain(PyTypeObject *type, _PyStackless_Sche
 extern PyObject *_PyTasklet_GetTempval(PyTaskletObject *t);      // new reference
 extern void _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value); // steals
 extern int _PyTasklet_IsAlive(PyTaskletObject *t);
+/* Raises TaskletExit in t as long as it is suspended hard in the calling thread, ten
+   times at most.  Errors are reported as unraisable. */
+extern void _PyTasklet_KillHard(PyTaskletObject *t);
 /* 0 if it does not matter that t, which is not alive, cannot get this exception; -1 with
    RuntimeError otherwise. */
 extern int _PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb);
@@ -402,6 +521,11 @@ extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
 /* _stackless.c */
 
 extern struct PyModuleDef _PyStackless_Module;
+static inline void
+_PyStackless_NoteUnusual(stackless_modstate *mod)
+{
+    mod->unusual = mod->hard_only || mod->schedule_callback != NULL || mod->debug_slow;
+}
 /* The function `name` that `source` defines, with one global.  Its frames are left out
    of tracebacks, of f_back and of tracing. */
 extern PyObject *_PyStackless_HiddenFunction(const char *source, const char *name,
@@ -419,6 +543,28 @@ static inline PyTaskletObject *
 _PyTasklet_CAST(PyObject *op)
 {
     return (PyTaskletObject *)op;
+}
+
+static inline int
+_PyTasklet_IsHard(const PyTaskletObject *t)
+{
+    return t->extra != NULL && t->extra->hard != NULL && t->extra->hard->link != NULL;
+}
+
+static inline void
+_PyStackless_DataStackGet(PyThreadState *tstate, stackless_datastack *stack)
+{
+    stack->chunk = tstate->datastack_chunk;
+    stack->top = tstate->datastack_top;
+    stack->limit = tstate->datastack_limit;
+}
+
+static inline void
+_PyStackless_DataStackSet(PyThreadState *tstate, const stackless_datastack *stack)
+{
+    tstate->datastack_chunk = stack->chunk;
+    tstate->datastack_top = stack->top;
+    tstate->datastack_limit = stack->limit;
 }
 
 static inline int
@@ -445,12 +591,13 @@ _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched
            || sched->exc_root.exc_value != NULL;
 }
 
-/* Can the current tasklet be left?  Moves its frames off the data stack and
-   allocates what suspending it takes.  -1 with an exception, else 0. */
+/* Can the current tasklet be left softly, or main at all?  Moves its frames off the
+   data stack and allocates what suspending it takes.  -1 with an exception, else 0. */
 static inline int
 _PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     if (!_PyStackless_SaveNeedsExtra(tstate, sched)
+        && sched->current->extra == NULL
         && tstate->datastack_top == sched->datastack_base) {
         return 0;
     }

@@ -108,8 +108,8 @@ extern int _PyStackless_Prepare(_PyStackless_Slice *from, _PyStackless_Slice *ma
 /* The C++ exceptions that are being handled or thrown form a list per thread.  Enter()
    and Switch() keep one for each activation, once they know the C++ runtime, which
    may be loaded at any time.  This function looks for it if a library was loaded since
-   it last looked (some 20 ns if not), and is called by Prepare().  To be called before
-   Enter() when a library may have been loaded. */
+   it last looked (some 20 ns if not).  To be called before Enter() and Prepare() when a
+   library may have been loaded. */
 extern void _PyStackless_FindCxxRuntime(void);
 
 #ifdef __cplusplus

@@ -66,7 +66,7 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         | (uintptr_t)sched->exc_root.exc_value
         | ((uintptr_t)tstate->datastack_top ^ (uintptr_t)sched->datastack_base)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
-        | (uintptr_t)sched->mod->schedule_callback
+        | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->switch_trap
         | (uintptr_t)sched->in_schedule_callback
         | (uintptr_t)t->extra
@@ -104,8 +104,6 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
     }
     next->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RETURNS_NONE);
     _PyFrame_StackPush(frame, value);
-    frame->instr_ptr += frame->return_offset;
-    frame->return_offset = 0;
     return frame;
 }
 

@@ -18,6 +18,7 @@ extern "C" {
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
+#include "opcode_ids.h"           // CALL
 #include "pycore_frame.h"         // _PyInterpreterFrame
 #include "pycore_gc.h"            // PyGC_Head
 #include "pycore_tstate.h"        // _PyThreadStateImpl
@@ -47,9 +48,9 @@ _PyStackless_IsUnwinding(PyThreadState *tstate)
    exception (frame: the dispatcher's, exception set).  The stack pointer has been
    saved in the frame.
 
-   Returns the frame to go on with; it is tstate->current_frame.  If an exception
-   is set, it is to be raised there, otherwise execution continues at the frame's
-   instr_ptr.  Returns NULL when main is to go on: the eval loop returns to the
+   Returns the frame to go on with; it is tstate->current_frame.  The instruction at
+   its instr_ptr is over, the next one is return_offset further; an exception that is
+   set is to be raised there.  Returns NULL when main is to go on: the eval loop returns to the
    dispatcher.  May run any Python code. */
 extern _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame);
@@ -83,31 +84,6 @@ _PyStackless_AnnounceIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
 }
 
-/* FOR_ITER, not specialised for generators: while a tasklet is current (and nothing is
-   monitored, which would miss an event), the generator's frame runs in this eval loop.
-   Returns it, ready to be entered, or NULL. */
-static inline _PyInterpreterFrame *
-_PyStackless_EnterGenerator(PyThreadState *tstate, PyObject *iter)
-{
-    if (!PyGen_CheckExact(iter) || ((_PyThreadStateImpl *)tstate)->stackless == NULL) {
-        return NULL;
-    }
-    extern _PyInterpreterFrame *_PyStackless_PushGenerator(PyThreadState *, PyGenObject *);
-    return _PyStackless_PushGenerator(tstate, (PyGenObject *)iter);
-}
-
-/* CALL_FUNCTION_EX, with the callable, NULL and the tuple of arguments at `stack`: while
-   a tasklet is current, a bound method of a Python function is taken apart, so that the
-   function runs in this eval loop.  0, or -1 with an exception. */
-extern int _PyStackless_UnpackMethod(PyThreadState *tstate, PyObject **stack);
-
-static inline int
-_PyStackless_CanUnpackMethod(PyThreadState *tstate, PyObject *callable, PyObject *args)
-{
-    return Py_IS_TYPE(callable, &PyMethod_Type) && PyTuple_CheckExact(args)
-           && ((_PyThreadStateImpl *)tstate)->stackless != NULL;
-}
-
 /* CALL_FUNCTION_EX is about to call `callable` through PyObject_Call(). */
 static inline void
 _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
@@ -116,6 +92,60 @@ _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
     if (((_PyThreadStateImpl *)tstate)->stackless != NULL) {
         _PyStackless_AnnounceCall(tstate, frame, callable);
     }
+}
+
+/* --- instructions that call Python code through C -----------------------------
+
+   While a tasklet is current, an instruction that is not specialised asks here first.
+   1: what it does is begun and will be ended without C code in between; its operands
+   are off the stack and tstate->current_frame is the frame to go on with, as from
+   _PyStackless_EvalSwitch() (`goto go_on`).  0: nothing was done; the instruction does
+   it in its own way.  `stack_pointer`: with the operands still on the stack.
+   May run any Python code. */
+extern int _PyStackless_InlineInstruction(
+    PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+    int opcode, int oparg);
+
+static inline int
+_PyStackless_Inline(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                    PyObject **stack_pointer, int opcode, int oparg)
+{
+    return ((_PyThreadStateImpl *)tstate)->stackless_inlines
+           && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, opcode, oparg);
+}
+
+/* The same for a specialised call of a C function or method: next(), send(), throw(),
+   Context.run() and class statements end in Python code.  `op`, self or the first
+   argument, tells them from nearly all others. */
+static inline int
+_PyStackless_InlineMethod(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                          PyObject **stack_pointer, int oparg)
+{
+    if (!((_PyThreadStateImpl *)tstate)->stackless_inlines) {
+        return 0;
+    }
+    PyObject **args = stack_pointer - oparg;
+    PyObject *op = args[-1] != NULL ? args[-1] : oparg > 0 ? args[0] : Py_None;
+    return (Py_TYPE(op)->tp_iternext != NULL || PyCoro_CheckExact(op)
+            || PyContext_CheckExact(op) || PyFunction_Check(op))
+           && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, CALL, oparg);
+}
+
+/* The code of all continuation frames (stackless_inline.c).  What calls them always
+   goes on in C, also with an exception. */
+extern PyCodeObject *const _PyStackless_ContinuationCode;
+
+static inline int
+_PyStackless_IsContinuation(_PyInterpreterFrame *frame)
+{
+    return frame->f_executable == (PyObject *)_PyStackless_ContinuationCode;
+}
+
+/* Is an exception that reaches this frame from above for _PyStackless_EvalSwitch()? */
+static inline int
+_PyStackless_CatchesErrors(_PyInterpreterFrame *frame)
+{
+    return frame->owner == FRAME_OWNED_BY_CSTACK || _PyStackless_IsContinuation(frame);
 }
 
 /* PyThreadState_Clear(): the thread ends; its tasklets become orphans. */

@@ -5,14 +5,14 @@ THROUGH_C is a table like those of constructs.py.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import enum
+import asyncio
 import functools
 import gc
+import importlib.machinery
 import itertools
 import operator
 import re
+import sys
 import weakref
 
 import stackless
@@ -22,17 +22,6 @@ from .constructs import Construct, enter
 THROUGH_C: dict[str, Construct] = {}
 
 through_c = enter(THROUGH_C)
-
-
-class _Property:
-    f = None
-
-    @property
-    def value(self):
-        return self.f()
-
-    def __getitem__(self, key):
-        return key()
 
 
 @through_c
@@ -86,21 +75,11 @@ def reduce_callback(f):
 
 
 @through_c
-def partial_object(f):
-    return functools.partial(lambda g: g(), f)()
-
-
-@through_c
 def lru_cache(f):
     @functools.lru_cache
     def inner():
         return f()
     return inner()
-
-
-@through_c
-def run_in_a_context(f):
-    return contextvars.copy_context().run(lambda: f())
 
 
 @through_c
@@ -128,30 +107,6 @@ def regex_callback(f):
 @through_c
 def list_of_a_generator(f):
     return list(f() for x in (1,))[0]
-
-
-@through_c
-def next_of_a_generator(f):
-    return next(f() for x in (1,))
-
-
-@through_c
-def send_to_a_generator(f):
-    def gen():
-        yield f()
-    return gen().send(None)
-
-
-@through_c
-def throw_into_a_generator(f):
-    def gen():
-        try:
-            yield
-        except KeyError:
-            yield f()
-    g = gen()
-    next(g)
-    return g.throw(KeyError)
 
 
 @through_c
@@ -185,162 +140,6 @@ def any_of_a_generator(f):
     box = []
     any(box.append(f()) for x in (1,))
     return box[0]
-
-
-@through_c
-def coroutine_send(f):
-    async def coro():
-        return f()
-    try:
-        coro().send(None)
-    except StopIteration as e:
-        return e.value
-
-
-@through_c
-def coroutine_await(f):
-    async def inner():
-        return f()
-
-    async def outer():
-        return await inner()
-    try:
-        outer().send(None)
-    except StopIteration as e:
-        return e.value
-
-
-@through_c
-def dunder_await(f):
-    class A:
-        def __await__(self):
-            yield f()
-
-    async def coro():
-        await A()
-    c = coro()
-    try:
-        return c.send(None)
-    finally:
-        c.close()
-
-
-@through_c
-def property_getter(f):
-    ob = _Property()
-    ob.f = f
-    return ob.value
-
-
-@through_c
-def getattr_hook(f):
-    class C:
-        def __getattr__(self, name):
-            return f()
-    return C().x
-
-
-@through_c
-def setattr_hook(f):
-    box = []
-
-    class C:
-        def __setattr__(self, name, value):
-            box.append(f())
-    C().x = 1
-    return box[0]
-
-
-@through_c
-def descriptor(f):
-    class D:
-        def __get__(self, ob, cls):
-            return f()
-
-    class C:
-        x = D()
-    return C().x
-
-
-@through_c
-def getitem(f):
-    return _Property()[f]
-
-
-@through_c
-def setitem(f):
-    box = []
-
-    class C:
-        def __setitem__(self, key, value):
-            box.append(f())
-    C()[1] = 2
-    return box[0]
-
-
-@through_c
-def binary_operator(f):
-    class C:
-        def __add__(self, other):
-            return f()
-    return C() + 1
-
-
-@through_c
-def reflected_operator(f):
-    class C:
-        def __radd__(self, other):
-            return f()
-    return 1 + C()
-
-
-@through_c
-def in_place_operator(f):
-    class C:
-        def __iadd__(self, other):
-            return f()
-    x = C()
-    x += 1
-    return x
-
-
-@through_c
-def unary_operator(f):
-    class C:
-        def __neg__(self):
-            return f()
-    return -C()
-
-
-@through_c
-def comparison(f):
-    class C:
-        def __lt__(self, other):
-            return f()
-    return C() < 1
-
-
-@through_c
-def containment(f):
-    box = []
-
-    class C:
-        def __contains__(self, x):
-            box.append(f())
-    1 in C()
-    return box[0]
-
-
-@through_c
-def truth_value(f):
-    box = []
-
-    class C:
-        def __bool__(self):
-            box.append(f())
-            return True
-    if C():
-        return box[0]
 
 
 @through_c
@@ -404,121 +203,6 @@ def format_hook(f):
 
 
 @through_c
-def iterator_in_a_for_loop(f):
-    class C:
-        def __iter__(self):
-            return self
-
-        def __next__(self):
-            return f()
-    for x in C():
-        return x
-
-
-@through_c
-def dunder_iter(f):
-    box = []
-
-    class C:
-        def __iter__(self):
-            box.append(f())
-            return iter(())
-    for x in C():
-        pass
-    return box[0]
-
-
-@through_c
-def enter_of_a_context_manager(f):
-    class C:
-        def __enter__(self):
-            return f()
-
-        def __exit__(self, *args):
-            pass
-    with C() as x:
-        return x
-
-
-@through_c
-def exit_of_a_context_manager(f):
-    box = []
-
-    class C:
-        def __enter__(self):
-            pass
-
-        def __exit__(self, *args):
-            box.append(f())
-    with C():
-        pass
-    return box[0]
-
-
-@through_c
-def exit_with_an_exception(f):
-    box = []
-
-    class C:
-        def __enter__(self):
-            pass
-
-        def __exit__(self, *args):
-            box.append(f())
-            return True
-    with C():
-        raise KeyError
-    return box[0]
-
-
-@through_c
-def contextmanager_decorator(f):
-    @contextlib.contextmanager
-    def manager():
-        yield f()
-    with manager() as x:
-        return x
-
-
-@through_c
-def callable_instance(f):
-    class C:
-        def __call__(self):
-            return f()
-    return C()()
-
-
-@through_c
-def dunder_new(f):
-    box = []
-
-    class C:
-        def __new__(cls):
-            box.append(f())
-            return object.__new__(cls)
-    C()
-    return box[0]
-
-
-@through_c
-def metaclass_call(f):
-    class Meta(type):
-        def __call__(cls):
-            return f()
-
-    class C(metaclass=Meta):
-        pass
-    return C()
-
-
-@through_c
-def class_body(f):
-    class C:
-        x = f()
-    return C.x
-
-
-@through_c
 def init_subclass(f):
     box = []
 
@@ -554,20 +238,6 @@ def exec_of_a_string(f):
 @through_c
 def eval_of_a_string(f):
     return eval("f()", {"f": f})
-
-
-@through_c
-def enum_member(f):
-    box = []
-
-    class E(enum.Enum):
-        @classmethod
-        def _missing_(cls, value):
-            box.append(f())
-            return cls.A
-        A = 1
-    E(2)
-    return box[0]
 
 
 @through_c
@@ -627,6 +297,82 @@ def missing(f):
         def __missing__(self, key):
             return f()
     return D()[1]
+
+
+@through_c
+def property_through_super(f):
+    class A:
+        @property
+        def x(self):
+            return f()
+
+    class B(A):
+        def method(self):
+            return super().x
+    return B().method()
+
+
+@through_c
+def async_generator(f):
+    async def agen():
+        yield f()
+
+    async def coro():
+        async for x in agen():
+            return x
+    try:
+        coro().send(None)
+    except StopIteration as e:
+        return e.value
+
+
+@through_c
+def throw_into_nested_generators(f):
+    def inner():
+        try:
+            yield
+        except KeyError:
+            yield f()
+
+    def outer():
+        yield from inner()
+    g = outer()
+    next(g)
+    return g.throw(KeyError)
+
+
+@through_c
+def import_of_a_module(f):
+    box = []
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path, target):
+            if name == "_stackless_probe":
+                return importlib.machinery.ModuleSpec(name, Finder)
+
+        @staticmethod
+        def create_module(spec):
+            pass
+
+        @staticmethod
+        def exec_module(module):
+            box.append(f())
+    sys.meta_path.insert(0, Finder)
+    try:
+        import _stackless_probe
+    finally:
+        sys.meta_path.remove(Finder)
+        sys.modules.pop("_stackless_probe", None)
+    return box[0]
+
+
+@through_c
+def task_of_asyncio(f):
+    async def coro():
+        return f()
+    with asyncio.Runner() as runner:
+        return runner.run(coro())
 
 
 def _caught(f):

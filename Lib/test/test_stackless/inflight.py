@@ -22,7 +22,7 @@ from typing import Any, Callable
 import stackless
 from stackless import bomb, channel, schedule, schedule_remove, tasklet
 
-from .support import reset_scheduler, runqueue, waiters
+from .support import SOFT, kill_uncollectables, reset_scheduler, runqueue, waiters
 
 
 class Error(Exception):
@@ -743,7 +743,7 @@ def make_an_end_of(t: tasklet) -> None:
             return
         try:
             t.kill()
-        except Exception:
+        except (Exception, TaskletExit):    # noqa: F821
             continue
     if not t.scheduled:
         t.bind(None)
@@ -776,6 +776,8 @@ def combine(open_it: Callable, act: Callable, place: str) -> None:
         if t is not None:
             make_an_end_of(t)
             run_to_the_end()
+    kill_uncollectables()
+    run_to_the_end()
     wrong = reset_scheduler()
     assert not wrong, wrong
     assert w.acted, "the window was not opened"
@@ -796,6 +798,7 @@ def main(opener_name: str, place: str) -> None:
     gc.collect()
     gc.collect()
     after = sys.getrefcount(tasklet), sys.getrefcount(channel)
-    assert after == before, f"leaked: {before} {after}"
-    assert not gc.garbage
+    if SOFT:                    # else what only a C stack refers to is not collected
+        assert after == before, f"leaked: {before} {after}"
+        assert not gc.garbage
     print("survived")

@@ -613,6 +613,7 @@ def run_real(program: dict) -> tuple[list, tuple]:
     try:
         real.body("M")
         state = real.look()
+        log = list(real.log)
     finally:
         stackless.set_schedule_callback(None)
         stackless.getmain().block_trap = False
@@ -622,8 +623,10 @@ def run_real(program: dict) -> tuple[list, tuple]:
                     # Whatever is in the queue stays there.
                     t.kill(pending=True)
                 t.remove()
+                while t in stackless.getuncollectables():
+                    t.kill()
                 t.bind(None)
-    return real.log, state
+    return log, state
 
 
 def check(seed: int, length: int = 12) -> None:

@@ -108,6 +108,22 @@ def dump(*objects: Any) -> list:
 
 # --- the base class ---------------------------------------------------------
 
+# False if STACKLESS_DEBUG=hard forces every switch to be hard.
+SOFT = stackless.enable_softswitch(None)
+
+needs_soft = unittest.skipUnless(
+    SOFT, "a tasklet that was left hard can be neither rebound nor collected")
+
+
+def kill_uncollectables() -> None:
+    """End the tasklets with C state that nothing but their own C stack may refer to."""
+    for t in stackless.getuncollectables():
+        for i in range(10):
+            if t.alive:
+                with contextlib.suppress(Exception, TaskletExit):
+                    t.kill()
+
+
 def reset_scheduler() -> list[str]:
     """Bring this thread's scheduler back to its initial state.
 
@@ -134,9 +150,8 @@ def reset_scheduler() -> list[str]:
     main.block_trap = False
     main.set_atomic(False)
     main.set_ignore_nesting(False)
-    if stackless.enable_softswitch(None) is not True:
-        stackless.enable_softswitch(True)
-        wrong.append("soft switching is left disabled")
+    if stackless.enable_softswitch(SOFT) is not SOFT:
+        wrong.append("enable_softswitch() is left changed")
     left = runqueue()[1:]
     if left:
         wrong.append(f"{len(left)} tasklets are left in the queue")
@@ -175,6 +190,7 @@ class StacklessTestCase(unittest.TestCase):
         self.assertEqual(wrong, [])
         if self.check_leaks and not self._failed() and self._leaked():
             # Cycles are legitimate; what is left after a collection is not.
+            kill_uncollectables()
             gc.collect()
             gc.collect()
             self.assertFalse(self._leaked(), "tasklets or channels leaked")

@@ -13,7 +13,7 @@ import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
 from .inflight import OPENERS
-from .support import ChildTestCase, StacklessTestCase, run_python, runqueue
+from .support import ChildTestCase, StacklessTestCase, needs_soft, run_python, runqueue
 
 
 class Error(Exception):
@@ -282,6 +282,7 @@ class Window(StacklessTestCase):
         self.assertDead(r)
         self.assertDead(s)
 
+    @needs_soft
     def test_windows_in_a_row(self):
         count = 0
 

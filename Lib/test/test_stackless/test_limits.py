@@ -2,7 +2,7 @@
 
 import unittest
 
-from .support import ChildTestCase
+from .support import ChildTestCase, needs_soft
 
 HEAD = """\
 import gc, sys, weakref
@@ -44,6 +44,7 @@ kept = [tasklet(nothing, (i,)) for i in range(1_000_000)]
 del kept
 """)
 
+    @needs_soft
     def test_blocked_by_the_hundred_thousand(self):
         self.survives("""
 ch = channel()

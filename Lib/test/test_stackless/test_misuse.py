@@ -3,7 +3,7 @@ crash."""
 
 import unittest
 
-from .support import ChildTestCase
+from .support import ChildTestCase, needs_soft
 
 HEAD = """\
 import gc, sys, weakref
@@ -154,6 +154,7 @@ for name in dir(channel):
                 pass
 """)
 
+    @needs_soft
     def test_frames_of_suspended_tasklets(self):
         self.survives("""
 def inner():

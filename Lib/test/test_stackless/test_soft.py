@@ -10,6 +10,7 @@ from stackless import channel, schedule, schedule_remove, tasklet
 
 from .constructs import SOFT, WARM
 from .constructs_c import THROUGH_C
+from .constructs_inline import INLINED
 from .support import StacklessTestCase, reset_scheduler
 
 
@@ -102,6 +103,9 @@ class InTasklets(StacklessTestCase):
 
     def test_soft(self):
         self.check_all(SOFT)
+
+    def test_inlined(self):
+        self.check_all(INLINED)
 
     def test_soft_when_specialised(self):
         for construct in WARM.values():
@@ -233,7 +237,7 @@ class InMain(StacklessTestCase):
     """The main tasklet may switch from anywhere."""
 
     def test_all_constructs(self):
-        for table in (SOFT, WARM, THROUGH_C):
+        for table in (SOFT, WARM, INLINED, THROUGH_C):
             for name, construct in table.items():
                 with self.subTest(construct=name):
                     log = []
@@ -244,7 +248,7 @@ class InMain(StacklessTestCase):
                     self.assertDead(t)
 
     def test_all_constructs_receive(self):
-        for table in (SOFT, WARM, THROUGH_C):
+        for table in (SOFT, WARM, INLINED, THROUGH_C):
             for name, construct in table.items():
                 with self.subTest(construct=name):
                     ch = channel()
@@ -255,7 +259,7 @@ class InMain(StacklessTestCase):
     def test_all_constructs_raise(self):
         def fail():
             raise Error
-        for table in (SOFT, WARM, THROUGH_C):
+        for table in (SOFT, WARM, INLINED, THROUGH_C):
             for name, construct in table.items():
                 with self.subTest(construct=name):
                     tasklet(fail)()

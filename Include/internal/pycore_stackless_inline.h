@@ -1,0 +1,201 @@
+/* Continuations: how an instruction that calls Python code through C does without the
+   C code.  For the files stackless_inline.c, stackless_calls.c, stackless_operators.c
+   and stackless_attributes.c only.
+
+   A continuation is a frame without Python code of its own, between the frame whose
+   instruction began the operation and the Python function that does a part of it.
+   When that function returns, yields or raises, the continuation's *step* function
+   goes on: it calls the next one, or ends the operation.  It is what the C function
+   it stands for keeps in local variables.
+
+   A step never waits for Python code: it pushes a frame and returns STEP_PUSHED.  What
+   is no Python function it calls as the C function would have.  An outcome belongs to
+   tstate->current_frame: that is the step's own continuation, or one that what it
+   called has pushed on it.
+
+   A step may do anything with its state; references left there are dropped with the
+   frame.  When it is done, `c->previous` is the frame that gets the value. */
+
+#ifndef Py_INTERNAL_STACKLESS_INLINE_H
+#define Py_INTERNAL_STACKLESS_INLINE_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef Py_BUILD_CORE
+#  error "this header requires Py_BUILD_CORE define"
+#endif
+
+#include "pycore_call.h"          // _PyFunction_Vectorcall
+#include "pycore_frame.h"         // _PyInterpreterFrame
+#include "pycore_stackless.h"
+
+typedef enum {
+    STEP_FAILED = -1,             // an exception is set
+    STEP_DONE,                    // *value is what the caller gets; NULL: nothing
+    STEP_PUSHED,                  // a frame was pushed, and will give the value
+    STEP_MISSING,                 // of CallSpecial only: there is no such method
+    STEP_BEGIN,                   // to Deliver only: the continuation's first step is due
+} step_outcome;
+
+/* What became of the frame that was called. */
+typedef enum { AT_START, AT_RETURN, AT_YIELD, AT_RAISE } step_event;
+
+/* `*value`: AT_RETURN and AT_YIELD the value, which the step owns, otherwise NULL.
+   AT_RAISE: the exception is set.  AT_START: nothing was called yet. */
+typedef step_outcome step_function(PyThreadState *tstate, _PyInterpreterFrame *c,
+                                   step_event event, PyObject **value);
+
+typedef enum {
+    CONTINUE_NONE,                // no continuation: the value needs no work
+    CONTINUE_DROP,                // stackless_inline.c
+    CONTINUE_BINARY,              // stackless_operators.c
+    CONTINUE_COMPARE,
+    CONTINUE_TRUTH,
+    CONTINUE_ATTRIBUTE,           // stackless_attributes.c
+    CONTINUE_ITER,                // stackless_iteration.c
+    CONTINUE_FOR,
+    CONTINUE_SEND,
+    CONTINUE_AWAIT,
+    CONTINUE_AITER,
+    CONTINUE_NEXT,                // stackless_calls.c
+    CONTINUE_GENERATOR,
+    CONTINUE_NEW,
+    CONTINUE_INIT,
+    CONTINUE_CLASS,
+    CONTINUE_CONTEXT,
+    CONTINUE_C_RETURN,
+    CONTINUE_COUNT
+} continuation_kind;
+
+/* The words of a continuation's localsplus, before its evaluation stack. */
+enum { STATE_KIND, STATE_A, STATE_B, STATE_C, STATE_NUMBER, STATE_SIZE };
+
+static inline long
+continuation_number(_PyInterpreterFrame *c)
+{
+    return PyLong_AsLong(c->localsplus[STATE_NUMBER]);
+}
+
+/* 0, or -1 with an exception. */
+static inline int
+continuation_set_number(_PyInterpreterFrame *c, long number)
+{
+    PyObject *object = PyLong_FromLong(number);
+    if (object == NULL) {
+        return -1;
+    }
+    Py_SETREF(c->localsplus[STATE_NUMBER], object);
+    return 0;
+}
+
+/* --- stackless_inline.c -------------------------------------------------------- */
+
+/* Pushes a continuation on tstate->current_frame, which it becomes.  `a`, `b`, `c`
+   (borrowed, may be NULL) and `number` are its state.  NULL: no memory. */
+extern _PyInterpreterFrame *_PyStackless_PushContinuation(
+    PyThreadState *tstate, continuation_kind kind, PyObject *a, PyObject *b, PyObject *c,
+    long number);
+
+/* The instruction of `frame`, `size` code units long, is being taken over: its `pops`
+   operands are no longer on the stack, but still owned by it. */
+extern void _PyStackless_Begin(_PyInterpreterFrame *frame, PyObject **stack_pointer,
+                               int pops, int size);
+
+/* tstate->current_frame gets the outcome of what was called from it; runs steps until
+   there is a frame to go on with.  Then drops the operands.  Returns 1. */
+extern int _PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome,
+                                PyObject *value, PyObject **stack_pointer, int pops);
+
+/* What most hooks do: begin, push a continuation of `kind` (or none) with `a`, `b`,
+   `number`, call the Python function `func` with `self` (may be NULL) and args. */
+extern int _PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                  PyObject **stack_pointer, int pops, int size,
+                                  continuation_kind kind, PyObject *a, PyObject *b,
+                                  long number, PyObject *func, PyObject *self,
+                                  PyObject *const *args, Py_ssize_t nargs);
+
+/* Pushes the frame of a call of a Python function on tstate->current_frame.  `self` may
+   be NULL.  Borrows all. */
+extern step_outcome _PyStackless_PushFunction(
+    PyThreadState *tstate, PyObject *func, PyObject *self, PyObject *const *args,
+    Py_ssize_t nargs, PyObject *kwnames);
+
+/* Links a frame that was made by _PyEvalFramePushAndInit(), or a generator's. */
+extern step_outcome _PyStackless_EnterFrame(PyThreadState *tstate,
+                                            _PyInterpreterFrame *frame);
+
+/* Calls type(self).name(self, *args): STEP_PUSHED, STEP_DONE with *value, STEP_FAILED
+   or STEP_MISSING. */
+extern step_outcome _PyStackless_CallSpecial(
+    PyThreadState *tstate, PyObject *self, PyObject *name, PyObject *const *args,
+    Py_ssize_t nargs, PyObject **value);
+
+/* Nobody has changed what calling it does. */
+static inline int
+_PyStackless_IsPythonFunction(PyObject *op)
+{
+    return PyFunction_Check(op)
+           && ((PyFunctionObject *)op)->vectorcall == _PyFunction_Vectorcall;
+}
+
+/* The method `name` if it is a Python function (borrowed), else NULL. */
+static inline PyObject *
+_PyStackless_PythonMethod(PyTypeObject *type, PyObject *name)
+{
+    PyObject *method = _PyType_Lookup(type, name);
+    return method != NULL && _PyStackless_IsPythonFunction(method) ? method : NULL;
+}
+
+/* A type whose slots are all the functions that call Python methods: what an equal
+   slot of another type does is to look up the method and call it. */
+extern struct _PyStackless_PythonSlots {
+    PyNumberMethods number;
+    PySequenceMethods sequence;
+    PyMappingMethods mapping;
+    PyAsyncMethods async;
+    PyTypeObject type;            // the slots only
+} _PyStackless_PythonSlots;
+
+/* --- hooks of the instructions: see _PyStackless_InlineInstruction() ------------- */
+
+typedef int instruction_hook(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                             PyObject **stack_pointer, int oparg);
+
+extern instruction_hook _PyStackless_BinaryOp, _PyStackless_CompareOp,
+    _PyStackless_ContainsOp, _PyStackless_ToBool, _PyStackless_BinarySubscr,
+    _PyStackless_BinarySlice, _PyStackless_StoreSubscr, _PyStackless_StoreSlice,
+    _PyStackless_DeleteSubscr;
+extern int _PyStackless_UnaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                PyObject **stack_pointer, PyObject *name);
+extern step_function _PyStackless_BinaryStep, _PyStackless_CompareStep,
+    _PyStackless_TruthStep;
+
+extern instruction_hook _PyStackless_LoadAttr, _PyStackless_StoreAttr,
+    _PyStackless_DeleteAttr;
+extern step_function _PyStackless_AttributeStep;
+
+extern instruction_hook _PyStackless_GetIter, _PyStackless_Send,
+    _PyStackless_GetAwaitable, _PyStackless_GetAIter, _PyStackless_WithExceptStart;
+extern int _PyStackless_ForIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                PyObject **stack_pointer, int oparg, int instrumented);
+extern int _PyStackless_BeforeWith(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                   PyObject **stack_pointer, PyObject *enter,
+                                   PyObject *exit);
+extern step_function _PyStackless_IterStep, _PyStackless_ForStep, _PyStackless_SendStep,
+    _PyStackless_AwaitStep, _PyStackless_AIterStep;
+/* Pushes the frame of a suspended or fresh generator or coroutine, which gets `arg`. */
+extern step_outcome _PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObject *gen,
+                                                PyObject *arg);
+
+extern int _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                        PyObject **stack_pointer, int opcode, int oparg);
+extern step_function _PyStackless_NextStep, _PyStackless_GeneratorStep,
+    _PyStackless_NewStep, _PyStackless_InitStep, _PyStackless_ClassStep,
+    _PyStackless_ContextStep, _PyStackless_CReturnStep;
+extern int _PyStackless_InitCalls(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* !Py_INTERNAL_STACKLESS_INLINE_H */

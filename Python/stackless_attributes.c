@@ -1,0 +1,337 @@
+/* Attributes that Python functions compute: properties, descriptors, __getattribute__,
+   __getattr__, __setattr__, __delattr__; also those of classes and modules. */
+
+#include "Python.h"
+#include "pycore_code.h"          // INLINE_CACHE_ENTRIES_LOAD_ATTR
+#include "pycore_descrobject.h"   // propertyobject
+#include "pycore_dict.h"
+#include "pycore_global_strings.h" // _Py_ID()
+#include "pycore_moduleobject.h"  // PyModuleObject
+#include "pycore_object.h"        // _PyObject_SetAttributeErrorContext()
+#include "pycore_runtime.h"
+#include "pycore_stackless_inline.h"
+#include "pycore_typeobject.h"    // _Py_slot_tp_getattr_hook()
+
+/* What the state's number says. */
+enum {
+    PUSHES_NULL = 1,              // LOAD_ATTR for a method call
+    HAS_FALLBACK = 2,             // an AttributeError goes to __getattr__
+    NO_CONTEXT = 4,               // an AttributeError does not get name and obj
+};
+
+typedef struct {
+    PyObject *func;               // borrowed
+    PyObject *self;               // may be NULL
+    PyObject *args[2];
+    int nargs;
+    PyObject *owner;              // strong, of func and self; may be NULL
+} python_call;
+
+/* The Python function that descr.__get__(owner, type) ends in.  owner may be NULL. */
+static int
+python_getter(PyObject *descr, PyObject *owner, PyObject *type, python_call *call)
+{
+    descrgetfunc get = Py_TYPE(descr)->tp_descr_get;
+    if (get == PyProperty_Type.tp_descr_get) {
+        PyObject *func = ((propertyobject *)descr)->prop_get;
+        if (owner == NULL || func == NULL || !_PyStackless_IsPythonFunction(func)) {
+            return 0;
+        }
+        *call = (python_call){ func, NULL, { owner }, 1 };
+        return 1;
+    }
+    if (get == NULL || get != _PyStackless_PythonSlots.type.tp_descr_get) {
+        return 0;
+    }
+    PyObject *func = _PyStackless_PythonMethod(Py_TYPE(descr), &_Py_ID(__get__));
+    *call = (python_call){ func, descr, { owner ? owner : Py_None, type }, 2 };
+    return func != NULL;
+}
+
+/* Is `name` in the instance's __dict__, or what stands for it?  -1: error. */
+static int
+instance_has(PyObject *owner, PyObject *name)
+{
+    PyTypeObject *type = Py_TYPE(owner);
+    PyObject *dict = NULL;
+    PyObject *attr;
+    if ((type->tp_flags & Py_TPFLAGS_INLINE_VALUES)
+        && _PyObject_TryGetInstanceAttribute(owner, name, &attr)) {
+        int found = attr != NULL;
+        Py_XDECREF(attr);
+        return found;
+    }
+    if (type->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
+        dict = (PyObject *)_PyObject_GetManagedDict(owner);
+    }
+    else {
+        PyObject **place = _PyObject_ComputedDictPointer(owner);
+        dict = place ? *place : NULL;
+    }
+    return dict == NULL ? 0 : PyDict_Contains(dict, name);
+}
+
+/* Does object.__getattribute__(owner, name) end in a Python function? */
+static int
+find_getter(PyObject *owner, PyObject *name, python_call *call)
+{
+    PyTypeObject *type = Py_TYPE(owner);
+    PyObject *descr = _PyType_Lookup(type, name);
+    if (descr == NULL || !python_getter(descr, owner, (PyObject *)type, call)) {
+        return 0;
+    }
+    if (PyDescr_IsData(descr)) {
+        return 1;
+    }
+    /* A strange key of the instance's dict may delete the descriptor. */
+    call->owner = Py_NewRef(descr);
+    int found = instance_has(owner, name);
+    if (found != 0) {
+        PyErr_Clear();
+        Py_DECREF(descr);
+    }
+    return found == 0;
+}
+
+/* The same for type.__getattribute__(). */
+static int
+find_type_getter(PyObject *owner, PyObject *name, python_call *call)
+{
+    PyTypeObject *meta = Py_TYPE(owner);
+    PyObject *meta_descr = _PyType_Lookup(meta, name);
+    if (meta_descr != NULL && PyDescr_IsData(meta_descr)
+        && Py_TYPE(meta_descr)->tp_descr_get != NULL) {
+        return python_getter(meta_descr, owner, (PyObject *)meta, call);
+    }
+    PyObject *descr = _PyType_Lookup((PyTypeObject *)owner, name);
+    if (descr != NULL) {
+        return python_getter(descr, NULL, owner, call);
+    }
+    return meta_descr != NULL
+           && python_getter(meta_descr, owner, (PyObject *)meta, call);
+}
+
+/* A module's __getattr__, if the module does not have the attribute. */
+static int
+find_module_getattr(PyObject *owner, PyObject *name, python_call *call)
+{
+    PyObject *dict = ((PyModuleObject *)owner)->md_dict;
+    PyObject *func = PyDict_GetItemWithError(dict, &_Py_ID(__getattr__));
+    if (func == NULL || !_PyStackless_IsPythonFunction(func) || _PyType_Lookup(Py_TYPE(owner), name)
+        || PyDict_Contains(dict, name) != 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    *call = (python_call){ func, NULL, { name }, 1 };
+    return 1;
+}
+
+static int
+begin_attribute(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                PyObject **stack_pointer, PyObject *name, int flags,
+                const python_call *call)
+{
+    (void)_PyStackless_BeginCall(
+        tstate, frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_LOAD_ATTR,
+        CONTINUE_ATTRIBUTE, stack_pointer[-1], name, flags, call->func, call->self,
+        call->args, call->nargs);
+    Py_XDECREF(call->owner);
+    return 1;
+}
+
+/* _Py_slot_tp_getattr_hook(): the attribute of a class with __getattr__. */
+static int
+load_with_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                  PyObject **stack_pointer, PyObject *name, int flags, PyObject *getattr)
+{
+    PyObject *owner = stack_pointer[-1];
+    PyTypeObject *type = Py_TYPE(owner);
+    PyObject *getattribute = _PyType_Lookup(type, &_Py_ID(__getattribute__));
+    python_call call;
+    if (getattribute != NULL && _PyStackless_IsPythonFunction(getattribute)) {
+        call = (python_call){ getattribute, owner, { name }, 1 };
+        return begin_attribute(tstate, frame, stack_pointer, name, flags | HAS_FALLBACK,
+                               &call);
+    }
+    if (getattribute == NULL || !Py_IS_TYPE(getattribute, &PyWrapperDescr_Type)) {
+        return 0;
+    }
+    void *wrapped = ((PyWrapperDescrObject *)getattribute)->d_wrapped;
+    int is_type = wrapped == (void *)PyType_Type.tp_getattro;
+    if (!is_type && wrapped != (void *)PyObject_GenericGetAttr) {
+        return 0;
+    }
+    if (is_type ? find_type_getter(owner, name, &call) : find_getter(owner, name, &call)) {
+        return begin_attribute(tstate, frame, stack_pointer, name, flags | HAS_FALLBACK,
+                               &call);
+    }
+    PyObject *value;
+    if (is_type) {
+        value = PyType_Type.tp_getattro(owner, name);
+        if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();
+        }
+    }
+    else {
+        value = _PyObject_GenericGetAttrWithDict(owner, name, NULL, 1);
+    }
+    if (value == NULL && !PyErr_Occurred()) {
+        call = (python_call){ getattr, owner, { name }, 1 };
+        return begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
+    }
+    _PyStackless_Begin(frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_LOAD_ATTR);
+    if (value == NULL) {
+        _PyObject_SetAttributeErrorContext(owner, name);
+    }
+    int failed = value == NULL;
+    if (!failed && (flags & PUSHES_NULL)) {
+        /* The value takes the operand's place, so the instruction has none left. */
+        _PyFrame_StackPush(frame, value);
+        _PyFrame_StackPush(frame, NULL);
+        value = NULL;
+        Py_DECREF(owner);
+        return _PyStackless_Deliver(tstate, STEP_DONE, NULL, stack_pointer, 0);
+    }
+    return _PyStackless_Deliver(tstate, failed ? STEP_FAILED : STEP_DONE, value,
+                                stack_pointer, 1);
+}
+
+int
+_PyStackless_LoadAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                      PyObject **stack_pointer, int oparg)
+{
+    PyObject *owner = stack_pointer[-1];
+    PyObject *name = PyTuple_GET_ITEM(_PyFrame_GetCode(frame)->co_names, oparg >> 1);
+    PyTypeObject *type = Py_TYPE(owner);
+    getattrofunc getattro = type->tp_getattro;
+    int flags = oparg & 1 ? PUSHES_NULL : 0;
+    python_call call;
+    if (getattro == PyObject_GenericGetAttr) {
+        return (type->tp_flags & Py_TPFLAGS_HEAPTYPE) && find_getter(owner, name, &call)
+               && begin_attribute(tstate, frame, stack_pointer, name,
+                                  flags ? flags | NO_CONTEXT : 0, &call);
+    }
+    if (getattro == PyType_Type.tp_getattro) {
+        return find_type_getter(owner, name, &call)
+               && begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
+    }
+    if (getattro == PyModule_Type.tp_getattro) {
+        return find_module_getattr(owner, name, &call)
+               && begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
+    }
+    if (getattro == _Py_slot_tp_getattr_hook) {
+        PyObject *getattr = _PyType_Lookup(type, &_Py_ID(__getattr__));
+        if (getattr != NULL) {
+            return _PyStackless_IsPythonFunction(getattr)
+                   && load_with_getattr(tstate, frame, stack_pointer, name, flags, getattr);
+        }
+    }
+    else if (getattro != _Py_slot_tp_getattro) {
+        return 0;
+    }
+    PyObject *func = _PyStackless_PythonMethod(type, &_Py_ID(__getattribute__));
+    call = (python_call){ func, owner, { name }, 1 };
+    return func != NULL
+           && begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
+}
+
+/* State: the object, the name; flags. */
+step_outcome
+_PyStackless_AttributeStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                           PyObject **value)
+{
+    PyObject *owner = c->localsplus[STATE_A];
+    PyObject *name = c->localsplus[STATE_B];
+    long flags = continuation_number(c);
+    if (event == AT_RAISE && (flags & HAS_FALLBACK)
+        && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        (void)continuation_set_number(c, flags &= ~HAS_FALLBACK);         // small
+        PyErr_Clear();
+        step_outcome outcome = _PyStackless_CallSpecial(tstate, owner,
+                                                        &_Py_ID(__getattr__), &name, 1,
+                                                        value);
+        if (outcome == STEP_MISSING) {
+            PyErr_SetObject(PyExc_AttributeError, name);
+            return STEP_FAILED;
+        }
+        if (outcome == STEP_PUSHED) {
+            return outcome;
+        }
+        event = outcome == STEP_FAILED ? AT_RAISE : AT_RETURN;
+    }
+    if (event == AT_RAISE) {
+        if (!(flags & NO_CONTEXT)) {
+            _PyObject_SetAttributeErrorContext(owner, name);
+        }
+        return STEP_FAILED;
+    }
+    if (flags & PUSHES_NULL) {
+        _PyFrame_StackPush(c->previous, *value);
+        _PyFrame_StackPush(c->previous, NULL);
+        *value = NULL;
+    }
+    return STEP_DONE;
+}
+
+/* --- storing and deleting ----------------------------------------------------------------- */
+
+/* `value` NULL: delete. */
+static int
+find_setter(PyObject *owner, PyObject *name, PyObject *value, python_call *call)
+{
+    PyTypeObject *type = Py_TYPE(owner);
+    int nargs = value ? 2 : 1;
+    PyObject *func;
+    if (type->tp_setattro == _PyStackless_PythonSlots.type.tp_setattro) {
+        func = _PyStackless_PythonMethod(type, value ? &_Py_ID(__setattr__)
+                                                     : &_Py_ID(__delattr__));
+        *call = (python_call){ func, owner, { name, value }, nargs };
+        return func != NULL;
+    }
+    if (type->tp_setattro != PyObject_GenericSetAttr) {
+        return 0;
+    }
+    PyObject *descr = _PyType_Lookup(type, name);
+    descrsetfunc set = descr ? Py_TYPE(descr)->tp_descr_set : NULL;
+    if (set == NULL) {
+        return 0;
+    }
+    if (set == PyProperty_Type.tp_descr_set) {
+        propertyobject *property = (propertyobject *)descr;
+        func = value ? property->prop_set : property->prop_del;
+        *call = (python_call){ func, NULL, { owner, value }, nargs };
+        return func != NULL && _PyStackless_IsPythonFunction(func);
+    }
+    if (set != _PyStackless_PythonSlots.type.tp_descr_set) {
+        return 0;
+    }
+    func = _PyStackless_PythonMethod(Py_TYPE(descr), value ? &_Py_ID(__set__)
+                                                           : &_Py_ID(__delete__));
+    *call = (python_call){ func, descr, { owner, value }, nargs };
+    return func != NULL;
+}
+
+int
+_PyStackless_StoreAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                       PyObject **stack_pointer, int oparg)
+{
+    PyObject *name = PyTuple_GET_ITEM(_PyFrame_GetCode(frame)->co_names, oparg);
+    python_call call;
+    return find_setter(stack_pointer[-1], name, stack_pointer[-2], &call)
+           && _PyStackless_BeginCall(tstate, frame, stack_pointer, 2,
+                                     1 + INLINE_CACHE_ENTRIES_STORE_ATTR, CONTINUE_DROP,
+                                     NULL, NULL, 0, call.func, call.self, call.args,
+                                     call.nargs);
+}
+
+int
+_PyStackless_DeleteAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        PyObject **stack_pointer, int oparg)
+{
+    PyObject *name = PyTuple_GET_ITEM(_PyFrame_GetCode(frame)->co_names, oparg);
+    python_call call;
+    return find_setter(stack_pointer[-1], name, NULL, &call)
+           && _PyStackless_BeginCall(tstate, frame, stack_pointer, 1, 1, CONTINUE_DROP,
+                                     NULL, NULL, 0, call.func, call.self, call.args,
+                                     call.nargs);
+}

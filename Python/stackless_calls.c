@@ -1,0 +1,990 @@
+/* Calls of what is no Python function but ends in one: classes, instances with __call__,
+   functools.partial, next(), send() and throw() of generators, Context.run(), class
+   statements.
+
+   `call_soft` and the functions below it take arguments as vectorcall does, borrowed.
+   Whether they will do is decided by is_soft(), without side effects. */
+
+#include "Python.h"
+#include "opcode_ids.h"           // CALL
+#include "pycore_call.h"          // _PyStack_UnpackDict()
+#include "pycore_ceval.h"         // _PyEvalFramePushAndInit()
+#include "pycore_code.h"          // INLINE_CACHE_ENTRIES_CALL
+#include "pycore_descrobject.h"   // PyMethodDescrObject
+#include "pycore_genobject.h"     // _PyGen_SetStopIterationValue()
+#include "pycore_global_strings.h" // _Py_ID()
+#include "pycore_import.h"        // _PyImport_GetModuleAttrString()
+#include "pycore_instruments.h"   // _Py_call_instrumentation_exc2()
+#include "pycore_interp.h"
+#include "pycore_object.h"        // _PyType_CalculateMetaclass()
+#include "pycore_pyerrors.h"      // _PyErr_ChainStackItem()
+#include "pycore_runtime.h"
+#include "pycore_stackless_inline.h"
+#include "pycore_tuple.h"         // _PyTuple_FromArray()
+
+/* The beginning of functools.partial's structure. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *fn;
+    PyObject *args;
+    PyObject *kw;
+} partial_object;
+
+/* The type of bound slot wrappers, as in type(x).__call__ of super(). */
+typedef struct {
+    PyObject_HEAD
+    PyWrapperDescrObject *descr;
+    PyObject *self;
+} method_wrapper;
+
+/* The C functions that are known here, as they stand in their method tables. */
+static struct {
+    void *next;
+    void *build_class;
+    void *gen_send;
+    void *gen_throw;
+    void *context_run;
+    ternaryfunc partial_call;
+} known;
+
+typedef struct {
+    PyObject *callable;
+    PyObject *const *args;
+    Py_ssize_t nargs;             // positional ones
+    PyObject *kwnames;            // NULL, or a tuple that is not empty
+} call_args;
+
+static step_outcome call_soft(PyThreadState *tstate, const call_args *call,
+                              PyObject **value);
+
+/* --- calls with rearranged arguments -------------------------------------------------------- */
+
+/* callable(self, *args, **kw), softly if possible.  self may be NULL. */
+static step_outcome
+call_with_self(PyThreadState *tstate, PyObject *callable, PyObject *self,
+               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+               PyObject **value)
+{
+    if (_PyStackless_IsPythonFunction(callable)) {
+        return _PyStackless_PushFunction(tstate, callable, self, args, nargs, kwnames);
+    }
+    Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject **all = PyMem_New(PyObject *, total + 1);
+    if (all == NULL) {
+        PyErr_NoMemory();
+        return STEP_FAILED;
+    }
+    Py_ssize_t n = self != NULL;
+    all[0] = self;
+    for (Py_ssize_t i = 0; i < total; i++) {
+        all[n + i] = args[i];
+    }
+    call_args call = { callable, all, n + nargs, kwnames };
+    step_outcome outcome = call_soft(tstate, &call, value);
+    PyMem_Free(all);
+    return outcome;
+}
+
+/* callable(self, *args, **kwargs); kwargs may be NULL. */
+static step_outcome
+call_with_tuple(PyThreadState *tstate, PyObject *callable, PyObject *self,
+                PyObject *args, PyObject *kwargs, PyObject **value)
+{
+    PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
+    Py_ssize_t nargs = PyTuple_GET_SIZE(args);
+    if (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0) {
+        return call_with_self(tstate, callable, self, items, nargs, NULL, value);
+    }
+    PyObject *kwnames;
+    PyObject *const *all = _PyStack_UnpackDict(tstate, items, nargs, kwargs, &kwnames);
+    if (all == NULL) {
+        return STEP_FAILED;
+    }
+    step_outcome outcome = call_with_self(tstate, callable, self, all, nargs, kwnames,
+                                          value);
+    _PyStack_UnpackDict_Free(all, nargs, kwnames);
+    return outcome;
+}
+
+/* --- what is called ----------------------------------------------------------------------------- */
+
+static int
+is_python_next(PyObject *op)
+{
+    return Py_TYPE(op)->tp_iternext == _PyStackless_PythonSlots.type.tp_iternext
+           && _PyStackless_PythonMethod(Py_TYPE(op), &_Py_ID(__next__)) != NULL;
+}
+
+static int
+is_ready_generator(PyObject *op)
+{
+    return (PyGen_CheckExact(op) || PyCoro_CheckExact(op))
+           && ((PyGenObject *)op)->gi_frame_state < FRAME_EXECUTING;
+}
+
+/* The `__new__` of a class, if it is a Python function. */
+static PyObject *
+python_new(PyTypeObject *type)
+{
+    if (type->tp_new != _PyStackless_PythonSlots.type.tp_new) {
+        return NULL;
+    }
+    PyObject *new = _PyType_Lookup(type, &_Py_ID(__new__));
+    if (new != NULL && Py_IS_TYPE(new, &PyStaticMethod_Type)) {
+        new = PyStaticMethod_Type.tp_descr_get(new, NULL, (PyObject *)type);
+        Py_DECREF(new);                // the staticmethod has one
+    }
+    return new != NULL && _PyStackless_IsPythonFunction(new) ? new : NULL;
+}
+
+static PyObject *
+python_init(PyTypeObject *type)
+{
+    return type->tp_init == _PyStackless_PythonSlots.type.tp_init
+           ? _PyStackless_PythonMethod(type, &_Py_ID(__init__)) : NULL;
+}
+
+static int
+is_soft_class(PyTypeObject *type)
+{
+    return type != &PyType_Type && type->tp_new != NULL && type->tp_vectorcall == NULL
+           && (python_new(type) != NULL || python_init(type) != NULL);
+}
+
+/* The C function behind `call`, and what it is called with. */
+static void *
+c_function(const call_args *call, PyObject **self, call_args *rest)
+{
+    *rest = *call;
+    if (PyCFunction_Check(call->callable)) {
+        *self = PyCFunction_GET_SELF(call->callable);
+        return (void *)PyCFunction_GET_FUNCTION(call->callable);
+    }
+    if (Py_IS_TYPE(call->callable, &PyMethodDescr_Type) && call->nargs > 0) {
+        PyMethodDescrObject *method = (PyMethodDescrObject *)call->callable;
+        *self = call->args[0];
+        rest->args++;
+        rest->nargs--;
+        return PyObject_TypeCheck(*self, method->d_common.d_type)
+               ? (void *)method->d_method->ml_meth : NULL;
+    }
+    return NULL;
+}
+
+/* What `callable` wraps if it is a slot wrapper, bound (call->args are the rest) or
+   called with self. */
+static void *
+wrapped_slot(const call_args *call, PyObject **self, call_args *rest)
+{
+    PyWrapperDescrObject *wrapper;
+    *rest = *call;
+    if (Py_IS_TYPE(call->callable, &_PyMethodWrapper_Type)) {
+        wrapper = ((method_wrapper *)call->callable)->descr;
+        *self = ((method_wrapper *)call->callable)->self;
+    }
+    else if (Py_IS_TYPE(call->callable, &PyWrapperDescr_Type) && call->nargs > 0) {
+        wrapper = (PyWrapperDescrObject *)call->callable;
+        *self = call->args[0];
+        rest->args++;
+        rest->nargs--;
+    }
+    else {
+        return NULL;
+    }
+    return PyObject_TypeCheck(*self, wrapper->d_common.d_type) ? wrapper->d_wrapped : NULL;
+}
+
+static int is_soft(const call_args *call);
+
+static int
+is_soft_c_function(const call_args *call)
+{
+    PyObject *self;
+    call_args rest;
+    void *func = c_function(call, &self, &rest);
+    if (func == NULL) {
+        return 0;
+    }
+    if (func == known.context_run) {
+        call_args inner = { rest.nargs ? rest.args[0] : NULL, rest.args + 1,
+                            rest.nargs - 1, rest.kwnames };
+        return rest.nargs > 0 && is_soft(&inner);
+    }
+    if (func == known.build_class) {
+        if (rest.nargs < 2 || !_PyStackless_IsPythonFunction(rest.args[0])
+            || !PyUnicode_Check(rest.args[1])) {
+            return 0;
+        }
+        for (Py_ssize_t i = 2; i < rest.nargs; i++) {
+            if (!PyType_Check(rest.args[i])) {
+                return 0;              // __mro_entries__
+            }
+        }
+        return 1;
+    }
+    if (rest.kwnames != NULL) {
+        return 0;
+    }
+    if (func == known.next) {
+        return (rest.nargs == 1 || rest.nargs == 2)
+               && (is_python_next(rest.args[0])
+                   || (PyGen_CheckExact(rest.args[0]) && is_ready_generator(rest.args[0])));
+    }
+    if (rest.nargs != 1 || self == NULL || !is_ready_generator(self)) {
+        return 0;
+    }
+    PyFrameState state = ((PyGenObject *)self)->gi_frame_state;
+    if (func == known.gen_send) {
+        return state != FRAME_CREATED || Py_IsNone(rest.args[0]);
+    }
+    /* With something that it delegates to it is left to C. */
+    return func == known.gen_throw && state == FRAME_SUSPENDED
+           && (PyExceptionInstance_Check(rest.args[0])
+               || PyExceptionClass_Check(rest.args[0]));
+}
+
+static int
+is_soft(const call_args *call)
+{
+    PyObject *callable = call->callable;
+    PyTypeObject *type = Py_TYPE(callable);
+    ternaryfunc tp_call = type->tp_call;
+    if (type == &PyFunction_Type) {
+        return _PyStackless_IsPythonFunction(callable);
+    }
+    if (type == &PyMethod_Type) {
+        call_args inner = { PyMethod_GET_FUNCTION(callable), NULL, 0, NULL };
+        return !PyCFunction_Check(inner.callable) && is_soft(&inner);
+    }
+    if (tp_call == _PyStackless_PythonSlots.type.tp_call) {
+        return _PyStackless_PythonMethod(type, &_Py_ID(__call__)) != NULL;
+    }
+    if (tp_call == PyType_Type.tp_call) {
+        return is_soft_class((PyTypeObject *)callable);
+    }
+    if (tp_call == known.partial_call) {
+        call_args inner = { ((partial_object *)callable)->fn, NULL, 0, NULL };
+        return is_soft(&inner);
+    }
+    PyObject *self;
+    call_args rest;
+    void *wrapped = wrapped_slot(call, &self, &rest);
+    if (wrapped != NULL) {
+        return (wrapped == (void *)PyType_Type.tp_call
+                && is_soft_class((PyTypeObject *)self))
+               || (wrapped == (void *)PyGen_Type.tp_iternext && rest.nargs == 0
+                   && rest.kwnames == NULL && is_ready_generator(self));
+    }
+    return is_soft_c_function(call);
+}
+
+/* --- generators ------------------------------------------------------------------------------------ */
+
+/* State: next()'s default, or NULL; the iterator; 1 if it is a generator. */
+step_outcome
+_PyStackless_NextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                      PyObject **value)
+{
+    PyObject *fallback = c->localsplus[STATE_A];
+    int is_generator = continuation_number(c) != 0;
+    if (event == AT_RAISE) {
+        if (fallback == NULL || !PyErr_ExceptionMatches(PyExc_StopIteration)) {
+            return STEP_FAILED;
+        }
+        PyErr_Clear();
+        *value = Py_NewRef(fallback);
+        return STEP_DONE;
+    }
+    if (event == AT_YIELD || !is_generator) {
+        return STEP_DONE;
+    }
+    if (fallback != NULL) {
+        Py_SETREF(*value, Py_NewRef(fallback));
+        return STEP_DONE;
+    }
+    if (*value == Py_None) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    else {
+        (void)_PyGen_SetStopIterationValue(*value);
+    }
+    Py_CLEAR(*value);
+    return STEP_FAILED;
+}
+
+static step_outcome
+call_next(PyThreadState *tstate, PyObject *iter, PyObject *fallback)
+{
+    int is_generator = PyGen_CheckExact(iter);
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_NEXT, fallback, iter, NULL,
+                                       is_generator)) {
+        return STEP_FAILED;
+    }
+    if (is_generator) {
+        return _PyStackless_EnterGenerator(tstate, (PyGenObject *)iter, Py_None);
+    }
+    PyObject *method = _PyStackless_PythonMethod(Py_TYPE(iter), &_Py_ID(__next__));
+    return _PyStackless_PushFunction(tstate, method, iter, NULL, 0, NULL);
+}
+
+/* A generator's send() or throw().  State: the generator, which nobody else may own. */
+step_outcome
+_PyStackless_GeneratorStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                           PyObject **value)
+{
+    if (event != AT_RETURN) {
+        return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
+    }
+    if (*value == Py_None) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    else {
+        (void)_PyGen_SetStopIterationValue(*value);
+    }
+    Py_CLEAR(*value);
+    return STEP_FAILED;
+}
+
+static step_outcome
+call_send(PyThreadState *tstate, PyObject *gen, PyObject *arg)
+{
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_GENERATOR, gen, NULL, NULL, 0)) {
+        return STEP_FAILED;
+    }
+    return _PyStackless_EnterGenerator(tstate, (PyGenObject *)gen, arg);
+}
+
+/* The generator's frame is entered with the exception set, which the eval loop then
+   raises in it. */
+static step_outcome
+call_throw(PyThreadState *tstate, PyObject *gen, PyObject *exc)
+{
+    PyObject *type, *value, *tb;
+    if (PyExceptionClass_Check(exc)) {
+        type = Py_NewRef(exc);
+        value = tb = NULL;
+        PyErr_NormalizeException(&type, &value, &tb);
+    }
+    else {
+        value = Py_NewRef(exc);
+        type = Py_NewRef(PyExceptionInstance_Class(exc));
+        tb = PyException_GetTraceback(exc);
+    }
+    step_outcome outcome = STEP_FAILED;
+    if (_PyStackless_PushContinuation(tstate, CONTINUE_GENERATOR, gen, NULL, NULL, 0)) {
+        outcome = _PyStackless_EnterGenerator(tstate, (PyGenObject *)gen, Py_None);
+    }
+    if (outcome == STEP_FAILED) {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(tb);
+        return outcome;
+    }
+    PyErr_Restore(type, value, tb);
+    _PyErr_ChainStackItem();
+    /* As the eval loop does where it is entered by throw(). */
+    _PyInterpreterFrame *frame = tstate->current_frame;
+    PyInterpreterState *interp = tstate->interp;
+    value = PyErr_GetRaisedException();
+    if (_Py_Instrument(_PyFrame_GetCode(frame), interp) < 0) {
+        PyErr_Clear();
+    }
+    if (interp->monitors.tools[PY_MONITORING_EVENT_PY_THROW] != 0
+        && _Py_call_instrumentation_arg(tstate, PY_MONITORING_EVENT_PY_THROW, frame,
+                                        frame->instr_ptr, value) != 0) {
+        Py_DECREF(value);
+        return STEP_PUSHED;
+    }
+    PyErr_SetRaisedException(value);
+    return STEP_PUSHED;
+}
+
+/* --- classes ------------------------------------------------------------------------------------------ */
+
+/* What type_call() does with the new object. */
+static step_outcome
+initialize(PyThreadState *tstate, PyObject *object, PyObject *args, PyObject *kwargs,
+           PyObject **value)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject *init = python_init(type);
+    if (init == NULL) {
+        if (type->tp_init != NULL && type->tp_init(object, args, kwargs) < 0) {
+            return STEP_FAILED;
+        }
+        *value = Py_NewRef(object);
+        return STEP_DONE;
+    }
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_INIT, object, NULL, NULL, 0)) {
+        return STEP_FAILED;
+    }
+    return call_with_tuple(tstate, init, object, args, kwargs, value);
+}
+
+/* State: the object. */
+step_outcome
+_PyStackless_InitStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                      PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    if (*value != Py_None) {
+        PyErr_Format(PyExc_TypeError, "__init__() should return None, not '%.200s'",
+                     Py_TYPE(*value)->tp_name);
+        Py_CLEAR(*value);
+        return STEP_FAILED;
+    }
+    *value = Py_NewRef(c->localsplus[STATE_A]);
+    return STEP_DONE;
+}
+
+/* State: the class, the arguments; NULL when __init__ is under way. */
+step_outcome
+_PyStackless_NewStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                     PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    PyObject *type = c->localsplus[STATE_A];
+    if (type == NULL || !PyObject_TypeCheck(*value, (PyTypeObject *)type)) {
+        return STEP_DONE;
+    }
+    PyObject *object = *value;
+    *value = NULL;
+    c->localsplus[STATE_A] = NULL;
+    Py_DECREF(type);
+    step_outcome outcome = initialize(tstate, object, c->localsplus[STATE_B],
+                                      c->localsplus[STATE_C], value);
+    Py_DECREF(object);
+    return outcome;
+}
+
+static PyObject *
+kwargs_dict(const call_args *call)
+{
+    return call->kwnames ? _PyStack_AsDict(call->args + call->nargs, call->kwnames) : NULL;
+}
+
+/* `type` is as is_soft_class() wants it. */
+static step_outcome
+call_class(PyThreadState *tstate, PyTypeObject *type, const call_args *call,
+           PyObject **value)
+{
+    step_outcome outcome = STEP_FAILED;
+    PyObject *new = python_new(type);
+    if (new == NULL && type->tp_new == PyBaseObject_Type.tp_new) {
+        /* object.__new__() ignores the arguments. */
+        PyObject *object = type->tp_new(type, (PyObject *)&_Py_SINGLETON(tuple_empty), NULL);
+        if (object == NULL) {
+            return STEP_FAILED;
+        }
+        if (_PyStackless_PushContinuation(tstate, CONTINUE_INIT, object, NULL, NULL, 0)) {
+            outcome = _PyStackless_PushFunction(tstate, python_init(type), object,
+                                                call->args, call->nargs, call->kwnames);
+        }
+        Py_DECREF(object);
+        return outcome;
+    }
+    PyObject *args = _PyTuple_FromArray(call->args, call->nargs);
+    PyObject *kwargs = kwargs_dict(call);
+    if (args == NULL || (kwargs == NULL && call->kwnames != NULL)) {
+        /* outcome is STEP_FAILED */
+    }
+    else if (new != NULL) {
+        if (_PyStackless_PushContinuation(tstate, CONTINUE_NEW, (PyObject *)type, args,
+                                          kwargs, 0)) {
+            outcome = _PyStackless_PushFunction(tstate, new, (PyObject *)type, call->args,
+                                                call->nargs, call->kwnames);
+        }
+    }
+    else {
+        PyObject *object = type->tp_new(type, args, kwargs);
+        if (object != NULL && !PyObject_TypeCheck(object, type)) {
+            *value = object;
+            outcome = STEP_DONE;
+        }
+        else if (object != NULL) {
+            outcome = initialize(tstate, object, args, kwargs, value);
+            Py_DECREF(object);
+        }
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    return outcome;
+}
+
+/* --- class statements ------------------------------------------------------------------------------------ */
+
+enum { CLASS_PREPARE, CLASS_BODY, CLASS_MADE };
+
+/* Calls the metaclass: state B is (name, bases, namespace). */
+static step_outcome
+call_metaclass(PyThreadState *tstate, _PyInterpreterFrame *c, PyObject **value)
+{
+    PyObject *parts = c->localsplus[STATE_A];
+    PyObject *meta = PyTuple_GET_ITEM(parts, 1);
+    PyObject *kwargs = PyTuple_GET_ITEM(parts, 2);
+    return call_with_tuple(tstate, meta, NULL, c->localsplus[STATE_B],
+                           kwargs == Py_None ? NULL : kwargs, value);
+}
+
+static step_outcome
+begin_body(PyThreadState *tstate, _PyInterpreterFrame *c, PyObject *namespace)
+{
+    PyObject *parts = c->localsplus[STATE_A];
+    PyObject *func = PyTuple_GET_ITEM(parts, 0);
+    PyObject *meta = PyTuple_GET_ITEM(parts, 1);
+    if (!PyMapping_Check(namespace)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%.200s.__prepare__() must return a mapping, not %.200s",
+                     PyType_Check(meta) ? ((PyTypeObject *)meta)->tp_name : "<metaclass>",
+                     Py_TYPE(namespace)->tp_name);
+        return STEP_FAILED;
+    }
+    PyObject *args = c->localsplus[STATE_B];
+    PyObject *all = PyTuple_Pack(3, PyTuple_GET_ITEM(args, 0), PyTuple_GET_ITEM(args, 1),
+                                 namespace);
+    if (all == NULL) {
+        return STEP_FAILED;
+    }
+    Py_SETREF(c->localsplus[STATE_B], all);
+    (void)continuation_set_number(c, CLASS_BODY);         // small
+    _PyInterpreterFrame *frame = _PyEvalFramePushAndInit(
+        tstate, (PyFunctionObject *)Py_NewRef(func), Py_NewRef(namespace), NULL, 0, NULL);
+    return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
+}
+
+/* Did the metaclass set __class__ of the methods?  `cell`: what the body returned. */
+static int
+check_class_cell(PyObject *cls, PyObject *cell, PyObject *name)
+{
+    if (!PyType_Check(cls) || !PyCell_Check(cell) || PyCell_GET(cell) == cls) {
+        return 0;
+    }
+    PyObject *found = PyCell_GET(cell);
+    if (found == NULL) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "__class__ not set defining %.200R as %.200R. "
+                     "Was __classcell__ propagated to type.__new__?", name, cls);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "__class__ set to %.200R defining %.200R as %.200R",
+                     found, name, cls);
+    }
+    return -1;
+}
+
+/* State: (function, metaclass, keywords or None), the metaclass's arguments, the cell. */
+step_outcome
+_PyStackless_ClassStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                       PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    PyObject *arrived = *value;
+    step_outcome outcome;
+    switch (continuation_number(c)) {
+        case CLASS_PREPARE:
+            *value = NULL;
+            outcome = begin_body(tstate, c, arrived);
+            Py_DECREF(arrived);
+            return outcome;
+        case CLASS_BODY:
+            *value = NULL;
+            c->localsplus[STATE_C] = arrived;
+            (void)continuation_set_number(c, CLASS_MADE);     // small
+            outcome = call_metaclass(tstate, c, value);
+            if (outcome != STEP_DONE || tstate->current_frame != c) {
+                return outcome;
+            }
+    }
+    if (check_class_cell(*value, c->localsplus[STATE_C],
+                         PyTuple_GET_ITEM(c->localsplus[STATE_B], 0)) < 0) {
+        Py_CLEAR(*value);
+        return STEP_FAILED;
+    }
+    return STEP_DONE;
+}
+
+/* Takes the metaclass out of `kwargs`, or finds it.  New reference. */
+static PyObject *
+find_metaclass(PyObject *bases, PyObject *kwargs)
+{
+    PyObject *meta = NULL;
+    if (kwargs != NULL && PyDict_Pop(kwargs, &_Py_ID(metaclass), &meta) < 0) {
+        return NULL;
+    }
+    if (meta == NULL) {
+        PyTypeObject *type = PyTuple_GET_SIZE(bases) == 0
+                             ? &PyType_Type : Py_TYPE(PyTuple_GET_ITEM(bases, 0));
+        meta = Py_NewRef(type);
+    }
+    if (PyType_Check(meta)) {
+        PyTypeObject *winner = _PyType_CalculateMetaclass((PyTypeObject *)meta, bases);
+        Py_SETREF(meta, Py_XNewRef(winner));
+    }
+    return meta;
+}
+
+/* The namespace in which the body runs: from __prepare__, if there is one. */
+static step_outcome
+call_prepare(PyThreadState *tstate, PyObject *meta, PyObject *args, PyObject *kwargs,
+             PyObject **value)
+{
+    PyObject *prepare = NULL;
+    if (meta != (PyObject *)&PyType_Type
+        && PyObject_GetOptionalAttr(meta, &_Py_ID(__prepare__), &prepare) < 0) {
+        return STEP_FAILED;
+    }
+    if (prepare == NULL) {
+        *value = PyDict_New();
+        return *value ? STEP_DONE : STEP_FAILED;
+    }
+    step_outcome outcome = call_with_tuple(tstate, prepare, NULL, args, kwargs, value);
+    Py_DECREF(prepare);
+    return outcome;
+}
+
+/* __build_class__(func, name, *bases, **kwargs) */
+static step_outcome
+call_build_class(PyThreadState *tstate, const call_args *call, PyObject **value)
+{
+    step_outcome outcome = STEP_FAILED;
+    PyObject *kwargs = kwargs_dict(call);
+    PyObject *bases = _PyTuple_FromArray(call->args + 2, call->nargs - 2);
+    PyObject *meta = NULL, *args = NULL, *parts = NULL;
+    if (bases != NULL && (kwargs != NULL || call->kwnames == NULL)
+        && (meta = find_metaclass(bases, kwargs)) != NULL
+        && (args = PyTuple_Pack(2, call->args[1], bases)) != NULL
+        && (parts = PyTuple_Pack(3, call->args[0], meta, kwargs ? kwargs : Py_None)) != NULL
+        && _PyStackless_PushContinuation(tstate, CONTINUE_CLASS, parts, args, NULL,
+                                         CLASS_PREPARE) != NULL) {
+        outcome = call_prepare(tstate, meta, args, kwargs, value);
+    }
+    Py_XDECREF(kwargs);
+    Py_XDECREF(bases);
+    Py_XDECREF(meta);
+    Py_XDECREF(args);
+    Py_XDECREF(parts);
+    return outcome;
+}
+
+/* --- Context.run() ------------------------------------------------------------------------------------- */
+
+/* State: the context. */
+step_outcome
+_PyStackless_ContextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                         PyObject **value)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (PyContext_Exit(c->localsplus[STATE_A]) < 0) {
+        Py_XDECREF(exc);
+        Py_CLEAR(*value);
+        return STEP_FAILED;
+    }
+    PyErr_SetRaisedException(exc);
+    return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
+}
+
+static step_outcome
+call_in_context(PyThreadState *tstate, PyObject *context, const call_args *call,
+                PyObject **value)
+{
+    if (PyContext_Enter(context) < 0) {
+        return STEP_FAILED;
+    }
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_CONTEXT, context, NULL, NULL, 0)) {
+        PyObject *exc = PyErr_GetRaisedException();
+        (void)PyContext_Exit(context);
+        PyErr_SetRaisedException(exc);
+        return STEP_FAILED;
+    }
+    call_args inner = { call->args[0], call->args + 1, call->nargs - 1, call->kwnames };
+    return call_soft(tstate, &inner, value);
+}
+
+/* --- functools.partial ------------------------------------------------------------------------------------ */
+
+static step_outcome
+call_partial(PyThreadState *tstate, partial_object *partial, const call_args *call,
+             PyObject **value)
+{
+    PyObject *args = partial->args;
+    Py_ssize_t n = PyTuple_GET_SIZE(args);
+    Py_ssize_t nkw = call->kwnames ? PyTuple_GET_SIZE(call->kwnames) : 0;
+    PyObject **all = PyMem_New(PyObject *, n + call->nargs + nkw + 1);
+    if (all == NULL) {
+        PyErr_NoMemory();
+        return STEP_FAILED;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        all[i] = PyTuple_GET_ITEM(args, i);
+    }
+    for (Py_ssize_t i = 0; i < call->nargs + nkw; i++) {
+        all[n + i] = call->args[i];
+    }
+    call_args inner = { partial->fn, all, n + call->nargs, call->kwnames };
+    step_outcome outcome = STEP_FAILED;
+    Py_INCREF(inner.callable);
+    Py_INCREF(args);
+    if (PyDict_GET_SIZE(partial->kw) == 0) {
+        outcome = call_soft(tstate, &inner, value);
+    }
+    else {
+        PyObject *kwargs = PyDict_Copy(partial->kw);
+        PyObject *more = kwargs ? kwargs_dict(call) : NULL;
+        PyObject *merged = NULL;
+        if (kwargs != NULL && !PyErr_Occurred()
+            && (more == NULL || PyDict_Merge(kwargs, more, 1) == 0)) {
+            merged = _PyTuple_FromArray(all, inner.nargs);
+        }
+        if (merged != NULL) {
+            outcome = call_with_tuple(tstate, inner.callable, NULL, merged, kwargs, value);
+        }
+        Py_XDECREF(kwargs);
+        Py_XDECREF(more);
+        Py_XDECREF(merged);
+    }
+    Py_DECREF(inner.callable);
+    Py_DECREF(args);
+    PyMem_Free(all);
+    return outcome;
+}
+
+/* --- any call ------------------------------------------------------------------------------------------------ */
+
+static step_outcome
+call_c_function(PyThreadState *tstate, const call_args *call, PyObject **value)
+{
+    PyObject *self = NULL;
+    call_args rest;
+    void *func = c_function(call, &self, &rest);
+    if (func == known.next) {
+        return call_next(tstate, rest.args[0], rest.nargs == 2 ? rest.args[1] : NULL);
+    }
+    if (func == known.gen_send) {
+        return call_send(tstate, self, rest.args[0]);
+    }
+    if (func == known.gen_throw) {
+        return call_throw(tstate, self, rest.args[0]);
+    }
+    if (func == known.context_run) {
+        return call_in_context(tstate, self, &rest, value);
+    }
+    assert(func == known.build_class);
+    return call_build_class(tstate, &rest, value);
+}
+
+/* Softly if is_soft(), else as PyObject_Vectorcall(). */
+static step_outcome
+call_soft(PyThreadState *tstate, const call_args *call, PyObject **value)
+{
+    PyObject *callable = call->callable;
+    PyTypeObject *type = Py_TYPE(callable);
+    if (!is_soft(call)) {
+        *value = PyObject_Vectorcall(callable, call->args, call->nargs, call->kwnames);
+        return *value ? STEP_DONE : STEP_FAILED;
+    }
+    if (type == &PyFunction_Type) {
+        return _PyStackless_PushFunction(tstate, callable, NULL, call->args, call->nargs,
+                                         call->kwnames);
+    }
+    if (type == &PyMethod_Type) {
+        return call_with_self(tstate, PyMethod_GET_FUNCTION(callable),
+                              PyMethod_GET_SELF(callable), call->args, call->nargs,
+                              call->kwnames, value);
+    }
+    if (type->tp_call == _PyStackless_PythonSlots.type.tp_call) {
+        PyObject *method = _PyStackless_PythonMethod(type, &_Py_ID(__call__));
+        return _PyStackless_PushFunction(tstate, method, callable, call->args, call->nargs,
+                                         call->kwnames);
+    }
+    if (type->tp_call == PyType_Type.tp_call) {
+        return call_class(tstate, (PyTypeObject *)callable, call, value);
+    }
+    if (type->tp_call == known.partial_call) {
+        return call_partial(tstate, (partial_object *)callable, call, value);
+    }
+    PyObject *self = NULL;
+    call_args rest;
+    void *wrapped = wrapped_slot(call, &self, &rest);
+    if (wrapped != NULL) {
+        return wrapped == (void *)PyType_Type.tp_call
+               ? call_class(tstate, (PyTypeObject *)self, &rest, value)
+               : call_next(tstate, self, NULL);
+    }
+    return call_c_function(tstate, call, value);
+}
+
+/* --- the instructions ------------------------------------------------------------------------------------------ */
+
+/* The call was instrumented: its end is an event.  State: the callable, its first
+   argument. */
+step_outcome
+_PyStackless_CReturnStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                         PyObject **value)
+{
+    _PyInterpreterFrame *frame = c->previous;
+    PyObject *callable = c->localsplus[STATE_A];
+    PyObject *arg = c->localsplus[STATE_B];
+    if (event == AT_RAISE) {
+        _Py_call_instrumentation_exc2(tstate, PY_MONITORING_EVENT_C_RAISE, frame,
+                                      frame->instr_ptr, callable, arg);
+        return STEP_FAILED;
+    }
+    if (_Py_call_instrumentation_2args(tstate, PY_MONITORING_EVENT_C_RETURN, frame,
+                                       frame->instr_ptr, callable, arg) < 0) {
+        Py_CLEAR(*value);
+        return STEP_FAILED;
+    }
+    return STEP_DONE;
+}
+
+static step_outcome
+call_instrumented(PyThreadState *tstate, const call_args *call, PyObject **value)
+{
+    PyObject *arg = call->nargs > 0 || call->kwnames ? call->args[0]
+                                                     : &_PyInstrumentation_MISSING;
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_C_RETURN, call->callable, arg, NULL,
+                                       0)) {
+        return STEP_FAILED;
+    }
+    return call_soft(tstate, call, value);
+}
+
+static int
+call_ex(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+        int oparg, int instrumented)
+{
+    int pops = 3 + (oparg & 1);
+    PyObject *callable = stack_pointer[-pops];
+    PyObject *args = stack_pointer[2 - pops];
+    PyObject *kwargs = oparg & 1 ? stack_pointer[-1] : NULL;
+    PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
+    call_args call = { callable, items, PyTuple_GET_SIZE(args), NULL };
+    int has_keywords = kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0;
+    if (has_keywords) {
+        items = _PyStack_UnpackDict(tstate, items, call.nargs, kwargs, &call.kwnames);
+        if (items == NULL) {
+            PyErr_Clear();
+            return 0;                  // and fails again
+        }
+        call.args = items;
+    }
+    int soft = is_soft(&call);
+    if (soft) {
+        PyObject *value = NULL;
+        step_outcome outcome = STEP_DONE;
+        _PyStackless_Begin(frame, stack_pointer, pops, 1);
+        if (instrumented) {
+            PyObject *arg = PyTuple_GET_SIZE(args) > 0 ? PyTuple_GET_ITEM(args, 0)
+                                                       : &_PyInstrumentation_MISSING;
+            if (_Py_call_instrumentation_2args(tstate, PY_MONITORING_EVENT_CALL, frame,
+                                               frame->instr_ptr, callable, arg) != 0) {
+                outcome = STEP_FAILED;
+            }
+            else if (!PyFunction_Check(callable) && !PyMethod_Check(callable)
+                     && !_PyStackless_PushContinuation(tstate, CONTINUE_C_RETURN, callable,
+                                                       arg, NULL, 0)) {
+                outcome = STEP_FAILED;
+            }
+        }
+        if (outcome == STEP_DONE) {
+            outcome = call_soft(tstate, &call, &value);
+        }
+        (void)_PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
+    }
+    if (has_keywords) {
+        _PyStack_UnpackDict_Free(items, PyTuple_GET_SIZE(args), call.kwnames);
+    }
+    return soft;
+}
+
+int
+_PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                             PyObject **stack_pointer, int opcode, int oparg)
+{
+    if (opcode == CALL_FUNCTION_EX || opcode == INSTRUMENTED_CALL_FUNCTION_EX) {
+        return call_ex(tstate, frame, stack_pointer, oparg,
+                       opcode == INSTRUMENTED_CALL_FUNCTION_EX);
+    }
+    int has_kwnames = opcode == CALL_KW || opcode == INSTRUMENTED_CALL_KW;
+    PyObject **base = stack_pointer - has_kwnames - oparg - 2;
+    PyObject *callable = base[0];
+    PyObject *self = base[1];
+    if (self == NULL && PyMethod_Check(callable)) {
+        /* Taken apart, as the instruction does; for the call only. */
+        callable = PyMethod_GET_FUNCTION(base[0]);
+        self = PyMethod_GET_SELF(base[0]);
+    }
+    if (PyFunction_Check(callable)) {
+        return 0;                      // the instruction pushes its frame
+    }
+    PyObject *kwnames = has_kwnames ? stack_pointer[-1] : NULL;
+    Py_ssize_t nkw = has_kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    int has_self = self != NULL;
+    call_args call = { callable, base + 2 - has_self, oparg + has_self - nkw,
+                       nkw ? kwnames : NULL };
+    PyObject *slot = base[1];
+    base[1] = self;
+    if (!is_soft(&call)) {
+        base[1] = slot;
+        return 0;
+    }
+    PyObject *value = NULL;
+    step_outcome outcome;
+    int pops = (int)(stack_pointer - base);
+    _PyStackless_Begin(frame, stack_pointer, pops,
+                       has_kwnames ? 1 : 1 + INLINE_CACHE_ENTRIES_CALL);
+    if (opcode == INSTRUMENTED_CALL || opcode == INSTRUMENTED_CALL_KW) {
+        outcome = call_instrumented(tstate, &call, &value);
+    }
+    else {
+        outcome = call_soft(tstate, &call, &value);
+    }
+    base[1] = slot;
+    return _PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
+}
+
+/* --- initialization ----------------------------------------------------------------------------------------------- */
+
+static void *
+method_of(PyTypeObject *type, const char *name)
+{
+    PyObject *name_obj = PyUnicode_InternFromString(name);
+    PyObject *method = name_obj ? _PyType_Lookup(type, name_obj) : NULL;
+    Py_XDECREF(name_obj);
+    return method ? (void *)((PyMethodDescrObject *)method)->d_method->ml_meth : NULL;
+}
+
+static void *
+builtin_function(const char *name)
+{
+    PyObject *func = PyDict_GetItemString(PyInterpreterState_Get()->builtins_copy, name);
+    return func && PyCFunction_Check(func) ? (void *)PyCFunction_GET_FUNCTION(func) : NULL;
+}
+
+int
+_PyStackless_InitCalls(void)
+{
+    PyObject *partial = _PyImport_GetModuleAttrString("_functools", "partial");
+    if (partial == NULL) {
+        return -1;
+    }
+    known.partial_call = ((PyTypeObject *)partial)->tp_call;
+    Py_DECREF(partial);
+    known.next = builtin_function("next");
+    known.build_class = builtin_function("__build_class__");
+    known.gen_send = method_of(&PyGen_Type, "send");
+    known.gen_throw = method_of(&PyGen_Type, "throw");
+    known.context_run = method_of(&PyContext_Type, "run");
+    if (!known.next || !known.build_class || !known.gen_send || !known.gen_throw
+        || !known.context_run) {
+        PyErr_SetString(PyExc_SystemError, "a builtin function is not what it was");
+        return -1;
+    }
+    return 0;
+}

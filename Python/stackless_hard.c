@@ -1,0 +1,439 @@
+/* Hard switching: a tasklet is left with C functions between its frames.
+
+   What such a tasklet keeps, besides what every suspended one keeps: the slice of C
+   stack from its dispatcher on (stackless_cstack.c) and the live part of the data
+   stack, both to be put back at the same addresses, for C code has pointers into them.
+
+   Tasklets have a data stack of their own, of which the first chunk stays for ever, so
+   that its addresses can be restored whatever main has done in between.  Of this chunk
+   the part in use is copied.  Later chunks are not shared: the tasklet takes them along.
+
+   The frames of a tasklet that is suspended hard can be looked at, in their copies:
+   frame objects refer to these, and `previous` leads from copy to copy, leaving out the
+   entry frames, which are in the slice of C stack.  All that is undone on resumption.
+
+   The garbage collector keeps the heads of its lists on the C stack, so nobody is
+   switched hard from within a collection, and no slice is put back over main's part of
+   the stack while main is within one. */
+
+#include "Python.h"
+#include "pycore_interp.h"        // PyInterpreterState.gc
+#include "pycore_obmalloc.h"      // _PyObject_VirtualFree()
+#include "pycore_pystate.h"       // _PyThreadState_PushFrame()
+#include "pycore_stackless.h"
+
+/* Above what Enter() and its callers take of the stack between the place where main
+   asks for memory and the place where its slice ends. */
+enum { ENTER_STACK = 8192 };
+
+/* --- the data stack of the tasklets -------------------------------------------- */
+
+int
+_PyStackless_DataStackInit(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    if (sched->datastack_root != NULL) {
+        return 0;
+    }
+    stackless_datastack main;
+    _PyStackless_DataStackGet(tstate, &main);
+    _PyStackless_DataStackSet(tstate, &(stackless_datastack){0});
+    _PyInterpreterFrame *frame = _PyThreadState_PushFrame(tstate, 1);
+    if (frame != NULL) {
+        _PyThreadState_PopFrame(tstate, frame);
+        sched->datastack_root = tstate->datastack_chunk;
+        sched->datastack_base = tstate->datastack_top;
+    }
+    _PyStackless_DataStackSet(tstate, &main);
+    if (frame == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+void
+_PyStackless_DataStackEmpty(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    _PyStackChunk *root = sched->datastack_root;
+    stackless_datastack empty = {
+        .chunk = root,
+        .top = sched->datastack_base,
+        .limit = (PyObject **)((char *)root + root->size),
+    };
+    _PyStackless_DataStackSet(tstate, &empty);
+}
+
+void
+_PyStackless_DataStackFree(_PyStackless_Scheduler *sched)
+{
+    _PyStackChunk *root = sched->datastack_root;
+    if (root != NULL) {
+        sched->datastack_root = NULL;
+        _PyObject_VirtualFree(root, root->size);
+    }
+}
+
+/* How much of the first chunk is in use. */
+static size_t
+root_in_use(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    _PyStackChunk *root = sched->datastack_root;
+    PyObject **top = tstate->datastack_chunk == root ? tstate->datastack_top
+                                                     : &root->data[root->top];
+    return (size_t)(top - sched->datastack_base);
+}
+
+/* --- leaving ------------------------------------------------------------------- */
+
+static int
+is_entry(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
+{
+    return frame->owner == FRAME_OWNED_BY_CSTACK && frame != &sched->base;
+}
+
+static int
+reserve(void **mem, size_t *capacity, size_t wanted, size_t itemsize)
+{
+    if (wanted > *capacity) {
+        void *new = PyMem_Realloc(*mem, wanted * itemsize);
+        if (new == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        *mem = new;
+        *capacity = wanted;
+    }
+    return 0;
+}
+
+static int
+is_collecting(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->interp->gc.collecting && sched->collecting;
+}
+
+/* Memory for all that a tasklet keeps but the slice. */
+static int
+prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    if (_PyStackless_EnsureExtra(t) < 0) {
+        return -1;
+    }
+    stackless_hard *h = t->extra->hard;
+    if (h == NULL) {
+        h = t->extra->hard = PyMem_Calloc(1, sizeof(stackless_hard));
+        if (h == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    size_t nentries = 0;
+    for (_PyInterpreterFrame *f = tstate->current_frame; f != &sched->base;
+         f = f->previous) {
+        nentries += is_entry(sched, f);
+    }
+    h->slice.far = sched->far;
+    return reserve((void **)&h->entries, &h->entries_size, nentries,
+                   sizeof(hard_entry)) < 0
+           || reserve((void **)&h->data, &h->data_size, root_in_use(tstate, sched),
+                      sizeof(PyObject *)) < 0 ? -1 : 0;
+}
+
+/* Main is about to be left: can those who are suspended hard be put back over its part
+   of the stack? */
+int
+_PyStackless_PrepareOverlay(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    char here;
+    uintptr_t near = (uintptr_t)&here - ENTER_STACK;
+    if (sched->nhard == 0 || near >= (uintptr_t)sched->hard_far) {
+        return 0;
+    }
+    if (is_collecting(tstate, sched)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot switch tasklets here: a garbage collection is in progress, "
+                        "and there are tasklets to run that need its part of the C stack");
+        return -1;
+    }
+    size_t nentries = 0;
+    for (_PyInterpreterFrame *f = tstate->current_frame; f != NULL; f = f->previous) {
+        nentries += f->owner == FRAME_OWNED_BY_CSTACK;
+    }
+    if (reserve((void **)&sched->main_entries, &sched->main_entries_size, nentries,
+                sizeof(hard_entry)) < 0) {
+        return -1;
+    }
+    if (_PyStackless_SliceReserve(&sched->main_slice,
+                                  (uintptr_t)sched->hard_far - near) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+/* Leaves out of the chain of main's frames the entry frames that may be overlaid. */
+void
+_PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched)
+{
+    assert(sched->nmain_entries == 0);
+    for (_PyInterpreterFrame *f = sched->main_frame, *entry; f != NULL; f = f->previous) {
+        entry = f->previous;
+        if (entry != NULL && entry->owner == FRAME_OWNED_BY_CSTACK
+            && (char *)entry < sched->hard_far) {
+            sched->main_entries[sched->nmain_entries++] = (hard_entry){ f, entry };
+            f->previous = entry->previous;
+        }
+    }
+}
+
+void
+_PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched)
+{
+    while (sched->nmain_entries > 0) {
+        hard_entry *e = &sched->main_entries[--sched->nmain_entries];
+        e->frame->previous = e->entry;
+    }
+}
+
+/* From here to its copy, or the other way, if it is in the first chunk. */
+static _PyInterpreterFrame *
+translate(_PyInterpreterFrame *frame, PyObject **from, PyObject **to, size_t size)
+{
+    size_t offset = (size_t)((char *)frame - (char *)from);
+    return offset < size * sizeof(PyObject *)
+           ? (_PyInterpreterFrame *)((char *)to + offset) : frame;
+}
+
+static void
+move_frames_to_copy(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_hard *h)
+{
+    memcpy(h->data, sched->datastack_base, h->data_used * sizeof(PyObject *));
+#ifdef Py_DEBUG
+    PyObject **vacated = sched->datastack_base;
+#endif
+    h->nentries = 0;
+    _PyInterpreterFrame **link = &t->frame;
+    _PyInterpreterFrame *frame = t->frame;
+    while (frame != &sched->base) {
+        frame = translate(frame, sched->datastack_base, h->data, h->data_used);
+        *link = frame;
+        if (frame->frame_obj != NULL) {
+            frame->frame_obj->f_frame = frame;
+        }
+        link = &frame->previous;
+        _PyInterpreterFrame *previous = frame->previous;
+        if (is_entry(sched, previous)) {
+            h->entries[h->nentries++] = (hard_entry){ frame, previous };
+            previous = previous->previous;
+        }
+        frame = previous;
+    }
+    *link = frame;
+#ifdef Py_DEBUG
+    memset(vacated, 0xdd, h->data_used * sizeof(PyObject *));
+#endif
+}
+
+static void
+move_frames_back(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_hard *h)
+{
+    size_t i = 0;
+    PyObject **home = sched->datastack_base;
+    for (_PyInterpreterFrame *frame = t->frame, *next; frame != &sched->base;
+         frame = next) {
+        next = frame->previous;
+        if (i < h->nentries && h->entries[i].frame == frame) {
+            frame->previous = h->entries[i++].entry;
+        }
+        else {
+            frame->previous = translate(next, h->data, home, h->data_used);
+        }
+        if (frame->frame_obj != NULL) {
+            frame->frame_obj->f_frame = translate(frame, h->data, home, h->data_used);
+        }
+    }
+    t->frame = translate(t->frame, h->data, home, h->data_used);
+    memcpy(home, h->data, h->data_used * sizeof(PyObject *));
+}
+
+static void
+link_hard(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_hard *h)
+{
+    h->owner = t;
+    h->next = sched->hard;
+    h->link = &sched->hard;
+    if (h->next != NULL) {
+        h->next->link = &h->next;
+    }
+    sched->hard = h;
+    sched->nhard++;
+    if (h->slice.far > sched->hard_far) {
+        sched->hard_far = h->slice.far;
+    }
+}
+
+static void
+unlink_hard(_PyStackless_Scheduler *sched, stackless_hard *h)
+{
+    *h->link = h->next;
+    if (h->next != NULL) {
+        h->next->link = h->link;
+    }
+    h->next = NULL;
+    h->link = NULL;
+    if (--sched->nhard == 0) {
+        sched->hard_far = NULL;
+    }
+}
+
+/* The current tasklet's part of the thread state goes to it; what is left is that of a
+   dispatcher without a tasklet. */
+static void
+save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    stackless_hard *h = t->extra->hard;
+    t->frame = tstate->current_frame;
+    _PyStackless_SaveThreadFields(tstate, t);
+    h->exception = tstate->current_exception;
+    h->delete_later = tstate->delete_later;
+    h->tracing = tstate->tracing;
+    h->what_event = tstate->what_event;
+    h->c_recursion = sched->c_recursion_base - tstate->c_recursion_remaining;
+    h->data_used = root_in_use(tstate, sched);
+    h->root_top = sched->datastack_root->top;
+    _PyStackless_DataStackGet(tstate, &h->datastack);
+    h->pending = sched->pending;
+    sched->pending = (pending_op){0};
+    sched->announced_frame = NULL;
+    move_frames_to_copy(sched, t, h);
+    link_hard(sched, t, h);
+
+    tstate->current_exception = NULL;
+    tstate->delete_later = NULL;
+    tstate->tracing = 0;
+    tstate->what_event = -1;
+    tstate->c_recursion_remaining = sched->c_recursion_base;
+    _PyStackless_DataStackEmpty(tstate, sched);
+    tstate->current_frame = &sched->base;
+    _PyStackless_Check(sched, t);
+}
+
+static void
+load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    stackless_hard *h = t->extra->hard;
+    _PyStackless_NoteVersion(tstate, sched);
+    if ((t->epoch != sched->epoch || sched->epoch == UINT16_MAX)
+        && _PyStackless_Instrument(tstate, t->frame) < 0) {
+        PyErr_FormatUnraisable("Exception ignored: some frames of a tasklet will not be "
+                               "monitored");
+    }
+    unlink_hard(sched, h);
+    _PyStackless_LoadThreadFields(tstate, t);
+    move_frames_back(sched, t, h);
+    sched->datastack_root->top = h->root_top;
+    _PyStackless_DataStackSet(tstate, &h->datastack);
+    tstate->current_frame = t->frame;
+    t->frame = NULL;
+    tstate->current_exception = h->exception;
+    tstate->delete_later = h->delete_later;
+    tstate->tracing = h->tracing;
+    tstate->what_event = h->what_event;
+    tstate->c_recursion_remaining = sched->c_recursion_base - h->c_recursion;
+    _PyStackless_Discard(sched, sched->pending.op.target);   // of a token that was lost
+    _PyStackless_Discard(sched, sched->pending.op.value);
+    sched->pending = h->pending;
+    sched->far = h->slice.far;
+}
+
+/* A C++ runtime comes with a module, nearly always: ctypes can load one, too. */
+void
+_PyStackless_NoticeCxxRuntime(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    enum { LOOK_EVERY = 64 };
+    Py_ssize_t modules = PyDict_GET_SIZE(tstate->interp->imports.modules);
+    if (modules != sched->cxx_modules || sched->cxx_calls++ % LOOK_EVERY == 0) {
+        sched->cxx_modules = modules;
+        _PyStackless_FindCxxRuntime();
+    }
+}
+
+void
+_PyStackless_ResumeHard(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = sched->current;
+    load_hard(tstate, sched, t);
+    _PyStackless_Switch(NULL, &sched->main_slice, &t->extra->hard->slice);
+    Py_FatalError("the memory reserved for main's part of the C stack is too small");
+}
+
+op_outcome
+_PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                         const stackless_op *op, PyObject **result)
+{
+    PyTaskletObject *t = sched->current;
+    const char *obstacle = _PyStackless_SwitchObstacle();
+    if (obstacle == NULL && is_collecting(tstate, sched)) {
+        obstacle = "a garbage collection is in progress";
+    }
+    if (obstacle != NULL) {
+        op_outcome outcome = _PyStackless_Execute(tstate, sched, op, SWITCH_NOT, result);
+        if (outcome != OP_NEEDS_SWITCH) {
+            return outcome;
+        }
+        PyErr_Format(PyExc_RuntimeError,
+                     "cannot switch tasklets here: there are C functions between this call "
+                     "and the scheduler, and %s", obstacle);
+        return OP_ERROR;
+    }
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
+    /* The slice ends in this function, so its size is found out in this function. */
+    if (prepare_state(tstate, sched, t) < 0) {
+        return OP_ERROR;
+    }
+    if (_PyStackless_Prepare(&t->extra->hard->slice, &sched->main_slice,
+                             &sched->main_slice) < 0) {
+        PyErr_NoMemory();
+        return OP_ERROR;
+    }
+    op_outcome outcome = _PyStackless_Execute(tstate, sched, op, SWITCH_HARD, result);
+    if (outcome != OP_SWITCHED) {
+        return outcome;
+    }
+    sched->left = (PyTaskletObject *)Py_NewRef(t);
+    save_hard(tstate, sched, t);
+    PyTaskletObject *next = sched->current;
+    _PyStackless_Slice *to = &sched->main_slice;
+    if (_PyTasklet_IsHard(next)) {
+        load_hard(tstate, sched, next);
+        to = &next->extra->hard->slice;
+    }
+    int err = _PyStackless_Switch(&t->extra->hard->slice, &sched->main_slice, to);
+    assert(err == 0);
+    (void)err;
+    /* Whoever switched here has called load_hard(). */
+    return OP_SWITCHED;
+}
+
+void
+_PyStackless_AbandonHard(PyTaskletObject *t)
+{
+    if (_PyTasklet_IsHard(t)) {
+        unlink_hard(t->sched, t->extra->hard);
+        t->extra->hard = NULL;
+        t->frame = NULL;
+        t->flags &= ~TASKLET_STARTED;
+    }
+}
+
+void
+_PyStackless_FreeHard(stackless_hard *h)
+{
+    if (h != NULL) {
+        assert(h->link == NULL);
+        _PyStackless_SliceRelease(&h->slice);
+        PyMem_Free(h->data);
+        PyMem_Free(h->entries);
+        PyMem_Free(h);
+    }
+}

@@ -1,0 +1,428 @@
+/* Python code called by instructions without C code in between: continuation frames.
+
+   Upstream's eval loop runs a Python function in place only where an instruction was
+   specialised for it; everything else goes through a type slot and a new eval loop in
+   C, which cannot be left softly.  While a tasklet is current, the instructions ask
+   here first.  If the operation ends in a Python function, its frame is pushed and the
+   eval loop goes on with it; where something is left to be done with its value (to try
+   the reflected method, to make it a bool, to see that __init__ returned None ...), a
+   continuation frame is put in between.
+
+   A continuation's code is a few INTERPRETER_EXITs, which call _PyStackless_EvalSwitch()
+   and so come here.  The position tells what happened: at the first one it waits, a
+   value that is returned arrives at the second (return_offset is 1), one that is
+   yielded at the third (YIELD_VALUE skips the caches that SEND and FOR_ITER have).  An
+   exception comes from exit_unwind.  The code is never complete, as that of upstream's
+   own shim frames: not in tracebacks, f_back, monitoring.
+
+   Invariants
+   - A continuation's caller is an ordinary frame with return_offset set, or another
+     continuation; what it called is the frame above it, until that is gone.
+   - It counts as one level of Python recursion, as upstream's shim of __init__ does.
+   - A hook decides without side effects; from Begin() on the operation is its own.
+
+   Rejected: continuations written in Python as hidden functions.  Each operation takes
+   two Python calls then, needs C helpers for what Python cannot say (no result, end of
+   a loop, the events of a C call), and shows when a tool looks at handled exceptions. */
+
+#include "Python.h"
+#include "opcode_ids.h"           // INTERPRETER_EXIT
+#include "pycore_call.h"
+#include "pycore_ceval.h"         // _PyEvalFramePushAndInit()
+#include "pycore_code.h"
+#include "pycore_function.h"
+#include "pycore_global_strings.h" // _Py_ID()
+#include "pycore_intrinsics.h"    // INTRINSIC_UNARY_POSITIVE
+#include "pycore_object.h"
+#include "pycore_opcode_utils.h"
+#include "pycore_runtime.h"       // _Py_SINGLETON()
+#include "pycore_stackless_inline.h"
+#include "opcode.h"
+
+enum { WAITS, RETURNED, YIELDED };
+
+static const PyBytesObject no_location = {
+    PyVarObject_HEAD_INIT(&PyBytes_Type, 1)
+    .ob_sval = { (char)(128 | (PY_CODE_LOCATION_INFO_NONE << 3) | 2) }
+};
+
+static struct _PyCode_DEF(6) continuation_code = {
+    _PyVarObject_HEAD_INIT(&PyCode_Type, 3),
+    .co_consts = (PyObject *)&_Py_SINGLETON(tuple_empty),
+    .co_names = (PyObject *)&_Py_SINGLETON(tuple_empty),
+    .co_exceptiontable = (PyObject *)&_Py_SINGLETON(bytes_empty),
+    .co_flags = CO_OPTIMIZED | CO_NO_MONITORING_EVENTS,
+    .co_localsplusnames = (PyObject *)&_Py_SINGLETON(tuple_empty),
+    .co_localspluskinds = (PyObject *)&_Py_SINGLETON(bytes_empty),
+    .co_filename = &_Py_ID(__call__),
+    .co_name = &_Py_ID(__call__),
+    .co_qualname = &_Py_ID(__call__),
+    .co_linetable = (PyObject *)&no_location,
+    .co_nlocalsplus = STATE_SIZE,
+    ._co_firsttraceable = 3,
+    .co_stacksize = 1,
+    .co_framesize = STATE_SIZE + 1 + FRAME_SPECIALS_SIZE,
+    .co_code_adaptive = {
+        (char)INTERPRETER_EXIT, 0, (char)INTERPRETER_EXIT, 0, (char)INTERPRETER_EXIT, 0,
+    },
+};
+
+PyCodeObject *const _PyStackless_ContinuationCode = (PyCodeObject *)&continuation_code;
+
+/* The value is not wanted. */
+static step_outcome
+drop_step(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+          PyObject **value)
+{
+    Py_CLEAR(*value);
+    return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
+}
+
+static step_function *const steps[CONTINUE_COUNT] = {
+    [CONTINUE_DROP] = drop_step,
+    [CONTINUE_BINARY] = _PyStackless_BinaryStep,
+    [CONTINUE_COMPARE] = _PyStackless_CompareStep,
+    [CONTINUE_TRUTH] = _PyStackless_TruthStep,
+    [CONTINUE_ATTRIBUTE] = _PyStackless_AttributeStep,
+    [CONTINUE_ITER] = _PyStackless_IterStep,
+    [CONTINUE_FOR] = _PyStackless_ForStep,
+    [CONTINUE_SEND] = _PyStackless_SendStep,
+    [CONTINUE_AWAIT] = _PyStackless_AwaitStep,
+    [CONTINUE_AITER] = _PyStackless_AIterStep,
+    [CONTINUE_NEXT] = _PyStackless_NextStep,
+    [CONTINUE_GENERATOR] = _PyStackless_GeneratorStep,
+    [CONTINUE_NEW] = _PyStackless_NewStep,
+    [CONTINUE_INIT] = _PyStackless_InitStep,
+    [CONTINUE_CLASS] = _PyStackless_ClassStep,
+    [CONTINUE_CONTEXT] = _PyStackless_ContextStep,
+    [CONTINUE_C_RETURN] = _PyStackless_CReturnStep,
+};
+
+/* --- pushing frames ---------------------------------------------------------------- */
+
+/* What the eval loop does at start_frame. */
+static int
+enter_recursion(PyThreadState *tstate)
+{
+    if (tstate->py_recursion_remaining-- > 0) {
+        return 0;
+    }
+    if (tstate->recursion_headroom) {
+        if (tstate->py_recursion_remaining < -50) {
+            Py_FatalError("Cannot recover from Python stack overflow.");
+        }
+        return 0;
+    }
+    tstate->recursion_headroom++;
+    PyErr_SetString(PyExc_RecursionError, "maximum recursion depth exceeded");
+    tstate->recursion_headroom--;
+    return -1;
+}
+
+step_outcome
+_PyStackless_EnterFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    _PyInterpreterFrame *caller = tstate->current_frame;
+    frame->previous = caller;
+    frame->return_offset = 0;
+    tstate->current_frame = frame;
+    if (enter_recursion(tstate) < 0) {
+        tstate->py_recursion_remaining++;
+        tstate->current_frame = caller;
+        _PyEval_FrameClearAndPop(tstate, frame);
+        return STEP_FAILED;
+    }
+    return STEP_PUSHED;
+}
+
+step_outcome
+_PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
+                          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *small[8];
+    PyObject **stack = small;
+    Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    if (total >= (Py_ssize_t)Py_ARRAY_LENGTH(small)) {
+        stack = PyMem_New(PyObject *, total + 1);
+        if (stack == NULL) {
+            PyErr_NoMemory();
+            return STEP_FAILED;
+        }
+    }
+    PyObject **p = stack;
+    if (self != NULL) {
+        *p++ = Py_NewRef(self);
+        nargs++;
+    }
+    for (Py_ssize_t i = 0; i < total; i++) {
+        *p++ = Py_NewRef(args[i]);
+    }
+    int flags = ((PyCodeObject *)PyFunction_GET_CODE(func))->co_flags;
+    PyObject *locals = flags & CO_OPTIMIZED ? NULL
+                                            : Py_NewRef(PyFunction_GET_GLOBALS(func));
+    _PyInterpreterFrame *frame = _PyEvalFramePushAndInit(
+        tstate, (PyFunctionObject *)Py_NewRef(func), locals, stack, nargs, kwnames);
+    if (stack != small) {
+        PyMem_Free(stack);
+    }
+    return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
+}
+
+step_outcome
+_PyStackless_CallSpecial(PyThreadState *tstate, PyObject *self, PyObject *name,
+                         PyObject *const *args, Py_ssize_t nargs, PyObject **value)
+{
+    PyObject *method = Py_XNewRef(_PyType_Lookup(Py_TYPE(self), name));
+    if (method == NULL) {
+        return STEP_MISSING;
+    }
+    step_outcome outcome;
+    if (_PyStackless_IsPythonFunction(method)) {
+        outcome = _PyStackless_PushFunction(tstate, method, self, args, nargs, NULL);
+    }
+    else {
+        descrgetfunc get = Py_TYPE(method)->tp_descr_get;
+        if (get != NULL) {
+            Py_SETREF(method, get(method, self, (PyObject *)Py_TYPE(self)));
+        }
+        *value = method ? PyObject_Vectorcall(method, args, nargs, NULL) : NULL;
+        outcome = *value ? STEP_DONE : STEP_FAILED;
+    }
+    Py_XDECREF(method);
+    return outcome;
+}
+
+/* --- continuations ----------------------------------------------------------------- */
+
+_PyInterpreterFrame *
+_PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
+                              PyObject *a, PyObject *b, PyObject *c, long number)
+{
+    PyCodeObject *code = _PyStackless_ContinuationCode;
+    PyObject *number_object = PyLong_FromLong(number);
+    if (number_object == NULL) {
+        return NULL;
+    }
+    _PyInterpreterFrame *frame = _PyThreadState_PushFrame(tstate, code->co_framesize);
+    if (frame == NULL) {
+        Py_DECREF(number_object);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    frame->f_executable = (PyObject *)code;
+    frame->previous = tstate->current_frame;
+    frame->f_funcobj = Py_None;
+    frame->f_globals = NULL;
+    frame->f_builtins = NULL;
+    frame->f_locals = NULL;
+    frame->frame_obj = NULL;
+    frame->instr_ptr = _PyCode_CODE(code);
+    frame->stacktop = STATE_SIZE;
+    frame->return_offset = RETURNED;
+    frame->owner = FRAME_OWNED_BY_THREAD;
+    frame->localsplus[STATE_KIND] = PyLong_FromLong(kind);   // small: not allocated
+    frame->localsplus[STATE_A] = Py_XNewRef(a);
+    frame->localsplus[STATE_B] = Py_XNewRef(b);
+    frame->localsplus[STATE_C] = Py_XNewRef(c);
+    frame->localsplus[STATE_NUMBER] = number_object;
+    tstate->current_frame = frame;
+    tstate->py_recursion_remaining--;
+    return frame;
+}
+
+static void
+pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
+{
+    tstate->py_recursion_remaining++;
+    tstate->current_frame = c->previous;
+    _PyEval_FrameClearAndPop(tstate, c);
+}
+
+/* Runs the steps of tstate->current_frame and of its callers, until a frame was pushed
+   or an instruction has ended. */
+static void
+run_steps(PyThreadState *tstate, step_event event, PyObject *value)
+{
+    _PyInterpreterFrame *c = tstate->current_frame;
+    while (_PyStackless_IsContinuation(c)) {
+        c->instr_ptr = _PyCode_CODE(_PyStackless_ContinuationCode);
+        c->return_offset = RETURNED;
+        long kind = PyLong_AsLong(c->localsplus[STATE_KIND]);
+        step_outcome outcome = steps[kind](tstate, c, event, &value);
+        if (outcome == STEP_PUSHED) {
+            return;
+        }
+        assert((outcome == STEP_FAILED) == (tstate->current_exception != NULL));
+        if (tstate->current_frame == c) {
+            pop_continuation(tstate, c);
+        }
+        assert(outcome != STEP_FAILED || value == NULL);
+        c = tstate->current_frame;
+        event = outcome == STEP_FAILED ? AT_RAISE : AT_RETURN;
+    }
+    if (value != NULL) {
+        _PyFrame_StackPush(c, value);
+    }
+}
+
+_PyInterpreterFrame *
+_PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
+{
+    step_event event = AT_RAISE;
+    PyObject *value = NULL;
+    if (tstate->current_exception == NULL) {
+        long at = c->instr_ptr - _PyCode_CODE(_PyStackless_ContinuationCode);
+        event = at == YIELDED ? AT_YIELD : AT_RETURN;
+        value = _PyFrame_StackPop(c);
+    }
+    run_steps(tstate, event, value);
+    return tstate->current_frame;
+}
+
+void
+_PyStackless_Begin(_PyInterpreterFrame *frame, PyObject **stack_pointer, int pops,
+                   int size)
+{
+    frame->return_offset = size;
+    _PyFrame_SetStackPointer(frame, stack_pointer - pops);
+}
+
+int
+_PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome, PyObject *value,
+                     PyObject **stack_pointer, int pops)
+{
+    PyObject **operands = stack_pointer - pops;
+    /* The instruction's values take the place of its first operands. */
+    PyObject *first[2] = { NULL, NULL };
+    for (int i = 0; i < pops && i < 2; i++) {
+        first[i] = operands[i];
+    }
+    if (outcome != STEP_PUSHED) {
+        run_steps(tstate, outcome == STEP_FAILED ? AT_RAISE
+                          : outcome == STEP_BEGIN ? AT_START : AT_RETURN, value);
+    }
+    Py_XDECREF(first[0]);
+    Py_XDECREF(first[1]);
+    for (int i = 2; i < pops; i++) {
+        Py_XDECREF(operands[i]);
+    }
+    return 1;
+}
+
+int
+_PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                       PyObject **stack_pointer, int pops, int size,
+                       continuation_kind kind, PyObject *a, PyObject *b, long number,
+                       PyObject *func, PyObject *self, PyObject *const *args,
+                       Py_ssize_t nargs)
+{
+    _PyStackless_Begin(frame, stack_pointer, pops, size);
+    step_outcome outcome = STEP_FAILED;
+    if (kind == CONTINUE_NONE
+        || _PyStackless_PushContinuation(tstate, kind, a, b, NULL, number) != NULL) {
+        outcome = _PyStackless_PushFunction(tstate, func, self, args, nargs, NULL);
+    }
+    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, pops);
+}
+
+/* --- the slots of Python classes ------------------------------------------------------ */
+
+struct _PyStackless_PythonSlots _PyStackless_PythonSlots;
+
+static const char probe_source[] =
+    "names = '''add sub mul matmul truediv floordiv mod pow lshift rshift and or xor\n"
+    "'''.split()\n"
+    "def method(self, *args): return method\n"
+    "every = ['__' + p + n + '__' for n in names for p in ('', 'r', 'i')]\n"
+    "every += ['__' + n + '__' for n in '''neg pos invert bool len contains getitem\n"
+    "    setitem delitem iter next call init new get set delete getattr setattr\n"
+    "    delattr lt le gt ge eq ne hash await aiter anext'''.split()]\n"
+    "probe = type('probe', (), dict.fromkeys(every, method))\n";
+
+int
+_PyStackless_InitInlining(void)
+{
+    PyObject *globals = Py_BuildValue("{s:O}", "__builtins__", PyEval_GetBuiltins());
+    PyObject *code = Py_CompileString(probe_source, "<stackless>", Py_file_input);
+    PyObject *res = globals && code ? PyEval_EvalCode(code, globals, globals) : NULL;
+    if (res != NULL) {
+        PyTypeObject *probe = (PyTypeObject *)PyDict_GetItemString(globals, "probe");
+        struct _PyStackless_PythonSlots *slots = &_PyStackless_PythonSlots;
+        slots->number = *probe->tp_as_number;
+        slots->sequence = *probe->tp_as_sequence;
+        slots->mapping = *probe->tp_as_mapping;
+        slots->async = *probe->tp_as_async;
+        slots->type = *probe;
+    }
+    int err = res == NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(globals);
+    Py_XDECREF(res);
+    return err ? -1 : _PyStackless_InitCalls();
+}
+
+/* --- the hook of the instructions ------------------------------------------------------- */
+
+int
+_PyStackless_InlineInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                               PyObject **stack_pointer, int opcode, int oparg)
+{
+    if (tstate->interp->eval_frame != NULL) {
+        return 0;
+    }
+    switch (opcode) {
+        case BINARY_OP:
+            return _PyStackless_BinaryOp(tstate, frame, stack_pointer, oparg);
+        case COMPARE_OP:
+            return _PyStackless_CompareOp(tstate, frame, stack_pointer, oparg);
+        case CONTAINS_OP:
+            return _PyStackless_ContainsOp(tstate, frame, stack_pointer, oparg);
+        case TO_BOOL:
+            return _PyStackless_ToBool(tstate, frame, stack_pointer, oparg);
+        case UNARY_NEGATIVE:
+            return _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__neg__));
+        case UNARY_INVERT:
+            return _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__invert__));
+        case CALL_INTRINSIC_1:
+            return oparg == INTRINSIC_UNARY_POSITIVE
+                   && _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__pos__));
+        case BINARY_SUBSCR:
+            return _PyStackless_BinarySubscr(tstate, frame, stack_pointer, oparg);
+        case BINARY_SLICE:
+            return _PyStackless_BinarySlice(tstate, frame, stack_pointer, oparg);
+        case STORE_SUBSCR:
+            return _PyStackless_StoreSubscr(tstate, frame, stack_pointer, oparg);
+        case STORE_SLICE:
+            return _PyStackless_StoreSlice(tstate, frame, stack_pointer, oparg);
+        case DELETE_SUBSCR:
+            return _PyStackless_DeleteSubscr(tstate, frame, stack_pointer, oparg);
+        case LOAD_ATTR:
+            return _PyStackless_LoadAttr(tstate, frame, stack_pointer, oparg);
+        case STORE_ATTR:
+            return _PyStackless_StoreAttr(tstate, frame, stack_pointer, oparg);
+        case DELETE_ATTR:
+            return _PyStackless_DeleteAttr(tstate, frame, stack_pointer, oparg);
+        case GET_ITER:
+            return _PyStackless_GetIter(tstate, frame, stack_pointer, oparg);
+        case FOR_ITER:
+            return _PyStackless_ForIter(tstate, frame, stack_pointer, oparg, 0);
+        case INSTRUMENTED_FOR_ITER:
+            return _PyStackless_ForIter(tstate, frame, stack_pointer, oparg, 1);
+        case SEND:
+            return _PyStackless_Send(tstate, frame, stack_pointer, oparg);
+        case GET_AWAITABLE:
+            return _PyStackless_GetAwaitable(tstate, frame, stack_pointer, oparg);
+        case GET_AITER:
+            return _PyStackless_GetAIter(tstate, frame, stack_pointer, oparg);
+        case BEFORE_WITH:
+            return _PyStackless_BeforeWith(tstate, frame, stack_pointer,
+                                           &_Py_ID(__enter__), &_Py_ID(__exit__));
+        case BEFORE_ASYNC_WITH:
+            return _PyStackless_BeforeWith(tstate, frame, stack_pointer,
+                                           &_Py_ID(__aenter__), &_Py_ID(__aexit__));
+        case WITH_EXCEPT_START:
+            return _PyStackless_WithExceptStart(tstate, frame, stack_pointer, oparg);
+        default:
+            return _PyStackless_CallInstruction(tstate, frame, stack_pointer, opcode, oparg);
+    }
+}

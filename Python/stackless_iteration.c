@@ -1,0 +1,330 @@
+/* Iteration, `await` and `with` where the methods are Python functions, and the entering
+   of generators. */
+
+#include "Python.h"
+#include "pycore_call.h"
+#include "pycore_ceval.h"         // _PyEval_MonitorRaise()
+#include "pycore_code.h"          // INLINE_CACHE_ENTRIES_FOR_ITER
+#include "pycore_genobject.h"     // _PyGen_FetchStopIterationValue()
+#include "pycore_global_strings.h" // _Py_ID()
+#include "pycore_instruments.h"   // _Py_call_instrumentation_jump()
+#include "pycore_object.h"
+#include "pycore_runtime.h"
+#include "pycore_stackless_inline.h"
+
+step_outcome
+_PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObject *gen, PyObject *arg)
+{
+    assert(gen->gi_frame_state < FRAME_EXECUTING);
+    _PyInterpreterFrame *frame = (_PyInterpreterFrame *)gen->gi_iframe;
+    _PyFrame_StackPush(frame, Py_NewRef(arg));
+    gen->gi_frame_state = FRAME_EXECUTING;
+    gen->gi_exc_state.previous_item = tstate->exc_info;
+    tstate->exc_info = &gen->gi_exc_state;
+    return _PyStackless_EnterFrame(tstate, frame);
+}
+
+/* --- iter() ------------------------------------------------------------------------------- */
+
+step_outcome
+_PyStackless_IterStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                      PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    if (!PyIter_Check(*value)) {
+        PyErr_Format(PyExc_TypeError, "iter() returned non-iterator of type '%.100s'",
+                     Py_TYPE(*value)->tp_name);
+        Py_CLEAR(*value);
+        return STEP_FAILED;
+    }
+    return STEP_DONE;
+}
+
+int
+_PyStackless_GetIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                     PyObject **stack_pointer, int oparg)
+{
+    PyObject *iterable = stack_pointer[-1];
+    PyObject *method;
+    if (Py_TYPE(iterable)->tp_iter != _PyStackless_PythonSlots.type.tp_iter
+        || !(method = _PyStackless_PythonMethod(Py_TYPE(iterable), &_Py_ID(__iter__)))) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 1, 1, CONTINUE_ITER,
+                                  NULL, NULL, 0, method, iterable, NULL, 0);
+}
+
+/* --- for ----------------------------------------------------------------------------------- */
+
+/* The instruction goes on at `offset`, with the event that INSTRUMENTED_FOR_ITER has. */
+static step_outcome
+branch(PyThreadState *tstate, _PyInterpreterFrame *frame, int offset)
+{
+    _Py_CODEUNIT *instr = frame->instr_ptr;
+    frame->return_offset = offset;
+    if (tstate->tracing) {
+        return STEP_DONE;
+    }
+    _Py_CODEUNIT *target = _Py_call_instrumentation_jump(
+        tstate, PY_MONITORING_EVENT_BRANCH, frame, instr, instr + offset);
+    if (target == NULL) {
+        return STEP_FAILED;
+    }
+    if (target != instr + offset) {
+        frame->instr_ptr = target;     // a debugger jumped
+        frame->return_offset = 0;
+    }
+    return STEP_DONE;
+}
+
+/* A generator was exhausted: what gen_iternext() makes of the value it returned, and
+   FOR_ITER of that. */
+static void
+end_of_generator(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **value)
+{
+    if (*value != Py_None && _PyGen_SetStopIterationValue(*value) == 0) {
+        _PyEval_MonitorRaise(tstate, frame, frame->instr_ptr);
+        PyErr_Clear();
+    }
+    Py_CLEAR(*value);
+}
+
+/* State: the generator, if it is one; twice the instruction's argument, + 1 if it is
+   instrumented. */
+step_outcome
+_PyStackless_ForStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                     PyObject **value)
+{
+    _PyInterpreterFrame *frame = c->previous;
+    long number = continuation_number(c);
+    int offset = 1 + INLINE_CACHE_ENTRIES_FOR_ITER;
+    int is_generator = c->localsplus[STATE_A] != NULL;
+    if (event == AT_RAISE) {
+        if (is_generator || !PyErr_ExceptionMatches(PyExc_StopIteration)) {
+            return STEP_FAILED;
+        }
+        _PyEval_MonitorRaise(tstate, frame, frame->instr_ptr);
+        PyErr_Clear();
+    }
+    else if (event == AT_RETURN && is_generator) {
+        end_of_generator(tstate, frame, value);
+        if (PyErr_Occurred()) {
+            return STEP_FAILED;
+        }
+    }
+    if (*value == NULL) {
+        /* Past END_FOR and POP_TOP. */
+        offset += number / 2 + 2;
+        Py_DECREF(_PyFrame_StackPop(frame));
+    }
+    else {
+        _PyFrame_StackPush(frame, *value);
+        *value = NULL;
+    }
+    if (number % 2) {
+        return branch(tstate, frame, offset);
+    }
+    frame->return_offset = offset;
+    return STEP_DONE;
+}
+
+int
+_PyStackless_ForIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                     PyObject **stack_pointer, int oparg, int instrumented)
+{
+    PyObject *iter = stack_pointer[-1];
+    int size = 1 + INLINE_CACHE_ENTRIES_FOR_ITER;
+    if (PyGen_CheckExact(iter)) {
+        PyGenObject *gen = (PyGenObject *)iter;
+        if (gen->gi_frame_state >= FRAME_EXECUTING) {
+            return 0;
+        }
+        PyInterpreterState *interp = tstate->interp;
+        int watched = instrumented || interp->sys_tracing_threads
+                      || interp->sys_profiling_threads;
+        /* As FOR_ITER_GEN does it: returns to END_FOR. */
+        _PyStackless_Begin(frame, stack_pointer, 0, size + (watched ? 0 : oparg));
+        step_outcome outcome = STEP_FAILED;
+        if (!watched
+            || _PyStackless_PushContinuation(tstate, CONTINUE_FOR, iter, NULL, NULL,
+                                             2 * oparg + instrumented)) {
+            outcome = _PyStackless_EnterGenerator(tstate, gen, Py_None);
+        }
+        return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 0);
+    }
+    PyObject *method;
+    if (Py_TYPE(iter)->tp_iternext != _PyStackless_PythonSlots.type.tp_iternext
+        || !(method = _PyStackless_PythonMethod(Py_TYPE(iter), &_Py_ID(__next__)))) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 0, size, CONTINUE_FOR,
+                                  NULL, NULL, 2 * oparg + instrumented, method, iter,
+                                  NULL, 0);
+}
+
+/* --- yield from, await --------------------------------------------------------------------- */
+
+/* State: the instruction's argument. */
+step_outcome
+_PyStackless_SendStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                      PyObject **value)
+{
+    if (event != AT_RAISE) {
+        return STEP_DONE;
+    }
+    _PyInterpreterFrame *frame = c->previous;
+    if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        _PyEval_MonitorRaise(tstate, frame, frame->instr_ptr);
+    }
+    if (_PyGen_FetchStopIterationValue(value) < 0) {
+        return STEP_FAILED;
+    }
+    frame->return_offset += continuation_number(c);
+    return STEP_DONE;
+}
+
+int
+_PyStackless_Send(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                  PyObject **stack_pointer, int oparg)
+{
+    PyObject *receiver = stack_pointer[-2];
+    PyObject *method;
+    if (stack_pointer[-1] != Py_None
+        || Py_TYPE(receiver)->tp_iternext != _PyStackless_PythonSlots.type.tp_iternext
+        || !(method = _PyStackless_PythonMethod(Py_TYPE(receiver), &_Py_ID(__next__)))) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 1,
+                                  1 + INLINE_CACHE_ENTRIES_SEND, CONTINUE_SEND, NULL, NULL,
+                                  oparg, method, receiver, NULL, 0);
+}
+
+static int
+is_generator_based_coroutine(PyObject *op)
+{
+    if (!PyGen_CheckExact(op)) {
+        return 0;
+    }
+    PyCodeObject *code = PyGen_GetCode((PyGenObject *)op);
+    int result = (code->co_flags & CO_ITERABLE_COROUTINE) != 0;
+    Py_DECREF(code);
+    return result;
+}
+
+step_outcome
+_PyStackless_AwaitStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                       PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    if (PyCoro_CheckExact(*value) || is_generator_based_coroutine(*value)) {
+        PyErr_SetString(PyExc_TypeError, "__await__() returned a coroutine");
+    }
+    else if (!PyIter_Check(*value)) {
+        PyErr_Format(PyExc_TypeError, "__await__() returned non-iterator of type '%.100s'",
+                     Py_TYPE(*value)->tp_name);
+    }
+    else {
+        return STEP_DONE;
+    }
+    Py_CLEAR(*value);
+    return STEP_FAILED;
+}
+
+int
+_PyStackless_GetAwaitable(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                          PyObject **stack_pointer, int oparg)
+{
+    PyObject *op = stack_pointer[-1];
+    PyAsyncMethods *methods = Py_TYPE(op)->tp_as_async;
+    PyObject *method;
+    if (methods == NULL || methods->am_await != _PyStackless_PythonSlots.async.am_await
+        || !(method = _PyStackless_PythonMethod(Py_TYPE(op), &_Py_ID(__await__)))) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 1, 1, CONTINUE_AWAIT,
+                                  NULL, NULL, 0, method, op, NULL, 0);
+}
+
+step_outcome
+_PyStackless_AIterStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                       PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    PyAsyncMethods *methods = Py_TYPE(*value)->tp_as_async;
+    if (methods == NULL || methods->am_anext == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "'async for' received an object from __aiter__ that does not "
+                     "implement __anext__: %.100s", Py_TYPE(*value)->tp_name);
+        Py_CLEAR(*value);
+        return STEP_FAILED;
+    }
+    return STEP_DONE;
+}
+
+int
+_PyStackless_GetAIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                      PyObject **stack_pointer, int oparg)
+{
+    PyObject *op = stack_pointer[-1];
+    PyAsyncMethods *methods = Py_TYPE(op)->tp_as_async;
+    PyObject *method;
+    if (methods == NULL || methods->am_aiter != _PyStackless_PythonSlots.async.am_aiter
+        || !(method = _PyStackless_PythonMethod(Py_TYPE(op), &_Py_ID(__aiter__)))) {
+        return 0;
+    }
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 1, 1, CONTINUE_AITER,
+                                  NULL, NULL, 0, method, op, NULL, 0);
+}
+
+/* --- with ------------------------------------------------------------------------------------ */
+
+int
+_PyStackless_BeforeWith(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        PyObject **stack_pointer, PyObject *enter, PyObject *exit)
+{
+    PyObject *manager = stack_pointer[-1];
+    PyObject *method = _PyStackless_PythonMethod(Py_TYPE(manager), enter);
+    if (method == NULL) {
+        return 0;
+    }
+    Py_INCREF(method);
+    PyObject *exit_method = _PyObject_LookupSpecial(manager, exit);
+    if (exit_method == NULL) {
+        Py_DECREF(method);
+        if (!PyErr_Occurred()) {
+            return 0;                  // the instruction says what is missing
+        }
+        _PyStackless_Begin(frame, stack_pointer, 0, 1);
+        return _PyStackless_Deliver(tstate, STEP_FAILED, NULL, stack_pointer, 0);
+    }
+    stack_pointer[-1] = exit_method;
+    int begun = _PyStackless_BeginCall(tstate, frame, stack_pointer, 0, 1, CONTINUE_NONE,
+                                       NULL, NULL, 0, method, manager, NULL, 0);
+    Py_DECREF(manager);
+    Py_DECREF(method);
+    return begun;
+}
+
+int
+_PyStackless_WithExceptStart(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                             PyObject **stack_pointer, int oparg)
+{
+    PyObject *exit = stack_pointer[-4];
+    if (!PyMethod_Check(exit) || !_PyStackless_IsPythonFunction(PyMethod_GET_FUNCTION(exit))) {
+        return 0;
+    }
+    PyObject *exc = stack_pointer[-1];
+    PyObject *tb = PyException_GetTraceback(exc);
+    PyObject *args[] = { PyExceptionInstance_Class(exc), exc, tb ? tb : Py_None };
+    int begun = _PyStackless_BeginCall(tstate, frame, stack_pointer, 0, 1, CONTINUE_NONE,
+                                       NULL, NULL, 0, PyMethod_GET_FUNCTION(exit),
+                                       PyMethod_GET_SELF(exit), args, 3);
+    Py_XDECREF(tb);
+    return begun;
+}
