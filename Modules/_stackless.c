@@ -175,7 +175,9 @@ PyDoc_STRVAR(run_doc,
 "seconds > 0: likewise, for one that runs longer.\n"
 "soft: nobody is interrupted; when the time is over, the next switch returns None here.\n"
 "totaltimeout: the time of all tasklets since the call counts.\n"
-"ignore_nesting: interrupt tasklets within C functions, too.\n\n"
+"ignore_nesting: interrupt tasklets within C functions, too.\n"
+"threadblock: when nothing can go on, sleep until another thread makes a tasklet of\n"
+"this one runnable, as long as any could.\n\n"
 "    while (t := stackless.run(1000)) is not None:\n"
 "        t.insert()");
 
@@ -378,7 +380,11 @@ stackless_get_thread_info(PyObject *module, PyObject *args)
         sched = _PyStackless_PeekScheduler(ts);
     }
     PyObject *main = sched ? (PyObject *)sched->main : Py_None;
-    PyObject *current = sched ? (PyObject *)sched->current : Py_None;
+    PyObject *current = Py_None;
+    if (sched != NULL) {
+        PyTaskletObject *t = sched->sleeper == NULL ? sched->current : sched->woken;
+        current = t != NULL ? (PyObject *)t : Py_None;
+    }
     Py_ssize_t runcount = sched ? sched->runcount : 0;
     if (flags & (1UL << 31) && sched != NULL) {
         return Py_BuildValue("(OOnN)", main, current, runcount, watchdog_list(sched));
@@ -509,11 +515,38 @@ stackless_tasklet_get_unpicklable_state(PyObject *module, PyObject *op)
     }
     PyTaskletObject *t = (PyTaskletObject *)op;
     PyObject *context = t->context;
-    if (t->state == TASKLET_CURRENT && t->sched->tstate != NULL) {
+    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
         context = t->sched->tstate->context;
     }
     context = context ? Py_NewRef(context) : PyContext_New();
     return context ? Py_BuildValue("{s:N}", "context", context) : NULL;
+}
+
+/* Registered with module atexit: other threads can still run then. */
+static PyObject *
+stackless_kill_all(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched != NULL) {
+        _PyStackless_KillHard(sched);
+    }
+    _PyStackless_KillOtherThreads(tstate);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef kill_all_def = {"kill_all", stackless_kill_all, METH_NOARGS, NULL};
+
+static int
+register_at_exit(PyObject *module)
+{
+    PyObject *func = PyCFunction_New(&kill_all_def, module);
+    PyObject *atexit = func ? PyImport_ImportModule("atexit") : NULL;
+    PyObject *res = atexit ? PyObject_CallMethod(atexit, "register", "O", func) : NULL;
+    Py_XDECREF(func);
+    Py_XDECREF(atexit);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
 }
 
 #define SWITCHING(NAME) _PyCFunction_CAST(NAME), METH_FASTCALL | METH_KEYWORDS
@@ -665,6 +698,9 @@ stackless_exec(PyObject *module)
     state->receive = PyObject_GetAttrString((PyObject *)state->channel_type, "receive");
     if (state->trampoline == NULL || state->schedule == NULL || state->send == NULL
         || state->receive == NULL) {
+        return -1;
+    }
+    if (register_at_exit(module) < 0) {
         return -1;
     }
     _PyStackless_DebugInit(state);

@@ -34,7 +34,7 @@ _PyTasklet_IsAlive(PyTaskletObject *t)
 static int
 is_suspended(PyTaskletObject *t)
 {
-    return (t->flags & TASKLET_STARTED) && t->state != TASKLET_CURRENT;
+    return (t->flags & TASKLET_STARTED) && !tasklet_is_executing(t);
 }
 
 /* --- tempval ------------------------------------------------------------------ */
@@ -48,7 +48,7 @@ _PyTasklet_GetTempval(PyTaskletObject *t)
     if (t->tempval == NULL) {
         return Py_None;
     }
-    if (t->flags & TASKLET_RAISES) {
+    if (t->flags & TASKLET_RAISES && !Py_IS_TYPE(t->tempval, t->sched->mod->bomb_type)) {
         return _PyBomb_FromException(t->sched->mod, t->tempval);
     }
     return Py_NewRef(t->tempval);
@@ -177,7 +177,7 @@ tasklet_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(t->args);
         return 0;
     }
-    if (t->state == TASKLET_CURRENT) {
+    if (tasklet_is_executing(t)) {
         return 0;
     }
     for (_PyInterpreterFrame *f = t->frame;
@@ -213,19 +213,11 @@ tasklet_clear(PyObject *self)
     return 0;
 }
 
-/* One that has C functions between its frames cannot just be dropped: TaskletExit is
-   raised in it, until it ends.  If it can't be run, or will not end, it is kept for ever,
-   in gc.garbage. */
-static void
-tasklet_finalize(PyObject *self)
+void
+_PyTasklet_KillHard(PyTaskletObject *t)
 {
-    PyTaskletObject *t = tasklet_cast(self);
-    if (!_PyTasklet_IsHard(t)) {
-        return;
-    }
     enum { ATTEMPTS = 10 };
     PyThreadState *tstate = _PyThreadState_GET();
-    PyObject *exc = PyErr_GetRaisedException();
     for (int i = 0; i < ATTEMPTS && _PyTasklet_IsHard(t)
                     && t->sched->tstate == tstate; i++) {
         PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
@@ -237,7 +229,21 @@ tasklet_finalize(PyObject *self)
         }
         Py_DECREF(result);
     }
-    PyObject *garbage = tstate->interp->gc.garbage;
+}
+
+/* One that has C functions between its frames cannot just be dropped: TaskletExit is
+   raised in it, until it ends.  If it can't be run, or will not end, it is kept for ever,
+   in gc.garbage. */
+static void
+tasklet_finalize(PyObject *self)
+{
+    PyTaskletObject *t = tasklet_cast(self);
+    if (!_PyTasklet_IsHard(t)) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    _PyTasklet_KillHard(t);
+    PyObject *garbage = _PyThreadState_GET()->interp->gc.garbage;
     if (_PyTasklet_IsHard(t) && garbage != NULL && PyList_Append(garbage, self) < 0) {
         PyErr_FormatUnraisable("Exception ignored: a tasklet that can't be killed is lost");
         Py_INCREF(self);
@@ -355,7 +361,7 @@ bind_check(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
                          ? "can't unbind the main tasklet"
                          : "tasklet has C state on its stack");
     }
-    if (_PyTasklet_IsHard(t)) {
+    if (_PyTasklet_IsHard(t) || (t->sched->sleeper == t && t->sched->tstate != NULL)) {
         return set_error("tasklet has C state on its stack");
     }
     if (args == NULL && kwargs == NULL) {
@@ -505,11 +511,6 @@ tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
         set_error("the tasklet was not bound to a function");
         return NULL;
     }
-    if (t->sched->tstate != _PyThreadState_GET()) {
-        PyErr_SetString(PyExc_NotImplementedError,
-                        "setting up a tasklet of another thread is not supported yet");
-        return NULL;
-    }
     if (give_call(t, func, args, kwds) < 0) {
         return NULL;
     }
@@ -524,17 +525,6 @@ PyDoc_STRVAR(tasklet_setup_doc,
 "Calling the tasklet does the same.");
 
 /* --- insert, remove ----------------------------------------------------------------------- */
-
-static int
-check_own_thread(PyTaskletObject *t, const char *what)
-{
-    if (t->sched->tstate != _PyThreadState_GET()) {
-        PyErr_Format(PyExc_NotImplementedError,
-                     "%s a tasklet of another thread is not supported yet", what);
-        return -1;
-    }
-    return 0;
-}
 
 PyDoc_STRVAR(tasklet_insert_doc,
 "insert($self, /)\n--\n\n"
@@ -557,9 +547,6 @@ tasklet_insert(PyObject *self, PyObject *Py_UNUSED(ignored))
     }
     if (t->state == TASKLET_IDLE) {
         set_error("You cannot run an unbound(dead) tasklet");
-        return NULL;
-    }
-    if (check_own_thread(t, "inserting") < 0) {
         return NULL;
     }
     _PyStackless_QueueAppend(t->sched, t);
@@ -586,9 +573,6 @@ tasklet_remove(PyObject *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     if (t->state == TASKLET_RUNNABLE) {
-        if (check_own_thread(t, "removing") < 0) {
-            return NULL;
-        }
         _PyStackless_QueueRemove(t->sched, t);
     }
     return Py_NewRef(self);
@@ -659,34 +643,28 @@ tasklet_switch(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                   tasklet_switch, args, nargs, kwnames);
 }
 
+int
+_PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb)
+{
+    int orphan = t->sched->tstate == NULL;
+    if (_PyBomb_Matches(bomb, PyExc_TaskletExit)
+        && !(orphan && t->state != TASKLET_IDLE)) {
+        return 0;
+    }
+    return set_error(orphan ? "tasklet has no thread"
+                            : "You cannot throw to a dead tasklet");
+}
+
 /* The exception reaches the tasklet when its turn comes. */
 static PyObject *
 throw_pending(PyTaskletObject *t, PyObject *bomb)
 {
     if (!_PyTasklet_IsAlive(t)) {
-        int exits = _PyBomb_Matches(bomb, PyExc_TaskletExit);
+        int err = _PyTasklet_CheckThrowDead(t, bomb);
         Py_DECREF(bomb);
-        if (exits) {
-            Py_RETURN_NONE;
-        }
-        set_error(t->sched->tstate == NULL ? "tasklet has no thread"
-                                           : "You cannot throw to a dead tasklet");
-        return NULL;
+        return err < 0 ? NULL : Py_None;
     }
-    if (check_own_thread(t, "throwing into") < 0) {
-        Py_DECREF(bomb);
-        return NULL;
-    }
-    Py_INCREF(t);
-    if (tasklet_is_blocked(t)) {
-        _PyStackless_Unblock(t);
-        Py_DECREF(t);                  // the channel's
-    }
-    if (!tasklet_is_queued(t)) {
-        _PyStackless_QueueAppend(t->sched, t);
-    }
-    _PyTasklet_SetTempval(t, bomb);
-    Py_DECREF(t);
+    _PyStackless_ThrowPending(t, bomb);
     Py_RETURN_NONE;
 }
 
@@ -780,8 +758,15 @@ tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
         return NULL;
     }
     PyTaskletObject *t = tasklet_cast(self);
-    if (t->sched->tstate == NULL && t->state == TASKLET_PAUSED) {
-        tasklet_make_idle(t);          // an orphan: nobody can run it any more
+    if (t->sched->tstate == NULL && t->state != TASKLET_IDLE) {
+        /* An orphan: nobody can run it any more. */
+        Py_INCREF(t);
+        if (tasklet_is_blocked(t)) {
+            _PyStackless_Unblock(t);
+            Py_DECREF(t);              // the channel's
+        }
+        tasklet_make_idle(t);
+        Py_DECREF(t);
         Py_RETURN_NONE;
     }
     PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
@@ -841,39 +826,75 @@ tasklet_set_block_trap(PyObject *self, PyObject *value, void *Py_UNUSED(closure)
 
 /* --- threads and contexts ---------------------------------------------------------------------- */
 
+static int nesting_level(PyTaskletObject *t);
+
+/* Does it have something on the C stack of its thread that it cannot do without? */
+static int
+has_c_state(PyTaskletObject *t)
+{
+    if ((t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t
+        || nesting_level(t) != 0) {
+        return 1;
+    }
+    for (Py_ssize_t i = 0; i < t->sched->nwatchdogs; i++) {
+        if (t->sched->watchdogs[i] == t) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The argument of bind_thread(): the id, or that of the calling thread.  -1 with
+   TypeError or OverflowError. */
+static int
+parse_thread_id(PyObject *args, unsigned long *target)
+{
+    PyObject *id = NULL;
+    *target = PyThread_get_thread_ident();
+    if (!PyArg_ParseTuple(args, "|O!:bind_thread", &PyLong_Type, &id)) {
+        return -1;
+    }
+    int overflow = 0;
+    long n = id != NULL ? PyLong_AsLongAndOverflow(id, &overflow) : -1;
+    if (n == -1 && overflow == 0) {
+        return 0;
+    }
+    if (n < 0) {
+        PyErr_Format(PyExc_OverflowError,
+                     "thread id must be that of a thread, or -1, not %R", id);
+        return -1;
+    }
+    *target = PyLong_AsUnsignedLong(id);
+    return *target == (unsigned long)-1 && PyErr_Occurred() ? -1 : 0;
+}
+
 static PyObject *
 tasklet_bind_thread(PyObject *self, PyObject *args)
 {
     PyTaskletObject *t = tasklet_cast(self);
-    PyObject *id = NULL;
-    if (!PyArg_ParseTuple(args, "|O!:bind_thread", &PyLong_Type, &id)) {
+    unsigned long target;
+    if (parse_thread_id(args, &target) < 0) {
         return NULL;
-    }
-    unsigned long target = PyThread_get_thread_ident();
-    if (id != NULL) {
-        long n = PyLong_AsLong(id);
-        if (n == -1 && PyErr_Occurred()) {
-            PyErr_Clear();
-        }
-        if (n != -1 || PyLong_AsUnsignedLong(id) != (unsigned long)-1) {
-            PyErr_Clear();
-            if (n < -1) {
-                PyErr_Format(PyExc_OverflowError, "thread id must not be %ld", n);
-                return NULL;
-            }
-            target = PyLong_AsUnsignedLong(id);
-            if (target == (unsigned long)-1 && PyErr_Occurred()) {
-                return NULL;
-            }
-        }
-        PyErr_Clear();
     }
     if (t->sched->tstate != NULL && t->sched->tstate->thread_id == target) {
         Py_RETURN_NONE;
     }
-    PyErr_SetString(PyExc_NotImplementedError,
-                    "moving a tasklet to another thread is not supported yet");
-    return NULL;
+    if (tasklet_is_queued(t)) {
+        set_error("can't (re)bind a runnable tasklet");
+        return NULL;
+    }
+    if (has_c_state(t)) {
+        set_error("tasklet has C state on its stack");
+        return NULL;
+    }
+    if (target == PyThread_get_thread_ident()
+        && calling_scheduler(_PyThreadState_GET(), t) == NULL) {
+        return NULL;
+    }
+    if (_PyStackless_BindThread(t, target) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 /* The tasklet's context (borrowed), made if it has none; NULL with an exception. */
@@ -881,7 +902,7 @@ static PyObject *
 tasklet_context(PyTaskletObject *t)
 {
     PyObject **slot = &t->context;
-    if (t->state == TASKLET_CURRENT && t->sched->tstate != NULL) {
+    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
         slot = &t->sched->tstate->context;
     }
     if (*slot == NULL) {
@@ -910,19 +931,20 @@ tasklet_set_context(PyObject *self, PyObject *context)
         return NULL;
     }
     PyThreadState *tstate = _PyThreadState_GET();
-    int is_current = t->state == TASKLET_CURRENT;
     if (tasklet_is_queued(t) && t->sched->tstate != tstate) {
         set_error("tasklet belongs to a different thread");
         return NULL;
     }
-    PyObject **slot = is_current ? &tstate->context : &t->context;
+    int in_thread = tasklet_is_executing(t) && t->sched->tstate != NULL;
+    tstate = in_thread ? t->sched->tstate : tstate;
+    PyObject **slot = in_thread ? &tstate->context : &t->context;
     if (context_is_entered(*slot)) {
         set_error("the current context of the tasklet has been entered.");
         return NULL;
     }
     PyObject *old = *slot;
     *slot = Py_NewRef(context);
-    if (is_current) {
+    if (in_thread) {
         tstate->context_ver++;
     }
     Py_XDECREF(old);
@@ -990,7 +1012,8 @@ tasklet_get_blocked(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 tasklet_get_is_current(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(tasklet_cast(self)->state == TASKLET_CURRENT);
+    PyTaskletObject *t = tasklet_cast(self);
+    return PyBool_FromLong(t->state == TASKLET_CURRENT && t->sched->tstate != NULL);
 }
 
 static int
@@ -999,7 +1022,8 @@ nesting_level(PyTaskletObject *t)
     if (_PyTasklet_IsHard(t)) {
         return t->extra->hard->c_recursion / STACKLESS_EVAL_C_UNITS;
     }
-    if (t->state != TASKLET_CURRENT || t->flags & TASKLET_IS_MAIN) {
+    if (!tasklet_is_executing(t) || t->flags & TASKLET_IS_MAIN
+        || t->sched->tstate == NULL) {
         return 0;
     }
     /* The getter itself may be below one counted C call. */
@@ -1026,7 +1050,7 @@ _PyTasklet_TopFrame(PyTaskletObject *t)
     if (t->sched->tstate == NULL) {
         return NULL;
     }
-    if (t->state == TASKLET_CURRENT) {
+    if (tasklet_is_executing(t)) {
         return t->sched->tstate->current_frame;
     }
     if (t->flags & TASKLET_IS_MAIN) {
@@ -1054,7 +1078,7 @@ tasklet_get_recursion_depth(PyObject *self, void *Py_UNUSED(closure))
 {
     PyTaskletObject *t = tasklet_cast(self);
     int depth = 0;
-    if (t->state == TASKLET_CURRENT && t->sched->tstate != NULL) {
+    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
         PyThreadState *ts = t->sched->tstate;
         depth = ts->py_recursion_limit - ts->py_recursion_remaining;
     }
@@ -1140,7 +1164,7 @@ tasklet_get_hook(PyObject *self, void *closure)
     PyTaskletObject *t = tasklet_cast(self);
     const hook_kind *kind = closure;
     PyObject *func = NULL;
-    if (t->state == TASKLET_CURRENT && t->sched->tstate != NULL) {
+    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
         func = *(PyObject **)((char *)t->sched->tstate + kind->thread_object);
     }
     else if (t->extra != NULL) {
@@ -1178,7 +1202,7 @@ tasklet_set_hook(PyObject *self, PyObject *value, void *closure)
         return -1;
     }
     PyThreadState *tstate = _PyThreadState_GET();
-    if (t->state == TASKLET_CURRENT) {
+    if (tasklet_is_executing(t)) {
         if (t->sched->tstate != tstate) {
             PyErr_Format(PyExc_RuntimeError, "You cannot set the %s function of the "
                          "current tasklet of another thread", kind->what);

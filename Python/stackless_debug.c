@@ -63,6 +63,8 @@ check_run_queue(_PyStackless_Scheduler *sched)
     PyTaskletObject *t = sched->current;
     Py_ssize_t n = 0;
     CHECK(t, t->state == TASKLET_CURRENT, "the current tasklet's state is another");
+    CHECK(t, sched->sleeper == NULL && sched->woken == NULL && !sched->signalled,
+          "running, but asleep");
     if (sched->runcount > LONGEST_CHECKED) {
         return;
     }
@@ -153,6 +155,32 @@ _PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *left)
         }
         check_main_frames(sched);
     }
+}
+
+void
+_PyStackless_CheckAsleep(_PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *sleeper = sched->sleeper;
+    PyTaskletObject *t = sched->woken;
+    Py_ssize_t n = 0;
+    CHECK(sleeper, sleeper == sched->current, "another tasklet than the sleeper is current");
+    CHECK(sleeper, sleeper->state != TASKLET_CURRENT && sleeper->state != TASKLET_IDLE,
+          "asleep, but running or dead");
+    if (tasklet_is_blocked(sleeper)) {
+        check_channel(sleeper->channel);
+    }
+    CHECK(sleeper, (t == NULL) == (sched->runcount == 0), "the run queue has no head");
+    if (t == NULL || sched->runcount > LONGEST_CHECKED) {
+        return;
+    }
+    do {
+        CHECK(t, t->state == TASKLET_RUNNABLE, "woken, but not runnable");
+        CHECK(t, t->next->prev == t && t->prev->next == t, "broken run queue");
+        CHECK(t, t->sched == sched, "in the run queue of another thread");
+        n++;
+        t = t->next;
+    } while (t != sched->woken && n <= sched->runcount);
+    CHECK(t, n == sched->runcount, "the run queue is longer or shorter than its count");
 }
 
 #endif /* Py_DEBUG */

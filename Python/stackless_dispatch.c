@@ -283,9 +283,8 @@ _PyStackless_Unwind(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackl
     return NULL;
 }
 
-/* The value that the tasklet's pending call is to return, or NULL: an exception. */
-static PyObject *
-take_result(PyTaskletObject *t)
+PyObject *
+_PyStackless_TakeResult(PyTaskletObject *t)
 {
     PyObject *value = t->tempval;
     int returns_none = 0;
@@ -301,14 +300,15 @@ take_result(PyTaskletObject *t)
         return Py_None;
     }
     t->tempval = NULL;
-    if (t->flags & TASKLET_RAISES) {
-        t->flags &= ~TASKLET_RAISES;
-        PyErr_SetRaisedException(value);
-        return NULL;
-    }
+    int raises = t->flags & TASKLET_RAISES;
+    t->flags &= ~TASKLET_RAISES;
     if (Py_IS_TYPE(value, t->sched->mod->bomb_type)) {
         _PyBomb_Explode(value);
         Py_DECREF(value);
+        return NULL;
+    }
+    if (raises) {
+        PyErr_SetRaisedException(value);
         return NULL;
     }
     if (returns_none) {
@@ -329,7 +329,7 @@ call_from_main(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_o
             if (_PyStackless_Dispatch(tstate, sched) < 0) {
                 return NULL;
             }
-            return take_result(sched->main);
+            return _PyStackless_TakeResult(sched->main);
         case OP_DONE:
             return result;
         default:
@@ -343,7 +343,7 @@ call_from_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackles
     PyTaskletObject *t = sched->current;
     PyObject *result = NULL;
     if (_PyStackless_ExecuteHard(tstate, sched, op, &result) == OP_SWITCHED) {
-        return take_result(t);
+        return _PyStackless_TakeResult(t);
     }
     return result;
 }
@@ -740,7 +740,7 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     }
     _PyStackless_LoadThreadFields(tstate, t);
     if (!(t->flags & TASKLET_STARTED)) {
-        PyObject *value = take_result(t);
+        PyObject *value = _PyStackless_TakeResult(t);
         if (value == NULL) {
             return NULL;
         }
@@ -753,7 +753,7 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     PyObject *value = NULL;
     if ((t->epoch == sched->epoch && sched->epoch != UINT16_MAX)
         || _PyStackless_Instrument(tstate, frame) == 0) {
-        value = take_result(t);
+        value = _PyStackless_TakeResult(t);
     }
     resume(tstate, t, frame, value);
     return frame;

@@ -1,8 +1,8 @@
 /* What all tasklets are doing, for people: stackless.dump(), the errors that tell of a
    deadlock, and faulthandler.
 
-   Who is found where: the current and the runnable ones in their thread's queue, those
-   inside run() among its watchdogs, the blocked ones in the channels on its `busy` list.
+   Who is found where: the current and the runnable ones in their thread's queue (without
+   a current one if the thread sleeps), those inside run() among its watchdogs, the blocked ones in the channels on its `busy` list.
    Paused ones are on no list, so they are looked for among all objects that the garbage
    collector tracks.  Whose thread has ended is found in these last two places only.
 
@@ -56,6 +56,13 @@ visit_blocked(PyInterpreterState *interp, _PyStackless_Scheduler *sched,
         }
     }
     return 0;
+}
+
+/* The first one in a thread's queue; NULL if it sleeps. */
+static PyTaskletObject *
+queue_head(_PyStackless_Scheduler *sched)
+{
+    return sched->sleeper != NULL ? sched->woken : sched->current;
 }
 
 static int
@@ -166,13 +173,14 @@ tasklet_info(PyTaskletObject *t, Py_ssize_t depth)
         }
     }
     return Py_BuildValue(
-        "{s:N,s:s,s:s,s:O,s:O,s:O,s:O,s:N,s:N,s:N,s:n}",
+        "{s:N,s:s,s:s,s:O,s:O,s:O,s:O,s:O,s:N,s:N,s:N,s:n}",
         "id", PyLong_FromVoidPtr(t),
         "type", Py_TYPE(t)->tp_name,
         "state", state_name(t),
         "main", t->flags & TASKLET_IS_MAIN ? Py_True : Py_False,
         "atomic", t->flags & TASKLET_ATOMIC ? Py_True : Py_False,
         "interrupted", t->extra != NULL && t->extra->interrupted ? Py_True : Py_False,
+        "thread_sleeps", t == t->sched->sleeper ? Py_True : Py_False,
         "c_frames", _PyTasklet_IsHard(t) ? Py_True : Py_False,
         "channel", channel,
         "function", function_name(t),
@@ -215,15 +223,14 @@ static int
 add_listed(PyInterpreterState *interp, thread_dump *d)
 {
     _PyStackless_Scheduler *sched = d->sched;
-    PyTaskletObject *t = sched->current;
-    do {
+    PyTaskletObject *t = queue_head(sched);
+    d->runnable = sched->runcount;
+    for (Py_ssize_t i = 0; i < Py_MIN(d->runnable, d->limit); i++) {
         if (add_tasklet(d, t) < 0) {
             return -1;
         }
-        d->runnable++;
         t = t->next;
-    } while (t != sched->current && d->runnable < d->limit);
-    d->runnable = sched->runcount;
+    }
     for (Py_ssize_t i = sched->nwatchdogs; i > 0; i--) {
         PyTaskletObject *w = sched->watchdogs[i - 1];
         if (w->state == TASKLET_PAUSED) {
@@ -519,7 +526,7 @@ visit_put(PyTaskletObject *t, void *arg)
         return 1;
     }
     state[1]--;
-    if (!(t->flags & TASKLET_IS_MAIN)) {
+    if (!(t->flags & TASKLET_IS_MAIN) && !tasklet_is_executing(t)) {
         put_tasklet(state[0], t, t->frame);
     }
     return 0;
@@ -540,12 +547,13 @@ put_thread(int fd, PyInterpreterState *interp, _PyStackless_Scheduler *sched)
     _Py_DumpDecimal(fd, (size_t)sched->nblocked);
     put(fd, " blocked; current ");
     put_pointer(fd, current == sched->main ? "(main) " : "", current);
-    put(fd, "\n");
+    put(fd, sched->sleeper != NULL ? ", asleep\n" : "\n");
     if (current != sched->main) {
         put_tasklet(fd, sched->main, sched->main_frame);
     }
     int state[] = { fd, SIGNAL_TASKLETS };
-    for (PyTaskletObject *t = current->next; t != NULL && t != current; t = t->next) {
+    PyTaskletObject *t = queue_head(sched);
+    for (Py_ssize_t i = 0; i < sched->runcount && t != NULL; i++, t = t->next) {
         if (visit_put(t, state)) {
             break;
         }

@@ -6,6 +6,10 @@
    current tasklet); *commit*, which cannot fail and runs no Python code.  References
    that a commit drops go to the scheduler's trash.
 
+   What goes on between threads, and sleeping, is in stackless_threads.c.  Another
+   thread may link tasklets into our run queue, or take them out, whenever we run Python
+   code or release the GIL, so what was decided before that is decided again after it.
+
    Choosing the next tasklet never allocates. */
 
 #include "Python.h"
@@ -13,6 +17,7 @@
 #include "pycore_interp.h"        // PyInterpreterState
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_pyerrors.h"
+#include "pycore_pylifecycle.h"   // _Py_IsInterpreterFinalizing()
 #include "pycore_pystate.h"
 #include "pycore_stackless.h"
 
@@ -69,7 +74,12 @@ queue_insert_before(_PyStackless_Scheduler *sched, PyTaskletObject *pos,
 void
 _PyStackless_QueueAppend(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
-    queue_insert_before(sched, sched->current, t);
+    if (sched->sleeper != NULL) {
+        _PyStackless_QueueAsleep(t, 0);
+    }
+    else {
+        queue_insert_before(sched, sched->current, t);
+    }
 }
 
 /* Takes t, which is not current, out of the queue; it is then paused.  The queue's
@@ -78,6 +88,9 @@ void
 _PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     assert(t->state == TASKLET_RUNNABLE && Py_REFCNT(t) > 1);
+    if (sched->sleeper != NULL) {
+        _PyStackless_UnqueueAsleep(t);
+    }
     _PyStackless_QueueUnlink(sched, t);
     _PyStackless_SetState(t, TASKLET_PAUSED);
     Py_DECREF(t);
@@ -122,6 +135,11 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     if (sched != NULL) {
         return sched;
     }
+    if (tstate->_status.finalizing) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "no tasklets can be used any more: the thread has ended");
+        return NULL;
+    }
     sched = PyMem_Calloc(1, sizeof(*sched));
     if (sched == NULL) {
         PyErr_NoMemory();
@@ -131,6 +149,9 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     sched->tstate = tstate;
     sched->module = Py_NewRef(module);
     sched->mod = PyModule_GetState(module);
+    /* The dispatcher does the rest; but a tasklet of another thread may come before it. */
+    sched->base.owner = FRAME_OWNED_BY_CSTACK;
+    sched->base.f_executable = Py_None;
     sched->main = _PyTasklet_NewMain(sched->mod->tasklet_type, sched);
     if (sched->main == NULL) {
         sched->refcount = 0;
@@ -178,6 +199,11 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         _PyStackless_SliceRelease(&sched->main_slice);
         PyMem_Free(sched->main_entries);
         PyMem_Free(sched->watchdogs);
+        /* A daemon thread that slept when the interpreter ended still holds on to it. */
+        if (sched->lock != NULL && sched->sleeper == NULL) {
+            PyThread_release_lock(sched->lock);
+            PyThread_free_lock(sched->lock);
+        }
         PyMem_Free(sched);
         Py_XDECREF(module);
     }
@@ -187,8 +213,14 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
 static void
 drop_runnable(_PyStackless_Scheduler *sched)
 {
-    PyTaskletObject *t;
-    while ((t = sched->current->next) != sched->current) {
+    for (;;) {
+        PyTaskletObject *t = sched->woken;
+        if (sched->sleeper == NULL && sched->current->next != sched->current) {
+            t = sched->current->next;
+        }
+        if (t == NULL) {
+            return;
+        }
         Py_INCREF(t);
         _PyStackless_QueueRemove(sched, t);
         Py_DECREF(t);
@@ -209,19 +241,33 @@ _PyStackless_ThreadFini(PyInterpreterState *interp)
     }
 }
 
-void
-_PyStackless_ThreadEnd(PyThreadState *tstate)
+/* A tasklet whose frames are on the C stack of a thread that has ended: nobody can go
+   on with it.  Except main of a thread that returned, it leaks what its frames own, as
+   the thread does. */
+static void
+end_current(PyThreadState *tstate, PyTaskletObject *t)
 {
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched == NULL) {
-        return;
-    }
+    t->next = t->prev = NULL;
+    t->sched->runcount = 0;
+    t->flags &= ~TASKLET_STARTED;
+    _PyStackless_SetState(t, TASKLET_IDLE);
+    _PyTasklet_SetTempval(t, NULL);
+    _PyStackless_ClearExtra(tstate, t);
+    Py_DECREF(t);                      // the queue's
+}
+
+/* The calling thread ends, or one that is gone already: after a fork, or a daemon thread
+   at the end of the interpreter.  Such a one may have stopped anywhere. */
+static void
+end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
     _PyStackless_CancelOp(sched);
-    PyTaskletObject *main = sched->main;
-    if (sched->current == main) {
-        drop_runnable(sched);
+    drop_runnable(sched);
+    if (tstate == _PyThreadState_GET() && !_Py_IsInterpreterFinalizing(tstate->interp)) {
+        _PyStackless_KillHard(sched);
+        drop_runnable(sched);          // they may have left something
     }
-    else {
+    if (sched->current != sched->main) {
         sched->datastack_root = NULL;  // in use: upstream frees the data stack
     }
     show_blocked(sched);               // nobody will do so later
@@ -232,18 +278,25 @@ _PyStackless_ThreadEnd(PyThreadState *tstate)
     while (sched->nwatchdogs > 0) {
         Py_DECREF(sched->watchdogs[--sched->nwatchdogs]);
     }
-    sched->main = NULL;
+    PyTaskletObject *main = sched->main;
+    PyTaskletObject *current = sched->current;
+    sched->main = sched->current = NULL;
     Py_CLEAR(sched->exit_exc);
-    if (main->state == TASKLET_CURRENT) {
-        main->next = main->prev = NULL;
-        sched->current = NULL;
-        main->flags &= ~TASKLET_STARTED;
-        _PyStackless_SetState(main, TASKLET_IDLE);
-        _PyStackless_ClearExtra(tstate, main);
-        Py_DECREF(main);               // the queue's
+    if (current->state == TASKLET_CURRENT) {
+        end_current(tstate, current);
     }
     Py_DECREF(main);
     _PyStackless_ReleaseScheduler(sched);
+}
+
+void
+_PyStackless_ThreadEnd(PyThreadState *tstate)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched != NULL) {
+        end_scheduler(tstate, sched);
+    }
+    _PyStackless_NoteThreadEnd(tstate);
 }
 
 /* --- garbage collection ---------------------------------------------------------- */
@@ -357,10 +410,8 @@ _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     }
 }
 
-/* t becomes current: if it is inside run(), that call returns, and those that were
-   called later are made runnable, to return when their turn comes. */
-static void
-watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+void
+_PyStackless_WatchdogsPop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     Py_ssize_t i = sched->nwatchdogs;
     while (--i >= 0 && sched->watchdogs[i] != t) {
@@ -387,9 +438,24 @@ watchdogs_pop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 
 /* --- switching ------------------------------------------------------------------------ */
 
+int
+_PyStackless_CheckThrown(_PyStackless_Scheduler *sched)
+{
+    if (!(sched->current->flags & TASKLET_RAISES)) {
+        return 0;
+    }
+    PyObject *value = _PyStackless_TakeResult(sched->current);
+    assert(value == NULL);
+    (void)value;
+    return -1;
+}
+
 static int
 check_how(_PyStackless_Scheduler *sched)
 {
+    if (_PyStackless_CheckThrown(sched) < 0) {
+        return -1;
+    }
     if (sched->switch_trap) {
         PyErr_SetString(PyExc_RuntimeError, "switch_trap");
         return -1;
@@ -402,8 +468,8 @@ check_how(_PyStackless_Scheduler *sched)
     return 0;
 }
 
-static void
-call_schedule_callback(_PyStackless_Scheduler *sched, PyTaskletObject *next)
+void
+_PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched, PyTaskletObject *next)
 {
     PyObject *callback = Py_NewRef(sched->mod->schedule_callback);
     Py_INCREF(next);
@@ -423,7 +489,7 @@ call_schedule_callback(_PyStackless_Scheduler *sched, PyTaskletObject *next)
 
 /* What an operation has decided. */
 typedef struct {
-    PyTaskletObject *next;        // who becomes current
+    PyTaskletObject *next;        // who becomes current; NULL: sleep until there is one
     tasklet_state fate;           // of the current tasklet
     int insert_next;              // next has to be queued first
     int direct;                   // a soft time limit does not divert this switch
@@ -449,12 +515,24 @@ decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObj
         return 0;
     }
     PyTaskletObject *w = wakeup_target(sched);
+    if (sched->divert_to != NULL && sched->divert_to->state == TASKLET_PAUSED) {
+        d->next = sched->divert_to;
+        d->insert_next = 1;
+        return 0;
+    }
     d->next = w;
     if (w == cur && fate == TASKLET_PAUSED) {
         return 0;
     }
-    if (w->state == TASKLET_PAUSED) {
-        d->insert_next = 1;
+    d->insert_next = w->state == TASKLET_PAUSED;
+    if (d->insert_next && !_PyStackless_ThreadBlocks(sched)) {
+        return 0;
+    }
+    if (_PyStackless_OthersRun(sched)) {
+        d->next = NULL;
+        return 0;
+    }
+    if (d->insert_next && _PyStackless_IsInitialThread(sched)) {
         return 0;
     }
     _PyStackless_SetDeadlock(
@@ -486,7 +564,7 @@ switch_to(_PyStackless_Scheduler *sched, const decision *d)
     _PyStackless_SetState(next, TASKLET_CURRENT);
     sched->current = next;
     if (sched->nwatchdogs) {
-        watchdogs_pop(sched, next);
+        _PyStackless_WatchdogsPop(sched, next);
     }
 }
 
@@ -499,10 +577,10 @@ prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int h
     if (check_how(sched) < 0) {
         return -1;
     }
-    if (sched->mod->schedule_callback != NULL && !*called) {
+    if (sched->mod->schedule_callback != NULL && d->next != NULL && !*called) {
         *called = 1;
         PyTaskletObject *instead = diverted(sched, d);
-        call_schedule_callback(sched, instead != NULL ? instead : d->next);
+        _PyStackless_CallScheduleCallback(sched, instead != NULL ? instead : d->next);
         return 1;
     }
     return how == SWITCH_HARD ? 0 : _PyStackless_PrepareLeave(tstate, sched);
@@ -574,16 +652,26 @@ execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                  const stackless_op *op, int how, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
+    int returns_self = op->value == NULL ? TASKLET_RETURNS_SELF : 0;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
-                                            decide_schedule, &d, result);
-    if (outcome != OP_SWITCHED) {
-        return outcome;
-    }
+    op_outcome outcome;
+    do {
+        outcome = decide_and_prepare(tstate, sched, op, how, decide_schedule, &d,
+                                     result);
+        if (outcome != OP_SWITCHED) {
+            return outcome;
+        }
+        if (d.next == NULL) {
+            stackless_nap nap = { .fate = TASKLET_PAUSED, .value = op->value,
+                                  .flags = returns_self };
+            outcome = _PyStackless_Sleep(tstate, sched, &nap, result);
+            if (outcome != OP_DONE || *result != NULL) {
+                return outcome;
+            }
+        }
+    } while (d.next == NULL);
     set_pending(sched, cur, Py_XNewRef(op->value));
-    if (op->value == NULL) {
-        cur->flags |= TASKLET_RETURNS_SELF;
-    }
+    cur->flags |= returns_self;
     switch_to(sched, &d);
     if (d.fate == TASKLET_PAUSED) {
         _PyStackless_Discard(sched, (PyObject *)cur);
@@ -591,17 +679,66 @@ execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return OP_SWITCHED;
 }
 
+static const _PyStackless_RunArgs *
+run_args(const stackless_op *op)
+{
+    static const _PyStackless_RunArgs none;
+    return op->value ? (const _PyStackless_RunArgs *)PyBytes_AS_STRING(op->value) : &none;
+}
+
 static op_outcome
 decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
                PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
-    if (cur->next == cur) {
-        *result = Py_None;
-        return OP_DONE;
-    }
+    int threadblock = run_args(op)->threadblock != 0;
     *d = (decision){ .next = cur->next, .fate = TASKLET_PAUSED };
+    if (cur->next == cur) {
+        if (!threadblock
+            || (!_PyStackless_OthersRun(sched) && _PyStackless_IsInitialThread(sched))) {
+            *result = Py_None;
+            return OP_DONE;
+        }
+        if (!_PyStackless_OthersRun(sched)) {
+            _PyStackless_SetDeadlock(
+                sched, "Deadlock: the last runnable tasklet cannot be blocked.",
+                TASKLET_PAUSED, NULL);
+            return OP_ERROR;
+        }
+        d->next = NULL;
+    }
+    if (threadblock && _PyStackless_EnsureExtra(cur) < 0) {
+        return OP_ERROR;
+    }
+    if (cur->extra != NULL) {
+        cur->extra->threadblock = (uint8_t)threadblock;
+    }
     return watchdogs_reserve(sched) < 0 ? OP_ERROR : OP_SWITCHED;
+}
+
+static op_outcome
+begin_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+              const stackless_op *op, int how, decision *d, PyObject **result)
+{
+    op_outcome outcome;
+    do {
+        outcome = decide_and_prepare(tstate, sched, op, how, decide_run_all, d, result);
+        if (outcome != OP_SWITCHED) {
+            return outcome;
+        }
+        if (_PyStackless_WatchStart(tstate, sched, run_args(op)) < 0) {
+            return OP_ERROR;
+        }
+        if (d->next == NULL) {
+            stackless_nap nap = { .fate = TASKLET_PAUSED, .watches = 1,
+                                  .flags = TASKLET_RETURNS_NONE };
+            outcome = _PyStackless_Sleep(tstate, sched, &nap, result);
+            if (outcome != OP_DONE || *result != NULL) {
+                return outcome;
+            }
+        }
+    } while (d->next == NULL);
+    return OP_SWITCHED;
 }
 
 static op_outcome
@@ -610,23 +747,18 @@ execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
-                                            decide_run_all, &d, result);
+    op_outcome outcome = begin_run_all(tstate, sched, op, how, &d, result);
     if (outcome != OP_SWITCHED) {
+        if (cur == sched->timed) {
+            _PyStackless_WatchStop(sched);
+        }
         return outcome;
     }
-    const _PyStackless_RunArgs *args = NULL;
-    if (op->value != NULL) {
-        args = (const _PyStackless_RunArgs *)PyBytes_AS_STRING(op->value);
-        if (_PyStackless_WatchPrepare(tstate, sched, args) < 0) {
-            return OP_ERROR;
-        }
+    if (sched->current != cur) {
+        return OP_SWITCHED;            // by others, while it slept
     }
     set_pending(sched, cur, NULL);
     cur->flags |= TASKLET_RETURNS_NONE;
-    if (args != NULL) {
-        _PyStackless_WatchStart(sched, args);
-    }
     sched->watchdogs[sched->nwatchdogs++] = cur;   // with the queue's reference
     switch_to(sched, &d);
     return OP_SWITCHED;
@@ -667,7 +799,7 @@ execute_interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 }
 
 static int
-check_can_run(PyTaskletObject *t, _PyStackless_Scheduler *sched)
+check_can_run(PyTaskletObject *t)
 {
     const char *msg = NULL;
     if (tasklet_is_blocked(t)) {
@@ -678,9 +810,6 @@ check_can_run(PyTaskletObject *t, _PyStackless_Scheduler *sched)
     }
     else if (t->state == TASKLET_IDLE) {
         msg = "You cannot run an unbound(dead) tasklet";
-    }
-    else if (t->sched != sched) {
-        msg = "can't switch to a different thread.";
     }
     if (msg != NULL) {
         PyErr_SetString(PyExc_RuntimeError, msg);
@@ -694,8 +823,17 @@ decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decisi
                    PyObject **result)
 {
     PyTaskletObject *t = (PyTaskletObject *)op->target;
-    if (check_can_run(t, sched) < 0) {
+    if (check_can_run(t) < 0) {
         return OP_ERROR;
+    }
+    if (t->sched != sched) {
+        if (op->code == OP_SWITCH_TO) {
+            PyErr_SetString(PyExc_RuntimeError, "can't switch to a different thread.");
+            return OP_ERROR;
+        }
+        _PyStackless_RunElsewhere(t);
+        *result = Py_None;
+        return OP_DONE;
     }
     if (t == sched->current) {
         *result = Py_None;
@@ -740,21 +878,16 @@ decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
         return OP_ERROR;
     }
     if (!_PyTasklet_IsAlive(t)) {
-        if (_PyBomb_Matches(op->value, PyExc_TaskletExit)) {
-            *result = Py_None;
-            return OP_DONE;
+        if (_PyTasklet_CheckThrowDead(t, op->value) < 0) {
+            return OP_ERROR;
         }
-        PyErr_SetString(PyExc_RuntimeError,
-                        t->sched->tstate == NULL
-                        ? "tasklet has no thread"
-                        : "You cannot throw to a dead tasklet");
-        return OP_ERROR;
+        *result = Py_None;
+        return OP_DONE;
     }
     if (t->sched != sched) {
-        PyErr_SetString(PyExc_NotImplementedError,
-                        "throwing into a tasklet of another thread is not "
-                        "supported yet");
-        return OP_ERROR;
+        _PyStackless_ThrowPending(t, Py_NewRef(op->value));
+        *result = Py_None;
+        return OP_DONE;
     }
     *d = (decision){ .next = t, .fate = TASKLET_RUNNABLE,
                      .insert_next = !tasklet_is_queued(t) };
@@ -787,23 +920,33 @@ execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 /* --- channels -------------------------------------------------------------------------------- */
 
 static int
-call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
-                      PyObject *value, int sending)
+check_no_channel_callback(_PyStackless_Scheduler *sched)
 {
-    PyTaskletObject *cur = sched->current;
     if (sched->in_channel_callback) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Recursive channel call due to callbacks!");
         return -1;
     }
-    int willblock = sending ? ch->balance >= 0 : ch->balance <= 0;
+    return 0;
+}
+
+static int
+call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
+                      PyObject *value, int sending, int willblock)
+{
+    PyTaskletObject *cur = sched->current;
     PyObject *callback = Py_NewRef(sched->mod->channel_callback);
     PyObject *saved = cur->tempval;
     cur->tempval = Py_XNewRef(value);
     sched->in_channel_callback = 1;
     PyObject *res = PyObject_CallFunction(callback, "OOii", ch, cur, sending, willblock);
     sched->in_channel_callback = 0;
-    Py_XSETREF(cur->tempval, saved);
+    if (cur->flags & TASKLET_RAISES) {
+        Py_XDECREF(saved);             // another thread threw into it
+    }
+    else {
+        Py_XSETREF(cur->tempval, saved);
+    }
     Py_DECREF(callback);
     Py_XDECREF(res);
     return res == NULL ? -1 : 0;
@@ -812,7 +955,7 @@ call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
 /* Nobody waits at the other end. */
 static op_outcome
 execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int how, int *called)
+              const stackless_op *op, int how, int *called, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -838,10 +981,15 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
-    set_pending(sched, cur, op->code == OP_SEND ? Py_NewRef(op->value) : NULL);
-    if (op->code == OP_SEND) {
-        cur->flags |= TASKLET_RETURNS_NONE;
+    int returns_none = op->code == OP_SEND ? TASKLET_RETURNS_NONE : 0;
+    if (d.next == NULL) {
+        stackless_nap nap = { .fate = fate, .channel = ch, .value = op->value,
+                              .flags = returns_none };
+        *called = 0;
+        return _PyStackless_Sleep(tstate, sched, &nap, result);
     }
+    set_pending(sched, cur, Py_XNewRef(op->value));
+    cur->flags |= returns_none;
     switch_to(sched, &d);
     _PyChannel_Append(ch, cur);                    // with the queue's reference
     return OP_SWITCHED;
@@ -857,16 +1005,6 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     PyTaskletObject *partner = ch->first;
     int sending = op->code == OP_SEND;
     decision d = { .next = NULL, .fate = TASKLET_RUNNABLE };
-    if (partner->sched->tstate == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "tasklet has no thread");
-        return OP_ERROR;
-    }
-    if (partner->sched != sched) {
-        PyErr_SetString(PyExc_NotImplementedError,
-                        "a channel between tasklets of different threads is not "
-                        "supported yet");
-        return OP_ERROR;
-    }
     if (ch->schedule_all) {
         d.next = cur->next == cur ? partner : cur->next;
     }
@@ -911,6 +1049,40 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return OP_DONE;
 }
 
+/* The same with a partner of another thread: it becomes runnable there, and the caller
+   goes on.  The channel callback is called afterwards (`tell`). */
+static op_outcome
+execute_handover_elsewhere(_PyStackless_Scheduler *sched, const stackless_op *op,
+                           int tell, PyObject **result)
+{
+    PyChannelObject *ch = (PyChannelObject *)op->target;
+    PyTaskletObject *partner = ch->first;
+    int sending = op->code == OP_SEND;
+    if (partner->sched->tstate == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "tasklet has no thread");
+        return OP_ERROR;
+    }
+    if (tell && check_no_channel_callback(sched) < 0) {
+        return OP_ERROR;
+    }
+    _PyStackless_Unblock(partner);
+    _PyStackless_QueueAppend(partner->sched, partner);
+    Py_DECREF(partner);                            // the channel's
+    *result = Py_None;
+    if (sending) {
+        set_pending(sched, partner, Py_NewRef(op->value));
+    }
+    else if (partner->tempval != NULL) {
+        *result = partner->tempval;
+        partner->tempval = NULL;
+    }
+    if (tell && call_channel_callback(sched, ch, op->value, sending, 0) < 0) {
+        /* It is too late to fail: the value has been handed over. */
+        PyErr_FormatUnraisable("Exception ignored in the channel callback");
+    }
+    return sending ? OP_DONE : explode_bomb(sched, result);
+}
+
 /* Without callbacks that change something in between. */
 static int
 would_switch(PyTaskletObject *cur, PyChannelObject *ch, int sending)
@@ -931,19 +1103,23 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     int told = sched->mod->channel_callback == NULL;
     for (;;) {
         int partner = sending ? ch->balance < 0 : ch->balance > 0;
+        if (partner && ch->first->sched != sched) {
+            return execute_handover_elsewhere(sched, op, !told, result);
+        }
         if (!told) {
             if (how == SWITCH_NOT && would_switch(sched->current, ch, sending)) {
                 return OP_NEEDS_SWITCH;
             }
             told = 1;
-            if (call_channel_callback(sched, ch, op->value, sending) < 0) {
+            if (check_no_channel_callback(sched) < 0
+                || call_channel_callback(sched, ch, op->value, sending, !partner) < 0) {
                 return OP_ERROR;
             }
             continue;
         }
         op_outcome outcome = partner
             ? execute_handover(tstate, sched, op, how, &called, result)
-            : execute_block(tstate, sched, op, how, &called);
+            : execute_block(tstate, sched, op, how, &called, result);
         if (outcome != OP_DONE) {
             return outcome;
         }
@@ -959,6 +1135,9 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                      const stackless_op *op, int how, PyObject **result)
 {
     *result = NULL;
+    if (_PyStackless_CheckThrown(sched) < 0) {
+        return OP_ERROR;
+    }
     switch (op->code) {
         case OP_SCHEDULE:
         case OP_SCHEDULE_REMOVE:
@@ -1092,7 +1271,7 @@ _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObje
     decide_after_end(sched, &exc, &d);
     if (sched->mod->schedule_callback != NULL) {
         sched->finishing = 1;
-        call_schedule_callback(sched, d.next);
+        _PyStackless_CallScheduleCallback(sched, d.next);
         sched->finishing = 0;
         decide_after_end(sched, &exc, &d);
     }

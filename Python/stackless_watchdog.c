@@ -467,13 +467,10 @@ is_limited(_PyStackless_Scheduler *sched, const _PyStackless_RunArgs *args)
     return (args->timeout > 0 || args->seconds > 0) && sched->timed == NULL;
 }
 
-int
-_PyStackless_WatchPrepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                          const _PyStackless_RunArgs *args)
+/* All that can fail. */
+static int
+watch_prepare(_PyStackless_Scheduler *sched, const _PyStackless_RunArgs *args)
 {
-    if (!is_limited(sched, args)) {
-        return 0;
-    }
     Watch *w = sched->watch;
     if (w == NULL) {
         w = PyMem_Calloc(1, sizeof(*w));
@@ -493,11 +490,15 @@ _PyStackless_WatchPrepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return args->seconds > 0 ? timer_prepare(w) : 0;
 }
 
-void
-_PyStackless_WatchStart(_PyStackless_Scheduler *sched, const _PyStackless_RunArgs *args)
+int
+_PyStackless_WatchStart(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                        const _PyStackless_RunArgs *args)
 {
     if (!is_limited(sched, args)) {
-        return;
+        return 0;
+    }
+    if (watch_prepare(sched, args) < 0) {
+        return -1;
     }
     Watch *w = sched->watch;
     assert(!sched->watch_switch);
@@ -516,12 +517,13 @@ _PyStackless_WatchStart(_PyStackless_Scheduler *sched, const _PyStackless_RunArg
     sched->timed = sched->current;
     sched->watch_switch = 1;
     if (w->limit) {
-        _Py_set_eval_breaker_bit(sched->tstate, STACKLESS_WATCH_BIT);
+        _Py_set_eval_breaker_bit(tstate, STACKLESS_WATCH_BIT);
     }
     if (w->slice) {
         w->started = now();
-        timer_set(w->timer, sched->tstate, w->slice);
+        timer_set(w->timer, tstate, w->slice);
     }
+    return 0;
 }
 
 void
@@ -562,15 +564,33 @@ _PyStackless_WatchFini(_PyStackless_Scheduler *sched)
     _PyStackless_EmptyTrash(sched);
 }
 
-void
-_PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+static void
+slice_begin(Watch *w)
 {
-    Watch *w = sched->watch;
+    w->fresh = 1;
     if (!w->total) {
         w->ticks = 0;
         w->due = 0;
         if (w->slice) {
             w->started = now();
+        }
+    }
+}
+
+void
+_PyStackless_WatchWake(_PyStackless_Scheduler *sched)
+{
+    if (sched->timed != NULL) {
+        slice_begin(sched->watch);
+    }
+}
+
+void
+_PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    Watch *w = sched->watch;
+    if (!w->total) {
+        if (w->slice) {
             sched->watch_switch = w->limit || sched->divert_to != NULL;
         }
     }
@@ -585,7 +605,7 @@ _PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         }
         w->ticks++;
     }
-    w->fresh = 1;
+    slice_begin(w);
     if (!w->limit) {
         _Py_unset_eval_breaker_bit(tstate, STACKLESS_WATCH_BIT);
     }

@@ -19,8 +19,10 @@
    - The state enum says on which list a tasklet is; nothing else does.
    - A channel never has senders and receivers at once: `balance` is the signed
      length of its queue.
-   - Exactly one tasklet per scheduler is CURRENT.  main is CURRENT iff no
-     dispatcher runs.
+   - Exactly one tasklet per scheduler is CURRENT, and `current` refers to it, except
+     while the thread sleeps for want of work: then `current` is the sleeper, which is
+     blocked, paused or runnable again, with its frames still in the thread state.
+     main is CURRENT iff no dispatcher runs.
    - A suspended tasklet's frames are all in heap blocks or in generators. */
 
 #ifndef Py_INTERNAL_STACKLESS_H
@@ -147,6 +149,7 @@ typedef struct {
     PyObject *c_arg;
     stackless_hard *hard;
     uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
+    uint8_t threadblock;          // inside run(threadblock=True), if inside run()
 } tasklet_extra;
 
 struct _PyTaskletObject {
@@ -281,6 +284,14 @@ struct _PyStackless_Scheduler {
     uint8_t collecting;                // its thread made the last garbage collection
     uint8_t switched;                  // before the hook: pycore_stackless_fast.h
     uint8_t in_channel_callback;
+
+    /* Sleeping for want of work: stackless_threads.c. */
+    uint8_t signalled;                 // `lock` has been released for the sleeper
+    uint8_t joined_at_exit;            // waits_for_thread
+    PyTaskletObject *sleeper;          // NULL: the thread does not sleep.  Borrowed
+    PyTaskletObject *woken;            // while it does: head of the run queue, or NULL
+    PyThread_type_lock lock;           // made when first needed; held but for a moment
+
     PyObject *exit_exc;                // SystemExit under way from a tasklet to main
 
     /* What a switch leaves over.  Decref'ing may run any code, so it has to wait
@@ -338,9 +349,64 @@ extern int _PyStackless_IsLegal(PyTaskletObject *t, tasklet_state state);
 #endif
 
 extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t);
+/* t becomes current: if it is inside run(), that call returns, and those that were
+   called later are made runnable, to return when their turn comes. */
+extern void _PyStackless_WatchdogsPop(_PyStackless_Scheduler *sched, PyTaskletObject *t);
+/* Runs the program's callback, which must be set. */
+extern void _PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched,
+                                              PyTaskletObject *next);
+/* Raises what another thread has thrown into the running tasklet: -1, or 0. */
+extern int _PyStackless_CheckThrown(_PyStackless_Scheduler *sched);
+
+/* stackless_threads.c */
+
+/* How the current tasklet leaves the run queue. */
+typedef struct {
+    tasklet_state fate;           // SENDING, RECEIVING, PAUSED
+    PyChannelObject *channel;     // SENDING, RECEIVING: waits there
+    int watches;                  // PAUSED: it is inside run(), on the watchdogs
+    PyObject *value;              // its pending result (borrowed) or NULL
+    int flags;                    // TASKLET_RETURNS_SELF, _NONE
+} stackless_nap;
+
+/* Could another thread make one of this thread's tasklets runnable? */
+extern int _PyStackless_OthersRun(_PyStackless_Scheduler *sched);
+/* Is it the thread that the interpreter started with? */
+extern int _PyStackless_IsInitialThread(_PyStackless_Scheduler *sched);
+/* Does a run(threadblock=True) go on? */
+extern int _PyStackless_ThreadBlocks(_PyStackless_Scheduler *sched);
+/* The current tasklet, alone in the run queue, leaves it, and the thread sleeps until
+   another thread makes a tasklet runnable.  All that leaving it takes is prepared.
+   OP_SWITCHED: that one is current now.
+   OP_DONE, *result: it is the tasklet itself, this is the result of its call.
+   OP_DONE, *result == NULL: nothing has changed; decide again.
+   OP_ERROR: the same two cases, with an exception instead.
+   Releases the GIL; runs signal handlers, and the schedule callback. */
+extern op_outcome _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                     const stackless_nap *nap, PyObject **result);
+
+/* Appends t to the run queue of a thread that sleeps, or puts it first; wakes it. */
+extern void _PyStackless_QueueAsleep(PyTaskletObject *t, int first);
+/* t is about to be unlinked from the run queue of a thread that sleeps. */
+extern void _PyStackless_UnqueueAsleep(PyTaskletObject *t);
+/* t, alive and not blocked, runs next in its own thread, which is another one. */
+extern void _PyStackless_RunElsewhere(PyTaskletObject *t);
+/* The bomb (stolen) reaches t, which is alive and not current here, when its turn
+   comes, or, if it is running in another thread, at its next switching call. */
+extern void _PyStackless_ThrowPending(PyTaskletObject *t, PyObject *bomb);
+/* Moves t to a thread by its identifier; -1 with an exception. */
+extern int _PyStackless_BindThread(PyTaskletObject *t, unsigned long thread_id);
+/* A thread ends: does that leave the others without hope? */
+extern void _PyStackless_NoteThreadEnd(PyThreadState *ending);
+/* Kills the calling thread's tasklets that have C functions between their frames. */
+extern void _PyStackless_KillHard(_PyStackless_Scheduler *sched);
+/* The program ends: kills what other threads run. */
+extern void _PyStackless_KillOtherThreads(PyThreadState *tstate);
 
 /* stackless_dispatch.c */
 
+/* The value that the tasklet's pending call is to return, or NULL: an exception. */
+extern PyObject *_PyStackless_TakeResult(PyTaskletObject *t);
 /* Runs tasklets until main is current again.  The caller made another one current. */
 extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
@@ -372,17 +438,17 @@ typedef struct {
     int totaltimeout;
 } _PyStackless_RunArgs;
 
-/* The time limit of a run(): what can fail is prepared, then it is started with
-   `sched->current` as the one who gets control back, and stopped whenever that one
-   leaves run().  Only the outermost limit counts. */
-extern int _PyStackless_WatchPrepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                                     const _PyStackless_RunArgs *args);
-extern void _PyStackless_WatchStart(_PyStackless_Scheduler *sched,
-                                    const _PyStackless_RunArgs *args);
+/* Starts the time limit of a run(), if it has one, with `sched->current` as the one who
+   gets control back; it is stopped whenever that one leaves run().  Only the outermost
+   limit counts.  0, or -1 with an exception. */
+extern int _PyStackless_WatchStart(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                   const _PyStackless_RunArgs *args);
 extern void _PyStackless_WatchStop(_PyStackless_Scheduler *sched);
 extern void _PyStackless_WatchFini(_PyStackless_Scheduler *sched);
 /* Another tasklet has become current, and sched->watch_switch is set. */
 extern void _PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* The thread has slept, in the current tasklet. */
+extern void _PyStackless_WatchWake(_PyStackless_Scheduler *sched);
 /* The current tasklet goes on where it was interrupted: finishes the instruction at
    frame->instr_ptr, which is a call that has returned, or a jump or RESUME at which
    nothing has happened yet.  May run monitoring tools: an exception may be set. */
@@ -464,12 +530,15 @@ extern void _PyStackless_NoteVersion(PyThreadState *tstate, _PyStackless_Schedul
 #ifdef Py_DEBUG
 /* After a switch, before the current tasklet goes on.  `left` may be NULL. */
 extern void _PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *left);
+/* When the thread falls asleep, and before it is woken. */
+extern void _PyStackless_CheckAsleep(_PyStackless_Scheduler *sched);
 extern void _PyStackless_DebugInit(stackless_modstate *mod);
 extern void _PyStackless_DebugSwitched(_PyStackless_Scheduler *sched);
 #else
 #  define _PyStackless_DebugInit(mod) ((void)0)
 #  define _PyStackless_DebugSwitched(sched) ((void)0)
 #  define _PyStackless_Check(sched, left) ((void)0)
+#  define _PyStackless_CheckAsleep(sched) ((void)0)
 #endif
 
 /* taskletobject.c */
@@ -482,6 +551,12 @@ extern void _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value); // steal
 extern int _PyTasklet_IsAlive(PyTaskletObject *t);
 /* The topmost frame, or NULL.  Runs nothing and allocates nothing. */
 extern _PyInterpreterFrame *_PyTasklet_TopFrame(PyTaskletObject *t);
+/* Raises TaskletExit in t as long as it is suspended hard in the calling thread, ten
+   times at most.  Errors are reported as unraisable. */
+extern void _PyTasklet_KillHard(PyTaskletObject *t);
+/* 0 if it does not matter that t, which is not alive, cannot get this exception; -1 with
+   RuntimeError otherwise. */
+extern int _PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb);
 /* Drops function, arguments or frames without running them.  Runs Python code. */
 extern void _PyTasklet_DropFrames(PyTaskletObject *t);
 
@@ -553,6 +628,14 @@ static inline int
 tasklet_is_blocked(const PyTaskletObject *t)
 {
     return t->state >= TASKLET_RECEIVING;
+}
+
+/* Are its frames and fields those of its thread's state?  It is CURRENT, or its thread
+   sleeps in it (or did when it ended, and will never return from there). */
+static inline int
+tasklet_is_executing(const PyTaskletObject *t)
+{
+    return t->state == TASKLET_CURRENT || t->sched->sleeper == t;
 }
 
 /* Does leaving the current tasklet take a side block? */

@@ -74,6 +74,8 @@ def _tasklet_lines(tasklet: dict[str, Any]) -> Iterator[str]:
     for name in ("atomic", "interrupted"):
         if tasklet[name]:
             line += f", {name}"
+    if tasklet["thread_sleeps"]:
+        line += ", its thread sleeps"
     if tasklet["c_frames"]:
         line += ", within C functions"
     if tasklet["function"] is not None:

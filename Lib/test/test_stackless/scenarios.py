@@ -226,6 +226,8 @@ def nested_runs():
 
 @scenario
 def deadlock_in_main():
+    if len(stackless.threads) > 1:
+        return    # another thread could still send something
     try:
         channel().receive()
     except RuntimeError as e:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+import time
 import unittest
 
 import stackless
@@ -179,7 +180,7 @@ class Dump(DumpTestCase):
             [10, 20, 15])
         self.assertEqual(len(after["tasklets"]), 7)
         self.assertIn("more", get_text(limit=7))
-        self.assertNotIn("more", get_text(limit=None))
+        self.assertNotRegex(get_text(limit=None), r"and \d+ more\n")
         self.assertEqual(len(self.own(limit=0)["tasklets"]), 0)
         ids = [t["id"] for t in self.own(limit=None)["tasklets"]]
         self.assertEqual(len(set(ids)), len(ids))
@@ -293,6 +294,28 @@ class Dump(DumpTestCase):
                          [[__file__, line_of("wait's line"), "wait"]])
         self.assertIn("thread", found["tasklets"][1]["frames"][0][2])
 
+    def test_a_thread_that_sleeps(self):
+        ch = stackless.channel()
+        main = []
+
+        def thread():
+            main.append(stackless.main)
+            wait(ch)
+        worker = threading.Thread(target=thread)
+        worker.start()
+        while not ch.balance:
+            time.sleep(0.001)
+        [found] = [t for t in get_dump() if t["thread_id"] == worker.ident]
+        text = get_text()
+        ch.send(1)
+        worker.join()
+        [t] = found["tasklets"]
+        self.assertEqual((t["id"], t["state"], t["thread_sleeps"], t["main"]),
+                         (id(main[0]), "receiving", True, True))
+        self.assertEqual(t["frames"][0], [__file__, line_of("wait's line"), "wait"])
+        self.assertEqual((found["runnable"], found["blocked"]), (0, 1))
+        self.assertIn("its thread sleeps", text)
+
     def test_a_thread_that_has_ended(self):
         ch = stackless.channel()
         left = []
@@ -325,7 +348,8 @@ class Dump(DumpTestCase):
         with self.assertRaises(RuntimeError) as caught:
             stackless.channel().receive()
         self.assertLess(len(str(caught.exception)), 10_000)
-        self.assertIn(f"and {n - 10} more", str(caught.exception))
+        more = re.search(r"\n  and (\d+) more$", str(caught.exception))
+        self.assertGreaterEqual(int(more[1]), n - 10)
         del caught
         for t in waiting:
             ch.send(1)
@@ -355,7 +379,7 @@ class Deadlock(StacklessTestCase):
         u = tasklet(lambda: b.send(1))()
         stackless.run()
         _, me, *others = self.deadlock(wait, stackless.channel())
-        self.assertEqual(len(others), 2)
+        self.assertGreaterEqual(len(others), 2)
         for tasklet_, channel, word, name in ((t, a, "receiving from", "wait"),
                                               (u, b, "sending to", "<lambda>")):
             [line] = [line for line in others if f"{id(tasklet_):#x}" in line]
@@ -371,7 +395,7 @@ class Deadlock(StacklessTestCase):
         stackless.run()
         lines = self.deadlock(wait, ch)
         self.assertEqual(len(lines), 1 + 1 + 10 + 1)
-        self.assertEqual(lines[-1], "  and 40 more")
+        self.assertRegex(lines[-1], r"^  and \d+ more$")
         for t in waiting:
             t.kill()
 
@@ -391,7 +415,7 @@ class Deadlock(StacklessTestCase):
             self.assertIn("the main tasklet is receiving without a sender available.\n"
                           "  main <", str(e))
         self.assertEqual(len(messages), 1)
-        self.assertEqual(len(messages[0].split("\n")), 3)
+        self.assertGreaterEqual(len(messages[0].split("\n")), 3)
 
     def test_schedule_remove(self):
         ch = stackless.channel()
