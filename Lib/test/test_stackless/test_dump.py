@@ -13,7 +13,7 @@ import unittest
 import stackless
 from stackless import schedule, schedule_remove, tasklet
 
-from .support import ChildTestCase, StacklessTestCase
+from .support import ChildTestCase, StacklessTestCase, needs_soft
 
 
 def wait(ch):
@@ -140,6 +140,7 @@ class Dump(DumpTestCase):
         stackless.run()
         self.assertEqual(seen, [("in run()", "in run()")])
 
+    @needs_soft
     def test_interrupted(self):
         def forever():
             while True:
@@ -198,6 +199,7 @@ class Dump(DumpTestCase):
         self.assertIn("and 82 more frames", get_text(limit=None))
         t.kill()
 
+    @needs_soft
     def test_text(self):
         ch = stackless.channel()
         t = tasklet(wait)(ch)
@@ -316,6 +318,7 @@ class Dump(DumpTestCase):
         self.assertEqual((found["runnable"], found["blocked"]), (0, 1))
         self.assertIn("its thread sleeps", text)
 
+    @needs_soft
     def test_a_thread_that_has_ended(self):
         ch = stackless.channel()
         left = []

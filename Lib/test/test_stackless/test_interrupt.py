@@ -475,6 +475,7 @@ class Traced(StacklessTestCase):
             monitoring.register_callback(tool, monitoring.events.PY_START, jump)
             monitoring.set_events(
                 tool, monitoring.events.JUMP | monitoring.events.PY_START)
+            monitoring.restart_events()
             tasklet(loop)()
             run_interrupted(2)
         finally:
