@@ -231,6 +231,33 @@ typedef struct {
 
 enum { PENDING_FLAGS = TASKLET_RETURNS_SELF | TASKLET_RETURNS_NONE | TASKLET_RAISES };
 
+void
+_PyStackless_TakePlace(PyTaskletObject *t, const stackless_place *place)
+{
+    PyChannelObject *ch = t->channel;
+    PyTaskletObject *after = place->after;
+    if (!place->known || t->prev == NULL) {
+        return;
+    }
+    if (after != NULL && (!tasklet_is_blocked(after) || after->channel != ch)) {
+        after = NULL;                  // it has been served, and so are those before it
+    }
+    if (after == t->prev) {
+        return;
+    }
+    ch->last = t->prev;
+    ch->last->next = NULL;
+    t->prev = after;
+    t->next = after != NULL ? after->next : ch->first;
+    t->next->prev = t;
+    if (after != NULL) {
+        after->next = t;
+    }
+    else {
+        ch->first = t;
+    }
+}
+
 static saved_pending
 fall_asleep(_PyStackless_Scheduler *sched, const stackless_nap *nap)
 {
@@ -246,6 +273,7 @@ fall_asleep(_PyStackless_Scheduler *sched, const stackless_nap *nap)
        caller has one. */
     if (nap->channel != NULL) {
         _PyChannel_Append(nap->channel, t);
+        _PyStackless_TakePlace(t, nap->place);
     }
     else if (nap->watches) {
         sched->watchdogs[sched->nwatchdogs++] = t;
@@ -264,6 +292,9 @@ wake_undone(_PyStackless_Scheduler *sched, const stackless_nap *nap)
     PyTaskletObject *t = sched->sleeper;
     PyTaskletObject *head = sched->woken;
     if (tasklet_is_blocked(t)) {
+        _PyStackless_Discard(sched, (PyObject *)nap->place->after);
+        nap->place->known = 1;
+        nap->place->after = (PyTaskletObject *)Py_XNewRef(t->prev);
         _PyStackless_Unblock(t);       // the channel's reference is the queue's now
     }
     else {
