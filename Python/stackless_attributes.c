@@ -117,8 +117,8 @@ find_module_getattr(PyObject *owner, PyObject *name, python_call *call)
 {
     PyObject *dict = ((PyModuleObject *)owner)->md_dict;
     PyObject *func = PyDict_GetItemWithError(dict, &_Py_ID(__getattr__));
-    if (func == NULL || !_PyStackless_IsPythonFunction(func) || _PyType_Lookup(Py_TYPE(owner), name)
-        || PyDict_Contains(dict, name) != 0) {
+    if (func == NULL || !_PyStackless_IsPythonFunction(func)
+        || _PyType_Lookup(Py_TYPE(owner), name) || PyDict_Contains(dict, name) != 0) {
         PyErr_Clear();
         return 0;
     }
@@ -273,7 +273,7 @@ _PyStackless_AttributeStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_e
     return STEP_DONE;
 }
 
-/* --- storing and deleting ----------------------------------------------------------------- */
+/* --- storing and deleting ----------------------------------------------------- */
 
 /* `value` NULL: delete. */
 static int

@@ -1,6 +1,6 @@
-/* Calls of what is no Python function but ends in one: classes, instances with __call__,
-   functools.partial, next(), send() and throw() of generators, Context.run(), class
-   statements.
+/* Calls of what is no Python function but ends in one: instances with __call__, slot
+   wrappers, functools.partial, next(), send() and throw() of generators, Context.run(),
+   classes and class statements (stackless_classes.c).
 
    `call_soft` and the functions below it take arguments as vectorcall does, borrowed.
    Whether they will do is decided by is_soft(), without side effects. */
@@ -47,17 +47,10 @@ static struct {
     ternaryfunc partial_call;
 } known;
 
-typedef struct {
-    PyObject *callable;
-    PyObject *const *args;
-    Py_ssize_t nargs;             // positional ones
-    PyObject *kwnames;            // NULL, or a tuple that is not empty
-} call_args;
-
-static step_outcome call_soft(PyThreadState *tstate, const call_args *call,
+static step_outcome call_soft(PyThreadState *tstate, const stackless_call *call,
                               PyObject **value);
 
-/* --- calls with rearranged arguments -------------------------------------------------------- */
+/* --- calls with rearranged arguments ------------------------------------------ */
 
 /* callable(self, *args, **kw), softly if possible.  self may be NULL. */
 static step_outcome
@@ -79,15 +72,15 @@ call_with_self(PyThreadState *tstate, PyObject *callable, PyObject *self,
     for (Py_ssize_t i = 0; i < total; i++) {
         all[n + i] = args[i];
     }
-    call_args call = { callable, all, n + nargs, kwnames };
+    stackless_call call = { callable, all, n + nargs, kwnames };
     step_outcome outcome = call_soft(tstate, &call, value);
     PyMem_Free(all);
     return outcome;
 }
 
 /* callable(self, *args, **kwargs); kwargs may be NULL. */
-static step_outcome
-call_with_tuple(PyThreadState *tstate, PyObject *callable, PyObject *self,
+step_outcome
+_PyStackless_CallWithTuple(PyThreadState *tstate, PyObject *callable, PyObject *self,
                 PyObject *args, PyObject *kwargs, PyObject **value)
 {
     PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
@@ -106,7 +99,7 @@ call_with_tuple(PyThreadState *tstate, PyObject *callable, PyObject *self,
     return outcome;
 }
 
-/* --- what is called ----------------------------------------------------------------------------- */
+/* --- what is called ----------------------------------------------------------- */
 
 static int
 is_python_next(PyObject *op)
@@ -122,38 +115,9 @@ is_ready_generator(PyObject *op)
            && ((PyGenObject *)op)->gi_frame_state < FRAME_EXECUTING;
 }
 
-/* The `__new__` of a class, if it is a Python function. */
-static PyObject *
-python_new(PyTypeObject *type)
-{
-    if (type->tp_new != _PyStackless_PythonSlots.type.tp_new) {
-        return NULL;
-    }
-    PyObject *new = _PyType_Lookup(type, &_Py_ID(__new__));
-    if (new != NULL && Py_IS_TYPE(new, &PyStaticMethod_Type)) {
-        new = PyStaticMethod_Type.tp_descr_get(new, NULL, (PyObject *)type);
-        Py_DECREF(new);                // the staticmethod has one
-    }
-    return new != NULL && _PyStackless_IsPythonFunction(new) ? new : NULL;
-}
-
-static PyObject *
-python_init(PyTypeObject *type)
-{
-    return type->tp_init == _PyStackless_PythonSlots.type.tp_init
-           ? _PyStackless_PythonMethod(type, &_Py_ID(__init__)) : NULL;
-}
-
-static int
-is_soft_class(PyTypeObject *type)
-{
-    return type != &PyType_Type && type->tp_new != NULL && type->tp_vectorcall == NULL
-           && (python_new(type) != NULL || python_init(type) != NULL);
-}
-
 /* The C function behind `call`, and what it is called with. */
 static void *
-c_function(const call_args *call, PyObject **self, call_args *rest)
+c_function(const stackless_call *call, PyObject **self, stackless_call *rest)
 {
     *rest = *call;
     if (PyCFunction_Check(call->callable)) {
@@ -174,7 +138,7 @@ c_function(const call_args *call, PyObject **self, call_args *rest)
 /* What `callable` wraps if it is a slot wrapper, bound (call->args are the rest) or
    called with self. */
 static void *
-wrapped_slot(const call_args *call, PyObject **self, call_args *rest)
+wrapped_slot(const stackless_call *call, PyObject **self, stackless_call *rest)
 {
     PyWrapperDescrObject *wrapper;
     *rest = *call;
@@ -194,19 +158,19 @@ wrapped_slot(const call_args *call, PyObject **self, call_args *rest)
     return PyObject_TypeCheck(*self, wrapper->d_common.d_type) ? wrapper->d_wrapped : NULL;
 }
 
-static int is_soft(const call_args *call);
+static int is_soft(const stackless_call *call);
 
 static int
-is_soft_c_function(const call_args *call)
+is_soft_c_function(const stackless_call *call)
 {
     PyObject *self;
-    call_args rest;
+    stackless_call rest;
     void *func = c_function(call, &self, &rest);
     if (func == NULL) {
         return 0;
     }
     if (func == known.context_run) {
-        call_args inner = { rest.nargs ? rest.args[0] : NULL, rest.args + 1,
+        stackless_call inner = { rest.nargs ? rest.args[0] : NULL, rest.args + 1,
                             rest.nargs - 1, rest.kwnames };
         return rest.nargs > 0 && is_soft(&inner);
     }
@@ -244,7 +208,7 @@ is_soft_c_function(const call_args *call)
 }
 
 static int
-is_soft(const call_args *call)
+is_soft(const stackless_call *call)
 {
     PyObject *callable = call->callable;
     PyTypeObject *type = Py_TYPE(callable);
@@ -253,32 +217,32 @@ is_soft(const call_args *call)
         return _PyStackless_IsPythonFunction(callable);
     }
     if (type == &PyMethod_Type) {
-        call_args inner = { PyMethod_GET_FUNCTION(callable), NULL, 0, NULL };
+        stackless_call inner = { PyMethod_GET_FUNCTION(callable), NULL, 0, NULL };
         return !PyCFunction_Check(inner.callable) && is_soft(&inner);
     }
     if (tp_call == _PyStackless_PythonSlots.type.tp_call) {
         return _PyStackless_PythonMethod(type, &_Py_ID(__call__)) != NULL;
     }
     if (tp_call == PyType_Type.tp_call) {
-        return is_soft_class((PyTypeObject *)callable);
+        return _PyStackless_IsSoftClass((PyTypeObject *)callable);
     }
     if (tp_call == known.partial_call) {
-        call_args inner = { ((partial_object *)callable)->fn, NULL, 0, NULL };
+        stackless_call inner = { ((partial_object *)callable)->fn, NULL, 0, NULL };
         return is_soft(&inner);
     }
     PyObject *self;
-    call_args rest;
+    stackless_call rest;
     void *wrapped = wrapped_slot(call, &self, &rest);
     if (wrapped != NULL) {
         return (wrapped == (void *)PyType_Type.tp_call
-                && is_soft_class((PyTypeObject *)self))
+                && _PyStackless_IsSoftClass((PyTypeObject *)self))
                || (wrapped == (void *)PyGen_Type.tp_iternext && rest.nargs == 0
                    && rest.kwnames == NULL && is_ready_generator(self));
     }
     return is_soft_c_function(call);
 }
 
-/* --- generators ------------------------------------------------------------------------------------ */
+/* --- generators --------------------------------------------------------------- */
 
 /* State: next()'s default, or NULL; the iterator; 1 if it is a generator. */
 step_outcome
@@ -399,280 +363,7 @@ call_throw(PyThreadState *tstate, PyObject *gen, PyObject *exc)
     return STEP_PUSHED;
 }
 
-/* --- classes ------------------------------------------------------------------------------------------ */
-
-/* What type_call() does with the new object. */
-static step_outcome
-initialize(PyThreadState *tstate, PyObject *object, PyObject *args, PyObject *kwargs,
-           PyObject **value)
-{
-    PyTypeObject *type = Py_TYPE(object);
-    PyObject *init = python_init(type);
-    if (init == NULL) {
-        if (type->tp_init != NULL && type->tp_init(object, args, kwargs) < 0) {
-            return STEP_FAILED;
-        }
-        *value = Py_NewRef(object);
-        return STEP_DONE;
-    }
-    if (!_PyStackless_PushContinuation(tstate, CONTINUE_INIT, object, NULL, NULL, 0)) {
-        return STEP_FAILED;
-    }
-    return call_with_tuple(tstate, init, object, args, kwargs, value);
-}
-
-/* State: the object. */
-step_outcome
-_PyStackless_InitStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-                      PyObject **value)
-{
-    if (event == AT_RAISE) {
-        return STEP_FAILED;
-    }
-    if (*value != Py_None) {
-        PyErr_Format(PyExc_TypeError, "__init__() should return None, not '%.200s'",
-                     Py_TYPE(*value)->tp_name);
-        Py_CLEAR(*value);
-        return STEP_FAILED;
-    }
-    *value = Py_NewRef(c->localsplus[STATE_A]);
-    return STEP_DONE;
-}
-
-/* State: the class, the arguments; NULL when __init__ is under way. */
-step_outcome
-_PyStackless_NewStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-                     PyObject **value)
-{
-    if (event == AT_RAISE) {
-        return STEP_FAILED;
-    }
-    PyObject *type = c->localsplus[STATE_A];
-    if (type == NULL || !PyObject_TypeCheck(*value, (PyTypeObject *)type)) {
-        return STEP_DONE;
-    }
-    PyObject *object = *value;
-    *value = NULL;
-    c->localsplus[STATE_A] = NULL;
-    Py_DECREF(type);
-    step_outcome outcome = initialize(tstate, object, c->localsplus[STATE_B],
-                                      c->localsplus[STATE_C], value);
-    Py_DECREF(object);
-    return outcome;
-}
-
-static PyObject *
-kwargs_dict(const call_args *call)
-{
-    return call->kwnames ? _PyStack_AsDict(call->args + call->nargs, call->kwnames) : NULL;
-}
-
-/* `type` is as is_soft_class() wants it. */
-static step_outcome
-call_class(PyThreadState *tstate, PyTypeObject *type, const call_args *call,
-           PyObject **value)
-{
-    step_outcome outcome = STEP_FAILED;
-    PyObject *new = python_new(type);
-    if (new == NULL && type->tp_new == PyBaseObject_Type.tp_new) {
-        /* object.__new__() ignores the arguments. */
-        PyObject *object = type->tp_new(type, (PyObject *)&_Py_SINGLETON(tuple_empty), NULL);
-        if (object == NULL) {
-            return STEP_FAILED;
-        }
-        if (_PyStackless_PushContinuation(tstate, CONTINUE_INIT, object, NULL, NULL, 0)) {
-            outcome = _PyStackless_PushFunction(tstate, python_init(type), object,
-                                                call->args, call->nargs, call->kwnames);
-        }
-        Py_DECREF(object);
-        return outcome;
-    }
-    PyObject *args = _PyTuple_FromArray(call->args, call->nargs);
-    PyObject *kwargs = kwargs_dict(call);
-    if (args == NULL || (kwargs == NULL && call->kwnames != NULL)) {
-        /* outcome is STEP_FAILED */
-    }
-    else if (new != NULL) {
-        if (_PyStackless_PushContinuation(tstate, CONTINUE_NEW, (PyObject *)type, args,
-                                          kwargs, 0)) {
-            outcome = _PyStackless_PushFunction(tstate, new, (PyObject *)type, call->args,
-                                                call->nargs, call->kwnames);
-        }
-    }
-    else {
-        PyObject *object = type->tp_new(type, args, kwargs);
-        if (object != NULL && !PyObject_TypeCheck(object, type)) {
-            *value = object;
-            outcome = STEP_DONE;
-        }
-        else if (object != NULL) {
-            outcome = initialize(tstate, object, args, kwargs, value);
-            Py_DECREF(object);
-        }
-    }
-    Py_XDECREF(args);
-    Py_XDECREF(kwargs);
-    return outcome;
-}
-
-/* --- class statements ------------------------------------------------------------------------------------ */
-
-enum { CLASS_PREPARE, CLASS_BODY, CLASS_MADE };
-
-/* Calls the metaclass: state B is (name, bases, namespace). */
-static step_outcome
-call_metaclass(PyThreadState *tstate, _PyInterpreterFrame *c, PyObject **value)
-{
-    PyObject *parts = c->localsplus[STATE_A];
-    PyObject *meta = PyTuple_GET_ITEM(parts, 1);
-    PyObject *kwargs = PyTuple_GET_ITEM(parts, 2);
-    return call_with_tuple(tstate, meta, NULL, c->localsplus[STATE_B],
-                           kwargs == Py_None ? NULL : kwargs, value);
-}
-
-static step_outcome
-begin_body(PyThreadState *tstate, _PyInterpreterFrame *c, PyObject *namespace)
-{
-    PyObject *parts = c->localsplus[STATE_A];
-    PyObject *func = PyTuple_GET_ITEM(parts, 0);
-    PyObject *meta = PyTuple_GET_ITEM(parts, 1);
-    if (!PyMapping_Check(namespace)) {
-        PyErr_Format(PyExc_TypeError,
-                     "%.200s.__prepare__() must return a mapping, not %.200s",
-                     PyType_Check(meta) ? ((PyTypeObject *)meta)->tp_name : "<metaclass>",
-                     Py_TYPE(namespace)->tp_name);
-        return STEP_FAILED;
-    }
-    PyObject *args = c->localsplus[STATE_B];
-    PyObject *all = PyTuple_Pack(3, PyTuple_GET_ITEM(args, 0), PyTuple_GET_ITEM(args, 1),
-                                 namespace);
-    if (all == NULL) {
-        return STEP_FAILED;
-    }
-    Py_SETREF(c->localsplus[STATE_B], all);
-    (void)continuation_set_number(c, CLASS_BODY);         // small
-    _PyInterpreterFrame *frame = _PyEvalFramePushAndInit(
-        tstate, (PyFunctionObject *)Py_NewRef(func), Py_NewRef(namespace), NULL, 0, NULL);
-    return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
-}
-
-/* Did the metaclass set __class__ of the methods?  `cell`: what the body returned. */
-static int
-check_class_cell(PyObject *cls, PyObject *cell, PyObject *name)
-{
-    if (!PyType_Check(cls) || !PyCell_Check(cell) || PyCell_GET(cell) == cls) {
-        return 0;
-    }
-    PyObject *found = PyCell_GET(cell);
-    if (found == NULL) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "__class__ not set defining %.200R as %.200R. "
-                     "Was __classcell__ propagated to type.__new__?", name, cls);
-    }
-    else {
-        PyErr_Format(PyExc_TypeError, "__class__ set to %.200R defining %.200R as %.200R",
-                     found, name, cls);
-    }
-    return -1;
-}
-
-/* State: (function, metaclass, keywords or None), the metaclass's arguments, the cell. */
-step_outcome
-_PyStackless_ClassStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-                       PyObject **value)
-{
-    if (event == AT_RAISE) {
-        return STEP_FAILED;
-    }
-    PyObject *arrived = *value;
-    step_outcome outcome;
-    switch (continuation_number(c)) {
-        case CLASS_PREPARE:
-            *value = NULL;
-            outcome = begin_body(tstate, c, arrived);
-            Py_DECREF(arrived);
-            return outcome;
-        case CLASS_BODY:
-            *value = NULL;
-            c->localsplus[STATE_C] = arrived;
-            (void)continuation_set_number(c, CLASS_MADE);     // small
-            outcome = call_metaclass(tstate, c, value);
-            if (outcome != STEP_DONE || tstate->current_frame != c) {
-                return outcome;
-            }
-    }
-    if (check_class_cell(*value, c->localsplus[STATE_C],
-                         PyTuple_GET_ITEM(c->localsplus[STATE_B], 0)) < 0) {
-        Py_CLEAR(*value);
-        return STEP_FAILED;
-    }
-    return STEP_DONE;
-}
-
-/* Takes the metaclass out of `kwargs`, or finds it.  New reference. */
-static PyObject *
-find_metaclass(PyObject *bases, PyObject *kwargs)
-{
-    PyObject *meta = NULL;
-    if (kwargs != NULL && PyDict_Pop(kwargs, &_Py_ID(metaclass), &meta) < 0) {
-        return NULL;
-    }
-    if (meta == NULL) {
-        PyTypeObject *type = PyTuple_GET_SIZE(bases) == 0
-                             ? &PyType_Type : Py_TYPE(PyTuple_GET_ITEM(bases, 0));
-        meta = Py_NewRef(type);
-    }
-    if (PyType_Check(meta)) {
-        PyTypeObject *winner = _PyType_CalculateMetaclass((PyTypeObject *)meta, bases);
-        Py_SETREF(meta, Py_XNewRef(winner));
-    }
-    return meta;
-}
-
-/* The namespace in which the body runs: from __prepare__, if there is one. */
-static step_outcome
-call_prepare(PyThreadState *tstate, PyObject *meta, PyObject *args, PyObject *kwargs,
-             PyObject **value)
-{
-    PyObject *prepare = NULL;
-    if (meta != (PyObject *)&PyType_Type
-        && PyObject_GetOptionalAttr(meta, &_Py_ID(__prepare__), &prepare) < 0) {
-        return STEP_FAILED;
-    }
-    if (prepare == NULL) {
-        *value = PyDict_New();
-        return *value ? STEP_DONE : STEP_FAILED;
-    }
-    step_outcome outcome = call_with_tuple(tstate, prepare, NULL, args, kwargs, value);
-    Py_DECREF(prepare);
-    return outcome;
-}
-
-/* __build_class__(func, name, *bases, **kwargs) */
-static step_outcome
-call_build_class(PyThreadState *tstate, const call_args *call, PyObject **value)
-{
-    step_outcome outcome = STEP_FAILED;
-    PyObject *kwargs = kwargs_dict(call);
-    PyObject *bases = _PyTuple_FromArray(call->args + 2, call->nargs - 2);
-    PyObject *meta = NULL, *args = NULL, *parts = NULL;
-    if (bases != NULL && (kwargs != NULL || call->kwnames == NULL)
-        && (meta = find_metaclass(bases, kwargs)) != NULL
-        && (args = PyTuple_Pack(2, call->args[1], bases)) != NULL
-        && (parts = PyTuple_Pack(3, call->args[0], meta, kwargs ? kwargs : Py_None)) != NULL
-        && _PyStackless_PushContinuation(tstate, CONTINUE_CLASS, parts, args, NULL,
-                                         CLASS_PREPARE) != NULL) {
-        outcome = call_prepare(tstate, meta, args, kwargs, value);
-    }
-    Py_XDECREF(kwargs);
-    Py_XDECREF(bases);
-    Py_XDECREF(meta);
-    Py_XDECREF(args);
-    Py_XDECREF(parts);
-    return outcome;
-}
-
-/* --- Context.run() ------------------------------------------------------------------------------------- */
+/* --- Context.run() ------------------------------------------------------------ */
 
 /* State: the context. */
 step_outcome
@@ -690,7 +381,7 @@ _PyStackless_ContextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_eve
 }
 
 static step_outcome
-call_in_context(PyThreadState *tstate, PyObject *context, const call_args *call,
+call_in_context(PyThreadState *tstate, PyObject *context, const stackless_call *call,
                 PyObject **value)
 {
     if (PyContext_Enter(context) < 0) {
@@ -702,14 +393,14 @@ call_in_context(PyThreadState *tstate, PyObject *context, const call_args *call,
         PyErr_SetRaisedException(exc);
         return STEP_FAILED;
     }
-    call_args inner = { call->args[0], call->args + 1, call->nargs - 1, call->kwnames };
+    stackless_call inner = { call->args[0], call->args + 1, call->nargs - 1, call->kwnames };
     return call_soft(tstate, &inner, value);
 }
 
-/* --- functools.partial ------------------------------------------------------------------------------------ */
+/* --- functools.partial -------------------------------------------------------- */
 
 static step_outcome
-call_partial(PyThreadState *tstate, partial_object *partial, const call_args *call,
+call_partial(PyThreadState *tstate, partial_object *partial, const stackless_call *call,
              PyObject **value)
 {
     PyObject *args = partial->args;
@@ -726,7 +417,7 @@ call_partial(PyThreadState *tstate, partial_object *partial, const call_args *ca
     for (Py_ssize_t i = 0; i < call->nargs + nkw; i++) {
         all[n + i] = call->args[i];
     }
-    call_args inner = { partial->fn, all, n + call->nargs, call->kwnames };
+    stackless_call inner = { partial->fn, all, n + call->nargs, call->kwnames };
     step_outcome outcome = STEP_FAILED;
     Py_INCREF(inner.callable);
     Py_INCREF(args);
@@ -735,14 +426,14 @@ call_partial(PyThreadState *tstate, partial_object *partial, const call_args *ca
     }
     else {
         PyObject *kwargs = PyDict_Copy(partial->kw);
-        PyObject *more = kwargs ? kwargs_dict(call) : NULL;
+        PyObject *more = kwargs ? stackless_call_kwargs(call) : NULL;
         PyObject *merged = NULL;
         if (kwargs != NULL && !PyErr_Occurred()
             && (more == NULL || PyDict_Merge(kwargs, more, 1) == 0)) {
             merged = _PyTuple_FromArray(all, inner.nargs);
         }
         if (merged != NULL) {
-            outcome = call_with_tuple(tstate, inner.callable, NULL, merged, kwargs, value);
+            outcome = _PyStackless_CallWithTuple(tstate, inner.callable, NULL, merged, kwargs, value);
         }
         Py_XDECREF(kwargs);
         Py_XDECREF(more);
@@ -754,13 +445,13 @@ call_partial(PyThreadState *tstate, partial_object *partial, const call_args *ca
     return outcome;
 }
 
-/* --- any call ------------------------------------------------------------------------------------------------ */
+/* --- any call ----------------------------------------------------------------- */
 
 static step_outcome
-call_c_function(PyThreadState *tstate, const call_args *call, PyObject **value)
+call_c_function(PyThreadState *tstate, const stackless_call *call, PyObject **value)
 {
     PyObject *self = NULL;
-    call_args rest;
+    stackless_call rest;
     void *func = c_function(call, &self, &rest);
     if (func == known.next) {
         return call_next(tstate, rest.args[0], rest.nargs == 2 ? rest.args[1] : NULL);
@@ -775,12 +466,12 @@ call_c_function(PyThreadState *tstate, const call_args *call, PyObject **value)
         return call_in_context(tstate, self, &rest, value);
     }
     assert(func == known.build_class);
-    return call_build_class(tstate, &rest, value);
+    return _PyStackless_CallBuildClass(tstate, &rest, value);
 }
 
 /* Softly if is_soft(), else as PyObject_Vectorcall(). */
 static step_outcome
-call_soft(PyThreadState *tstate, const call_args *call, PyObject **value)
+call_soft(PyThreadState *tstate, const stackless_call *call, PyObject **value)
 {
     PyObject *callable = call->callable;
     PyTypeObject *type = Py_TYPE(callable);
@@ -803,23 +494,23 @@ call_soft(PyThreadState *tstate, const call_args *call, PyObject **value)
                                          call->kwnames);
     }
     if (type->tp_call == PyType_Type.tp_call) {
-        return call_class(tstate, (PyTypeObject *)callable, call, value);
+        return _PyStackless_CallClass(tstate, (PyTypeObject *)callable, call, value);
     }
     if (type->tp_call == known.partial_call) {
         return call_partial(tstate, (partial_object *)callable, call, value);
     }
     PyObject *self = NULL;
-    call_args rest;
+    stackless_call rest;
     void *wrapped = wrapped_slot(call, &self, &rest);
     if (wrapped != NULL) {
         return wrapped == (void *)PyType_Type.tp_call
-               ? call_class(tstate, (PyTypeObject *)self, &rest, value)
+               ? _PyStackless_CallClass(tstate, (PyTypeObject *)self, &rest, value)
                : call_next(tstate, self, NULL);
     }
     return call_c_function(tstate, call, value);
 }
 
-/* --- the instructions ------------------------------------------------------------------------------------------ */
+/* --- the instructions --------------------------------------------------------- */
 
 /* The call was instrumented: its end is an event.  State: the callable, its first
    argument. */
@@ -844,7 +535,7 @@ _PyStackless_CReturnStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_eve
 }
 
 static step_outcome
-call_instrumented(PyThreadState *tstate, const call_args *call, PyObject **value)
+call_instrumented(PyThreadState *tstate, const stackless_call *call, PyObject **value)
 {
     PyObject *arg = call->nargs > 0 || call->kwnames ? call->args[0]
                                                      : &_PyInstrumentation_MISSING;
@@ -864,7 +555,7 @@ call_ex(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poin
     PyObject *args = stack_pointer[2 - pops];
     PyObject *kwargs = oparg & 1 ? stack_pointer[-1] : NULL;
     PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
-    call_args call = { callable, items, PyTuple_GET_SIZE(args), NULL };
+    stackless_call call = { callable, items, PyTuple_GET_SIZE(args), NULL };
     int has_keywords = kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0;
     if (has_keywords) {
         items = _PyStack_UnpackDict(tstate, items, call.nargs, kwargs, &call.kwnames);
@@ -926,7 +617,7 @@ _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
     PyObject *kwnames = has_kwnames ? stack_pointer[-1] : NULL;
     Py_ssize_t nkw = has_kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     int has_self = self != NULL;
-    call_args call = { callable, base + 2 - has_self, oparg + has_self - nkw,
+    stackless_call call = { callable, base + 2 - has_self, oparg + has_self - nkw,
                        nkw ? kwnames : NULL };
     PyObject *slot = base[1];
     base[1] = self;
@@ -949,7 +640,7 @@ _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
     return _PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
 }
 
-/* --- initialization ----------------------------------------------------------------------------------------------- */
+/* --- initialization ----------------------------------------------------------- */
 
 static void *
 method_of(PyTypeObject *type, const char *name)

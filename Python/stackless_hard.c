@@ -351,7 +351,8 @@ void
 _PyStackless_NoticeCxxRuntime(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     enum { LOOK_EVERY = 64 };
-    Py_ssize_t modules = PyDict_GET_SIZE(tstate->interp->imports.modules);
+    PyObject *dict = tstate->interp->imports.modules;
+    Py_ssize_t modules = dict ? PyDict_GET_SIZE(dict) : 0;     // NULL at shutdown
     if (modules != sched->cxx_modules || sched->cxx_calls++ % LOOK_EVERY == 0) {
         sched->cxx_modules = modules;
         _PyStackless_FindCxxRuntime();

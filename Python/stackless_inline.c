@@ -21,6 +21,9 @@
    - It counts as one level of Python recursion, as upstream's shim of __init__ does.
    - A hook decides without side effects; from Begin() on the operation is its own.
 
+   What the operations are is in stackless_operators.c, stackless_attributes.c,
+   stackless_iteration.c, stackless_calls.c and stackless_classes.c.
+
    Rejected: continuations written in Python as hidden functions.  Each operation takes
    two Python calls then, needs C helpers for what Python cannot say (no result, end of
    a loop, the events of a C call), and shows when a tool looks at handled exceptions. */
@@ -98,7 +101,7 @@ static step_function *const steps[CONTINUE_COUNT] = {
     [CONTINUE_C_RETURN] = _PyStackless_CReturnStep,
 };
 
-/* --- pushing frames ---------------------------------------------------------------- */
+/* --- pushing frames ----------------------------------------------------------- */
 
 /* What the eval loop does at start_frame. */
 static int
@@ -192,7 +195,7 @@ _PyStackless_CallSpecial(PyThreadState *tstate, PyObject *self, PyObject *name,
     return outcome;
 }
 
-/* --- continuations ----------------------------------------------------------------- */
+/* --- continuations ------------------------------------------------------------ */
 
 _PyInterpreterFrame *
 _PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
@@ -325,7 +328,7 @@ _PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
     return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, pops);
 }
 
-/* --- the slots of Python classes ------------------------------------------------------ */
+/* --- the slots of Python classes ---------------------------------------------- */
 
 struct _PyStackless_PythonSlots _PyStackless_PythonSlots;
 
@@ -361,7 +364,7 @@ _PyStackless_InitInlining(void)
     return err ? -1 : _PyStackless_InitCalls();
 }
 
-/* --- the hook of the instructions ------------------------------------------------------- */
+/* --- the hook of the instructions --------------------------------------------- */
 
 int
 _PyStackless_InlineInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,

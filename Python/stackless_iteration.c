@@ -24,7 +24,7 @@ _PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObject *gen, PyObject *a
     return _PyStackless_EnterFrame(tstate, frame);
 }
 
-/* --- iter() ------------------------------------------------------------------------------- */
+/* --- iter() ------------------------------------------------------------------- */
 
 step_outcome
 _PyStackless_IterStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
@@ -56,7 +56,7 @@ _PyStackless_GetIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                   NULL, NULL, 0, method, iterable, NULL, 0);
 }
 
-/* --- for ----------------------------------------------------------------------------------- */
+/* --- for ---------------------------------------------------------------------- */
 
 /* The instruction goes on at `offset`, with the event that INSTRUMENTED_FOR_ITER has. */
 static step_outcome
@@ -164,7 +164,7 @@ _PyStackless_ForIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                   NULL, 0);
 }
 
-/* --- yield from, await --------------------------------------------------------------------- */
+/* --- yield from, await -------------------------------------------------------- */
 
 /* State: the instruction's argument. */
 step_outcome
@@ -282,7 +282,7 @@ _PyStackless_GetAIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                   NULL, NULL, 0, method, op, NULL, 0);
 }
 
-/* --- with ------------------------------------------------------------------------------------ */
+/* --- with --------------------------------------------------------------------- */
 
 int
 _PyStackless_BeforeWith(PyThreadState *tstate, _PyInterpreterFrame *frame,
@@ -316,7 +316,8 @@ _PyStackless_WithExceptStart(PyThreadState *tstate, _PyInterpreterFrame *frame,
                              PyObject **stack_pointer, int oparg)
 {
     PyObject *exit = stack_pointer[-4];
-    if (!PyMethod_Check(exit) || !_PyStackless_IsPythonFunction(PyMethod_GET_FUNCTION(exit))) {
+    if (!PyMethod_Check(exit)
+        || !_PyStackless_IsPythonFunction(PyMethod_GET_FUNCTION(exit))) {
         return 0;
     }
     PyObject *exc = stack_pointer[-1];

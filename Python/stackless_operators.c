@@ -12,7 +12,7 @@
 #include "pycore_runtime.h"
 #include "pycore_stackless_inline.h"
 
-/* --- binary operators ------------------------------------------------------------------- */
+/* --- binary operators --------------------------------------------------------- */
 
 typedef struct {
     size_t slot, inplace_slot;
@@ -252,7 +252,7 @@ _PyStackless_BinaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                 2);
 }
 
-/* --- comparisons ----------------------------------------------------------------------------- */
+/* --- comparisons -------------------------------------------------------------- */
 
 enum { COMPARE_LEFT = 1, COMPARE_RIGHT = 2, COMPARE_BASE = 4, COMPARE_INVERTS = 16 };
 
@@ -397,7 +397,7 @@ _PyStackless_CompareOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                 2);
 }
 
-/* --- truth ------------------------------------------------------------------------------------- */
+/* --- truth -------------------------------------------------------------------- */
 
 /* What a value that arrives is: to be tested, or what __bool__ or __len__ returned. */
 enum { TRUTH_TEST, TRUTH_BOOL, TRUTH_LEN, TRUTH_BASE = 4 };
@@ -521,7 +521,7 @@ _PyStackless_ContainsOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                   method, container, &stack_pointer[-2], 1);
 }
 
-/* --- unary operators ------------------------------------------------------------------------------ */
+/* --- unary operators ---------------------------------------------------------- */
 
 int
 _PyStackless_UnaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
@@ -542,7 +542,7 @@ _PyStackless_UnaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                   NULL, NULL, 0, method, op, NULL, 0);
 }
 
-/* --- items ------------------------------------------------------------------------------------------ */
+/* --- items -------------------------------------------------------------------- */
 
 static PyObject *
 item_method(PyObject *container, PyObject *name)

@@ -126,7 +126,8 @@ _PyStackless_InlineMethod(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
     PyObject **args = stack_pointer - oparg;
     PyObject *op = args[-1] != NULL ? args[-1] : oparg > 0 ? args[0] : Py_None;
-    return (Py_TYPE(op)->tp_iternext != NULL || PyCoro_CheckExact(op)
+    iternextfunc next = Py_TYPE(op)->tp_iternext;
+    return ((next != NULL && next != _PyChannel_IterNext) || PyCoro_CheckExact(op)
             || PyContext_CheckExact(op) || PyFunction_Check(op))
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, CALL, oparg);
 }

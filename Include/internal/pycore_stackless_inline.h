@@ -1,6 +1,5 @@
 /* Continuations: how an instruction that calls Python code through C does without the
-   C code.  For the files stackless_inline.c, stackless_calls.c, stackless_operators.c
-   and stackless_attributes.c only.
+   C code.  For stackless_inline.c and the files that it names only.
 
    A continuation is a frame without Python code of its own, between the frame whose
    instruction began the operation and the Python function that does a part of it.
@@ -60,11 +59,11 @@ typedef enum {
     CONTINUE_AITER,
     CONTINUE_NEXT,                // stackless_calls.c
     CONTINUE_GENERATOR,
-    CONTINUE_NEW,
-    CONTINUE_INIT,
-    CONTINUE_CLASS,
     CONTINUE_CONTEXT,
     CONTINUE_C_RETURN,
+    CONTINUE_NEW,                 // stackless_classes.c
+    CONTINUE_INIT,
+    CONTINUE_CLASS,
     CONTINUE_COUNT
 } continuation_kind;
 
@@ -191,9 +190,40 @@ extern step_outcome _PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObje
 extern int _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                         PyObject **stack_pointer, int opcode, int oparg);
 extern step_function _PyStackless_NextStep, _PyStackless_GeneratorStep,
-    _PyStackless_NewStep, _PyStackless_InitStep, _PyStackless_ClassStep,
     _PyStackless_ContextStep, _PyStackless_CReturnStep;
 extern int _PyStackless_InitCalls(void);
+
+/* --- calls -------------------------------------------------------------------------- */
+
+/* The arguments of a call, borrowed, as vectorcall has them. */
+typedef struct {
+    PyObject *callable;
+    PyObject *const *args;
+    Py_ssize_t nargs;             // positional ones
+    PyObject *kwnames;            // NULL, or a tuple that is not empty
+} stackless_call;
+
+/* The keywords as a new dict.  NULL without an exception: there are none. */
+static inline PyObject *
+stackless_call_kwargs(const stackless_call *call)
+{
+    return call->kwnames ? _PyStack_AsDict(call->args + call->nargs, call->kwnames) : NULL;
+}
+
+/* callable(self, *args, **kwargs), softly if possible.  self and kwargs may be NULL. */
+extern step_outcome _PyStackless_CallWithTuple(
+    PyThreadState *tstate, PyObject *callable, PyObject *self, PyObject *args,
+    PyObject *kwargs, PyObject **value);
+
+/* Has the class a Python __new__ or __init__ that a call of it would run?  Only then it
+   may be given to _PyStackless_CallClass(), which is type.__call__(type, ...). */
+extern int _PyStackless_IsSoftClass(PyTypeObject *type);
+extern step_outcome _PyStackless_CallClass(PyThreadState *tstate, PyTypeObject *type,
+                                           const stackless_call *call, PyObject **value);
+/* __build_class__(func, name, *bases, **kwargs); the bases are classes. */
+extern step_outcome _PyStackless_CallBuildClass(
+    PyThreadState *tstate, const stackless_call *call, PyObject **value);
+extern step_function _PyStackless_NewStep, _PyStackless_InitStep, _PyStackless_ClassStep;
 
 #ifdef __cplusplus
 }

@@ -385,6 +385,7 @@ static void
 load_body(void)
 {
     void *library = dlopen(cxx_library, RTLD_NOW | RTLD_LOCAL);
+    _PyStackless_FindCxxRuntime();
     void *symbol = library != NULL ? dlsym(library, "body") : NULL;
     if (symbol == NULL) {
         fprintf(stderr, "%s\n", dlerror());

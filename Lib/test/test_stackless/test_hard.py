@@ -37,14 +37,6 @@ def through_reduce(f):
     return functools.reduce(lambda a, b: f(), [0, 1])
 
 
-def through_new(f):
-    class C:
-        def __new__(cls):
-            f()
-            return object.__new__(cls)
-    return type.__call__(C)
-
-
 def through_hash(f):
     class C:
         def __hash__(self):
