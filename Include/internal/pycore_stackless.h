@@ -360,10 +360,17 @@ extern int _PyStackless_CheckThrown(_PyStackless_Scheduler *sched);
 
 /* stackless_threads.c */
 
+/* Where a tasklet waited that had to leave its channel for a moment. */
+typedef struct {
+    int known;
+    PyTaskletObject *after;       // strong; NULL: it was the first
+} stackless_place;
+
 /* How the current tasklet leaves the run queue. */
 typedef struct {
     tasklet_state fate;           // SENDING, RECEIVING, PAUSED
     PyChannelObject *channel;     // SENDING, RECEIVING: waits there
+    stackless_place *place;       // SENDING, RECEIVING: set if it left the channel
     int watches;                  // PAUSED: it is inside run(), on the watchdogs
     PyObject *value;              // its pending result (borrowed) or NULL
     int flags;                    // TASKLET_RETURNS_SELF, _NONE
@@ -384,6 +391,9 @@ extern int _PyStackless_ThreadBlocks(_PyStackless_Scheduler *sched);
    Releases the GIL; runs signal handlers, and the schedule callback. */
 extern op_outcome _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                                      const stackless_nap *nap, PyObject **result);
+
+/* t, the last one that waits on its channel, takes its former place there. */
+extern void _PyStackless_TakePlace(PyTaskletObject *t, const stackless_place *place);
 
 /* Appends t to the run queue of a thread that sleeps, or puts it first; wakes it. */
 extern void _PyStackless_QueueAsleep(PyTaskletObject *t, int first);
