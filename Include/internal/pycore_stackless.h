@@ -318,6 +318,16 @@ _PyStackless_Discard(_PyStackless_Scheduler *sched, PyObject *op)
 }
 extern void _PyStackless_EmptyTrash(_PyStackless_Scheduler *sched);
 
+/* t has been left.  If code ran (to make the exception that a bomb stands for) between
+   the last switch and what settles it, there is another one still. */
+static inline void
+_PyStackless_SetLeft(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    PyObject *old = (PyObject *)sched->left;
+    sched->left = (PyTaskletObject *)Py_NewRef(t);
+    _PyStackless_Discard(sched, old);
+}
+
 /* stackless_sched.c */
 
 /* The calling thread's scheduler, with its main tasklet; made when needed.
@@ -417,7 +427,8 @@ extern void _PyStackless_KillOtherThreads(PyThreadState *tstate);
 
 /* The value that the tasklet's pending call is to return, or NULL: an exception. */
 extern PyObject *_PyStackless_TakeResult(PyTaskletObject *t);
-/* Runs tasklets until main is current again.  The caller made another one current. */
+/* Runs tasklets until main is current again.  The caller made another one current, and
+   settles what is left over when it has taken main's pending result. */
 extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
 extern int _PyStackless_PrepareLeaveSlow(PyThreadState *tstate,

@@ -373,6 +373,54 @@ class Channels(ThreadsTestCase):
             stackless.set_schedule_callback(None)
         s(stackless.run)
 
+    def test_from_within_callbacks(self):
+        # Nothing of this switches here, so it is allowed.
+        s = self.server()
+        ch = channel()
+        log = []
+
+        def act():
+            r, p, k = s(lambda: (self.receiver(ch, log), self.paused(pause),
+                                 self.paused(pause)))
+            p.run()
+            k.kill()
+            with self.assertRaisesRegex(RuntimeError, "different thread"):
+                s.main.switch()
+            return r, p, k
+        tasklets = []
+
+        def callback(*args):
+            if not tasklets and threading.get_ident() != s.ident:
+                tasklets.extend([None])
+                tasklets[:] = act()
+        stackless.set_schedule_callback(callback)
+        try:
+            tasklet(nothing)()
+            schedule()
+        finally:
+            stackless.set_schedule_callback(None)
+        self.assertEqual(len(tasklets), 3)
+        s(stackless.run)
+        self.assertFalse(tasklets[1].alive or tasklets[2].alive)
+        ch.send(1)
+        s(stackless.run)
+        self.assertEqual(log, [1])
+        log.clear()
+
+        r = s(lambda: self.receiver(ch, log))
+
+        def send(*args):
+            if r.blocked and threading.get_ident() != s.ident:
+                ch.send(2)
+        stackless.set_schedule_callback(send)
+        try:
+            tasklet(nothing)()
+            schedule()
+        finally:
+            stackless.set_schedule_callback(None)
+        s(stackless.run)
+        self.assertEqual(log, [2])
+
     def test_close_and_block_trap(self):
         s = self.server()
         ch = channel()
