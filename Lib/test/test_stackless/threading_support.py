@@ -16,7 +16,7 @@ from stackless import schedule_remove
 
 from .support import ChildTestCase, StacklessTestCase
 
-DEADLOCK = "^Deadlock: the last runnable tasklet cannot be blocked\\.$"
+DEADLOCK = "^Deadlock: the last runnable tasklet cannot be blocked\\."
 TIMEOUT = 60        # seconds: whatever takes as long hangs
 
 
