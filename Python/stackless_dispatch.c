@@ -475,7 +475,6 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyStackless_DataStackSet(tstate, &datastack);
     _PyStackless_NoteVersion(tstate, sched);
     _PyStackless_LoadThreadFields(tstate, main);
-    settle(tstate, sched);
     if (main->epoch != sched->epoch || sched->epoch == UINT16_MAX) {
         return _PyStackless_Instrument(tstate, tstate->current_frame);
     }
@@ -777,7 +776,7 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     }
     PyTaskletObject *t = sched->current;
     _PyStackless_Finish(tstate, sched, exc);
-    sched->left = (PyTaskletObject *)Py_NewRef(t);
+    _PyStackless_SetLeft(sched, t);
     _PyStackless_DropTracing(tstate, sched);
     _PyStackless_SaveThreadFields(tstate, t);
 }
@@ -857,7 +856,7 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         resume(tstate, t, tstate->current_frame, result);
         return 0;
     }
-    sched->left = (PyTaskletObject *)Py_NewRef(t);
+    _PyStackless_SetLeft(sched, t);
     t->frame = tstate->current_frame;
     _PyStackless_SaveThreadFields(tstate, t);
     return 1;

@@ -404,7 +404,7 @@ _PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (outcome != OP_SWITCHED) {
         return outcome;
     }
-    sched->left = (PyTaskletObject *)Py_NewRef(t);
+    _PyStackless_SetLeft(sched, t);
     save_hard(tstate, sched, t);
     PyTaskletObject *next = sched->current;
     _PyStackless_Slice *to = &sched->main_slice;

@@ -955,7 +955,8 @@ call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
 /* Nobody waits at the other end. */
 static op_outcome
 execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int how, int *called, PyObject **result)
+              const stackless_op *op, int how, int *called, stackless_place *place,
+              PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -983,8 +984,8 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     int returns_none = op->code == OP_SEND ? TASKLET_RETURNS_NONE : 0;
     if (d.next == NULL) {
-        stackless_nap nap = { .fate = fate, .channel = ch, .value = op->value,
-                              .flags = returns_none };
+        stackless_nap nap = { .fate = fate, .channel = ch, .place = place,
+                              .value = op->value, .flags = returns_none };
         *called = 0;
         return _PyStackless_Sleep(tstate, sched, &nap, result);
     }
@@ -992,6 +993,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     cur->flags |= returns_none;
     switch_to(sched, &d);
     _PyChannel_Append(ch, cur);                    // with the queue's reference
+    _PyStackless_TakePlace(cur, place);
     return OP_SWITCHED;
 }
 
@@ -1094,8 +1096,9 @@ would_switch(PyTaskletObject *cur, PyChannelObject *ch, int sending)
 }
 
 static op_outcome
-execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                const stackless_op *op, int how, PyObject **result)
+execute_channel_from(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                     const stackless_op *op, int how, stackless_place *place,
+                     PyObject **result)
 {
     PyChannelObject *ch = (PyChannelObject *)op->target;
     int sending = op->code == OP_SEND;
@@ -1119,7 +1122,7 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         }
         op_outcome outcome = partner
             ? execute_handover(tstate, sched, op, how, &called, result)
-            : execute_block(tstate, sched, op, how, &called, result);
+            : execute_block(tstate, sched, op, how, &called, place, result);
         if (outcome != OP_DONE) {
             return outcome;
         }
@@ -1128,6 +1131,16 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         }
     }
     return sending ? OP_DONE : explode_bomb(sched, result);
+}
+
+static op_outcome
+execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                const stackless_op *op, int how, PyObject **result)
+{
+    stackless_place place = {0};
+    op_outcome outcome = execute_channel_from(tstate, sched, op, how, &place, result);
+    _PyStackless_Discard(sched, (PyObject *)place.after);
+    return outcome;
 }
 
 op_outcome

@@ -35,7 +35,9 @@
    then one of the sleeping threads, the initial one if it sleeps, is woken to decide
    anew.  A thread that the interpreter waits for at its end (not a daemon thread) would
    wait for ever for a main thread that does the same, so it looks now and then, without
-   the GIL, whether the end has come. */
+   the GIL, whether the end has come.  The main thread looks, too, whether a signal has
+   come, for that does not always interrupt its waiting: it may have come a moment
+   before, or to another thread. */
 
 #include "Python.h"
 #include "pycore_ceval.h"
@@ -45,8 +47,8 @@
 #include "pycore_runtime.h"       // _PyRuntime
 #include "pycore_stackless.h"
 
-/* How often such a thread looks, in microseconds. */
-#define EXIT_POLL 100000
+/* How often they look, in microseconds. */
+#define LOOK_EVERY 100000
 
 enum { JOINED_UNKNOWN, JOINED_YES, JOINED_NO };        // joined_at_exit
 
@@ -199,6 +201,16 @@ is_joined_at_exit(PyThreadState *tstate)
     return joined;
 }
 
+/* Without the GIL: is there something else to do than to sleep? */
+static int
+is_called(PyThreadState *tstate, PyInterpreterState *interp)
+{
+    const uintptr_t calls = _PY_SIGNALS_PENDING_BIT | _PY_CALLS_TO_DO_BIT
+                            | _PY_ASYNC_EXCEPTION_BIT;
+    return interp->finalizing
+           || (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & calls);
+}
+
 /* Waits for the lock with the GIL released.  Returns false if a signal came instead.  A
    daemon thread does not return from here when the interpreter has ended. */
 static int
@@ -207,12 +219,12 @@ wait_for_lock(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     PyInterpreterState *interp = tstate->interp;
     PyThread_type_lock lock = sched->lock;
     int interruptible = _Py_ThreadCanHandleSignals(interp);
-    PY_TIMEOUT_T timeout = sched->joined_at_exit == JOINED_YES ? EXIT_POLL : -1;
+    int looks = interruptible || sched->joined_at_exit == JOINED_YES;
     PyLockStatus status;
     Py_BEGIN_ALLOW_THREADS
     do {
-        status = PyThread_acquire_lock_timed(lock, timeout, interruptible);
-    } while (status == PY_LOCK_FAILURE && !interp->finalizing);
+        status = PyThread_acquire_lock_timed(lock, looks ? LOOK_EVERY : -1, interruptible);
+    } while (status == PY_LOCK_FAILURE && !is_called(tstate, interp));
     Py_END_ALLOW_THREADS
     if (sched->signalled) {
         sched->signalled = 0;
@@ -220,7 +232,7 @@ wait_for_lock(PyThreadState *tstate, _PyStackless_Scheduler *sched)
             PyThread_acquire_lock(lock, WAIT_LOCK);
         }
     }
-    return status != PY_LOCK_INTR;
+    return status == PY_LOCK_ACQUIRED;
 }
 
 /* What the sleeper had before. */
@@ -230,6 +242,33 @@ typedef struct {
 } saved_pending;
 
 enum { PENDING_FLAGS = TASKLET_RETURNS_SELF | TASKLET_RETURNS_NONE | TASKLET_RAISES };
+
+void
+_PyStackless_TakePlace(PyTaskletObject *t, const stackless_place *place)
+{
+    PyChannelObject *ch = t->channel;
+    PyTaskletObject *after = place->after;
+    if (!place->known || t->prev == NULL) {
+        return;
+    }
+    if (after != NULL && (!tasklet_is_blocked(after) || after->channel != ch)) {
+        after = NULL;                  // it has been served, and so are those before it
+    }
+    if (after == t->prev) {
+        return;
+    }
+    ch->last = t->prev;
+    ch->last->next = NULL;
+    t->prev = after;
+    t->next = after != NULL ? after->next : ch->first;
+    t->next->prev = t;
+    if (after != NULL) {
+        after->next = t;
+    }
+    else {
+        ch->first = t;
+    }
+}
 
 static saved_pending
 fall_asleep(_PyStackless_Scheduler *sched, const stackless_nap *nap)
@@ -246,6 +285,7 @@ fall_asleep(_PyStackless_Scheduler *sched, const stackless_nap *nap)
        caller has one. */
     if (nap->channel != NULL) {
         _PyChannel_Append(nap->channel, t);
+        _PyStackless_TakePlace(t, nap->place);
     }
     else if (nap->watches) {
         sched->watchdogs[sched->nwatchdogs++] = t;
@@ -264,6 +304,9 @@ wake_undone(_PyStackless_Scheduler *sched, const stackless_nap *nap)
     PyTaskletObject *t = sched->sleeper;
     PyTaskletObject *head = sched->woken;
     if (tasklet_is_blocked(t)) {
+        _PyStackless_Discard(sched, (PyObject *)nap->place->after);
+        nap->place->known = 1;
+        nap->place->after = (PyTaskletObject *)Py_XNewRef(t->prev);
         _PyStackless_Unblock(t);       // the channel's reference is the queue's now
     }
     else {
@@ -381,7 +424,7 @@ _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_Discard(sched, (PyObject *)t);
     if (outcome == OP_DONE && *result == NULL) {
         _PyStackless_EmptyTrash(sched);
-        if (interrupted && Py_MakePendingCalls() < 0) {
+        if (interrupted && _Py_HandlePending(tstate) < 0) {
             return OP_ERROR;
         }
     }
@@ -534,38 +577,45 @@ _PyStackless_KillHard(_PyStackless_Scheduler *sched)
 /* Other threads that switch tasklets see TaskletExit in what they run now, in main and
    in what is inside run(); a thread that ends in consequence kills what else it has.
    Those that sleep stay asleep. */
-static int
+static void
 kill_tasklets(_PyStackless_Scheduler *sched, PyObject *bomb)
 {
     if (sched->tstate == NULL || sched->sleeper != NULL) {
-        return 0;
+        return;                        // dropping a value may have run code
     }
     for (Py_ssize_t i = 0; i < sched->nwatchdogs; i++) {
         _PyStackless_ThrowPending(sched->watchdogs[i], Py_NewRef(bomb));
     }
     PyTaskletObject *current = sched->current;
-    if (current != NULL) {             // dropping a value may have run code
+    if (current != NULL) {
         _PyStackless_ThrowPending(current, Py_NewRef(bomb));
     }
     PyTaskletObject *main = sched->main;
     if (main != NULL && main != current) {
         _PyStackless_ThrowPending(main, Py_NewRef(bomb));
     }
-    return 1;
 }
 
-/* Lets other threads run for about a millisecond each. */
+/* Lets other threads run for about a millisecond each, or a little more as long as there
+   are any of the `n`. */
 static void
-let_others_run(int nthreads)
+let_others_run(_PyStackless_Scheduler **scheds, int n)
 {
+    enum { MORE = 20 };
     PyThread_type_lock lock = PyThread_allocate_lock();
     if (lock == NULL) {
         return;
     }
     PyThread_acquire_lock(lock, WAIT_LOCK);
-    Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock_timed(lock, 1000 * (PY_TIMEOUT_T)nthreads, 0);
-    Py_END_ALLOW_THREADS
+    for (int i = 0, left = n; i < n + MORE && left > 0; i++) {
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock_timed(lock, 1000, 0);
+        Py_END_ALLOW_THREADS
+        left = 0;
+        for (int k = 0; k < n; k++) {
+            left += scheds[k]->tstate != NULL;
+        }
+    }
     PyThread_release_lock(lock);
     PyThread_free_lock(lock);
 }
@@ -575,30 +625,32 @@ _PyStackless_KillOtherThreads(PyThreadState *tstate)
 {
     enum { MOST = 1000 };
     _PyStackless_Scheduler *scheds[MOST];
-    int n = 0, nkilled = 0;
+    int n = 0;
     HEAD_LOCK(&_PyRuntime);
     for (PyThreadState *ts = tstate->interp->threads.head; ts != NULL && n < MOST;
          ts = ts->next) {
         _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
-        if (ts != tstate && sched != NULL) {
+        if (ts != tstate && sched != NULL && sched->sleeper == NULL) {
             sched->refcount++;
             scheds[n++] = sched;
         }
     }
     HEAD_UNLOCK(&_PyRuntime);
-    PyObject *bomb = NULL;
-    if (n > 0) {
-        bomb = _PyBomb_FromThrow(scheds[0]->mod, PyExc_TaskletExit, NULL, NULL);
+    if (n == 0) {
+        return;
+    }
+    PyObject *bomb = _PyBomb_FromThrow(scheds[0]->mod, PyExc_TaskletExit, NULL, NULL);
+    if (bomb == NULL) {
+        PyErr_Clear();                 // no memory: they go on as they are
+    }
+    else {
+        for (int i = 0; i < n; i++) {
+            kill_tasklets(scheds[i], bomb);
+        }
+        let_others_run(scheds, n);
+        Py_DECREF(bomb);
     }
     for (int i = 0; i < n; i++) {
-        if (bomb != NULL) {
-            nkilled += kill_tasklets(scheds[i], bomb);
-        }
         _PyStackless_ReleaseScheduler(scheds[i]);
     }
-    if (nkilled > 0) {
-        let_others_run(nkilled);
-    }
-    Py_XDECREF(bomb);
-    PyErr_Clear();                     // no memory for a bomb: they go on as they are
 }

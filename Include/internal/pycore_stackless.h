@@ -318,6 +318,16 @@ _PyStackless_Discard(_PyStackless_Scheduler *sched, PyObject *op)
 }
 extern void _PyStackless_EmptyTrash(_PyStackless_Scheduler *sched);
 
+/* t has been left.  If code ran (to make the exception that a bomb stands for) between
+   the last switch and what settles it, there is another one still. */
+static inline void
+_PyStackless_SetLeft(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    PyObject *old = (PyObject *)sched->left;
+    sched->left = (PyTaskletObject *)Py_NewRef(t);
+    _PyStackless_Discard(sched, old);
+}
+
 /* stackless_sched.c */
 
 /* The calling thread's scheduler, with its main tasklet; made when needed.
@@ -360,10 +370,17 @@ extern int _PyStackless_CheckThrown(_PyStackless_Scheduler *sched);
 
 /* stackless_threads.c */
 
+/* Where a tasklet waited that had to leave its channel for a moment. */
+typedef struct {
+    int known;
+    PyTaskletObject *after;       // strong; NULL: it was the first
+} stackless_place;
+
 /* How the current tasklet leaves the run queue. */
 typedef struct {
     tasklet_state fate;           // SENDING, RECEIVING, PAUSED
     PyChannelObject *channel;     // SENDING, RECEIVING: waits there
+    stackless_place *place;       // SENDING, RECEIVING: set if it left the channel
     int watches;                  // PAUSED: it is inside run(), on the watchdogs
     PyObject *value;              // its pending result (borrowed) or NULL
     int flags;                    // TASKLET_RETURNS_SELF, _NONE
@@ -384,6 +401,9 @@ extern int _PyStackless_ThreadBlocks(_PyStackless_Scheduler *sched);
    Releases the GIL; runs signal handlers, and the schedule callback. */
 extern op_outcome _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                                      const stackless_nap *nap, PyObject **result);
+
+/* t, the last one that waits on its channel, takes its former place there. */
+extern void _PyStackless_TakePlace(PyTaskletObject *t, const stackless_place *place);
 
 /* Appends t to the run queue of a thread that sleeps, or puts it first; wakes it. */
 extern void _PyStackless_QueueAsleep(PyTaskletObject *t, int first);
@@ -407,7 +427,8 @@ extern void _PyStackless_KillOtherThreads(PyThreadState *tstate);
 
 /* The value that the tasklet's pending call is to return, or NULL: an exception. */
 extern PyObject *_PyStackless_TakeResult(PyTaskletObject *t);
-/* Runs tasklets until main is current again.  The caller made another one current. */
+/* Runs tasklets until main is current again.  The caller made another one current, and
+   settles what is left over when it has taken main's pending result. */
 extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
 extern int _PyStackless_PrepareLeaveSlow(PyThreadState *tstate,

@@ -2,9 +2,10 @@
 
 import sys
 import unittest
+import weakref
 
 import stackless
-from stackless import schedule, schedule_remove, tasklet
+from stackless import channel, schedule, schedule_remove, tasklet
 
 from .support import ChildTestCase, StacklessTestCase
 
@@ -23,6 +24,51 @@ def nothing():
 
 def raise_it(exc):
     raise exc
+
+
+class CodeInBetween(StacklessTestCase):
+    """Python code that runs when main is current again, but has not gone on yet."""
+
+    def test_weakref_callback_that_switches(self):
+        # It used to lose the exception for main.
+        called = []
+
+        def callback(ref):
+            called.append(stackless.current)
+            schedule()
+        t = tasklet(raise_it)(Error(1))
+        ref = weakref.ref(t, callback)
+        other = tasklet(nothing)()
+        del t
+        with self.assertRaises(Error):
+            stackless.run()
+        self.assertIsNone(ref())
+        self.assertEqual(called, [stackless.main])
+        self.assertFalse(other.alive)
+
+    def test_exception_whose_constructor_switches(self):
+        # It used to leak the tasklet that had sent it.
+        ch = channel()
+
+        class Switching(Exception):
+            def __init__(self):
+                tasklet(nothing)()
+                schedule()
+
+        def receive():
+            with self.assertRaises(Switching):
+                ch.receive()
+
+        def receive_below_c():
+            with self.assertRaises(Switching):
+                max([1], key=lambda x: ch.receive())
+        for receiver in (receive, receive_below_c):
+            tasklet(ch.send_exception)(Switching)
+            receiver()
+            tasklet(receiver)()
+            tasklet(ch.send_exception)(Switching)
+            stackless.run()
+        self.assertEqual(ch.balance, 0)
 
 
 class TaskletExitClass(unittest.TestCase):
