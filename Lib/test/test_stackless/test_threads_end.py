@@ -173,23 +173,6 @@ class ThreadEnd(ThreadsTestCase):
             self.assertEqual(t.thread_id, -1)
         self.assertEqual(ch.balance, 0)
 
-    def test_those_that_refuse_to_die(self):
-        count = []
-
-        def hard():
-            while True:
-                try:
-                    max([1], key=lambda x: schedule_remove())
-                except TaskletExit:
-                    count.append(1)
-        t = self.end_with(lambda: self.paused(hard))
-        self.assertTrue(1 <= len(count) <= 20, count)
-        self.assertOrphan(t)
-        with self.assertRaisesRegex(RuntimeError, "^tasklet has C state on its stack$"):
-            t.bind_thread()
-        t.kill()
-        self.assertFalse(t.alive)
-
     def test_runnable_ones_do_not_run(self):
         ran = []
         t = self.end_with(lambda: tasklet(ran.append)(1))
@@ -253,6 +236,39 @@ class ThreadEnd(ThreadsTestCase):
         t.kill()
         s(stackless.run)
         self.assertFalse(t.alive)
+
+
+class Refusing(ThreadsChild):
+
+    def test_those_that_refuse_to_die(self):
+        # In a child: what such a tasklet owns is lost.
+        self.ok("""
+count = []
+kept = []
+def hard():
+    while True:
+        try:
+            max([1], key=lambda x: schedule_remove())
+        except TaskletExit:
+            count.append(1)
+def thread():
+    kept.append(tasklet(hard)())
+    schedule()
+t = threading.Thread(target=thread)
+t.start()
+t.join()
+assert 1 <= len(count) <= 20, count
+[t] = kept
+assert t.thread_id == -1 and not t.alive and t.frame is None
+try:
+    t.bind_thread()
+except RuntimeError as e:
+    assert str(e) == "tasklet has C state on its stack", e
+else:
+    raise AssertionError
+t.kill()
+assert not t.scheduled
+""")
 
 
 class Shutdown(ThreadsChild):
