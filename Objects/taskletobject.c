@@ -832,7 +832,7 @@ static int nesting_level(PyTaskletObject *t);
 static int
 has_c_state(PyTaskletObject *t)
 {
-    if ((t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t
+    if ((t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t || _PyTasklet_IsHard(t)
         || nesting_level(t) != 0) {
         return 1;
     }
