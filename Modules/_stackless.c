@@ -95,6 +95,9 @@ switching_call(PyObject *module, stackless_opcode code, PyObject *value, void *f
     return _PyStackless_SwitchingCall(tstate, sched, op, fn, module, args, nargs, kwnames);
 }
 
+/* In seconds; what is longer is no limit. */
+#define LONGEST_SLICE 1e9
+
 /* The one optional argument `retval`.  0, or -1 with TypeError. */
 static int
 parse_retval(const char *name, PyObject *const *args, Py_ssize_t nargs,
@@ -164,34 +167,54 @@ stackless_schedule_remove(PyObject *module, PyObject *const *args, Py_ssize_t na
 
 PyDoc_STRVAR(run_doc,
 "run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, "
-"totaltimeout=False)\n--\n\n"
+"totaltimeout=False, *, seconds=0.0)\n--\n\n"
 "Run the other tasklets until none of them can go on, and return None.\n\n"
-"An exception that a tasklet does not catch is raised here.  timeout > 0 (interrupting\n"
-"tasklets) is not supported yet: NotImplementedError.  With threadblock the thread sleeps\n"
-"until another thread makes one of its tasklets runnable, as long as any could.");
+"An exception that a tasklet does not catch is raised here.\n\n"
+"timeout > 0: a tasklet that executes more than so many bytecode instructions without\n"
+"a switch is interrupted.  It is paused then, and returned: insert() it to let it go on.\n"
+"seconds > 0: likewise, for one that runs longer.\n"
+"soft: nobody is interrupted; when the time is over, the next switch returns None here.\n"
+"totaltimeout: the time of all tasklets since the call counts.\n"
+"ignore_nesting: interrupt tasklets within C functions, too.\n"
+"threadblock: when nothing can go on, sleep until another thread makes a tasklet of\n"
+"this one runnable, as long as any could.\n\n"
+"    while (t := stackless.run(1000)) is not None:\n"
+"        t.insert()");
 
 static PyObject *
 stackless_run(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
     static const char *const names[] = {"timeout", "threadblock", "soft",
-                                        "ignore_nesting", "totaltimeout", NULL};
+                                        "ignore_nesting", "totaltimeout", "seconds", NULL};
     static _PyArg_Parser parser = {.keywords = names,
-                                   .format = "|liiii:run"};
-    long timeout = 0;
-    int threadblock = 0, soft = 0, ignore_nesting = 0, total = 0;
-    if ((nargs || kwnames)
-        && !_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser, &timeout,
-                                         &threadblock, &soft, &ignore_nesting, &total)) {
-        return NULL;
+                                   .format = "|liiii$d:run"};
+    _PyStackless_RunArgs run = {0};
+    PyObject *packed = NULL;
+    if (nargs || kwnames) {
+        if (!_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser, &run.timeout,
+                                          &run.threadblock, &run.soft, &run.ignore_nesting,
+                                          &run.totaltimeout, &run.seconds)) {
+            return NULL;
+        }
+        if (isnan(run.seconds)) {
+            PyErr_SetString(PyExc_ValueError, "seconds must be a number");
+            return NULL;
+        }
+        if (run.seconds > LONGEST_SLICE) {
+            run.seconds = 0;
+        }
+        if (run.timeout > 0 || run.seconds > 0 || run.threadblock) {
+            packed = PyBytes_FromStringAndSize((const char *)&run, sizeof(run));
+            if (packed == NULL) {
+                return NULL;
+            }
+        }
     }
-    if (timeout > 0) {
-        PyErr_SetString(PyExc_NotImplementedError,
-                        "run() with a timeout is not supported yet");
-        return NULL;
-    }
-    return switching_call(module, OP_RUN_ALL, threadblock ? Py_True : NULL, stackless_run,
-                          args, nargs, kwnames);
+    PyObject *result = switching_call(module, OP_RUN_ALL, packed, stackless_run, args, nargs,
+                                      kwnames);
+    Py_XDECREF(packed);
+    return result;
 }
 
 /* --- what there is ------------------------------------------------------------------- */
@@ -303,10 +326,12 @@ watchdog_list(_PyStackless_Scheduler *sched)
     if (sched->watchdogs == NULL) {
         Py_RETURN_NONE;
     }
-    /* Entry 0 is the caller of run(timeout), of which there is none so far. */
-    PyObject *list = Py_BuildValue("[O]", Py_None);
+    /* Entry 0 is the caller of run(timeout). */
+    PyObject *timed = sched->timed ? (PyObject *)sched->timed : Py_None;
+    PyObject *list = Py_BuildValue("[O]", timed);
     for (Py_ssize_t i = 0; list != NULL && i < sched->nwatchdogs; i++) {
-        if (PyList_Append(list, (PyObject *)sched->watchdogs[i]) < 0) {
+        if (sched->watchdogs[i] != sched->timed
+            && PyList_Append(list, (PyObject *)sched->watchdogs[i]) < 0) {
             Py_CLEAR(list);
         }
     }
@@ -561,6 +586,9 @@ static PyMethodDef stackless_methods[] = {
      PyDoc_STR("set_error_handler($module, handler=None, /)\n--\n\n"
                "handler(type, value, traceback) is called, in the dying tasklet, for each\n"
                "exception that a tasklet does not catch.  Returns the previous one.")},
+    {"_dump", _PyStackless_Dump, METH_VARARGS,
+     PyDoc_STR("_dump($module, limit, depth, /)\n--\n\n"
+               "What stackless.dump() shows: a list with a dict for each thread.")},
     {"_tasklet_get_unpicklable_state", stackless_tasklet_get_unpicklable_state, METH_O,
      tasklet_get_unpicklable_state_doc},
     {NULL}

@@ -1044,26 +1044,28 @@ tasklet_get_restorable(PyObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(nesting_level(tasklet_cast(self)) == 0);
 }
 
+_PyInterpreterFrame *
+_PyTasklet_TopFrame(PyTaskletObject *t)
+{
+    if (t->sched->tstate == NULL) {
+        return NULL;
+    }
+    if (tasklet_is_executing(t)) {
+        return t->sched->tstate->current_frame;
+    }
+    if (t->flags & TASKLET_IS_MAIN) {
+        return t->sched->main_frame;
+    }
+    return is_suspended(t) ? t->frame : NULL;
+}
+
 static PyObject *
 tasklet_get_frame(PyObject *self, void *Py_UNUSED(closure))
 {
-    PyTaskletObject *t = tasklet_cast(self);
     if (PySys_Audit("sys._getframe", NULL) < 0) {
         return NULL;
     }
-    _PyInterpreterFrame *frame = NULL;
-    if (t->sched->tstate == NULL) {
-        Py_RETURN_NONE;
-    }
-    if (tasklet_is_executing(t)) {
-        frame = t->sched->tstate->current_frame;
-    }
-    else if (t->flags & TASKLET_IS_MAIN) {
-        frame = t->sched->main_frame;
-    }
-    else if (is_suspended(t)) {
-        frame = t->frame;
-    }
+    _PyInterpreterFrame *frame = _PyTasklet_TopFrame(tasklet_cast(self));
     frame = _PyFrame_GetFirstComplete(frame);
     if (frame == NULL) {
         Py_RETURN_NONE;

@@ -268,8 +268,9 @@ _PyStackless_CancelOp(_PyStackless_Scheduler *sched)
     Py_XDECREF(op.value);
 }
 
-static PyObject *
-unwind_with(_PyStackless_Scheduler *sched, stackless_op op, int size, PyThreadState *tstate)
+PyObject *
+_PyStackless_Unwind(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op op,
+                    int size)
 {
     if (sched->pending.owner != NULL) {
         /* A token that was lost on its way, because a finalizer or a profiler
@@ -315,12 +316,6 @@ _PyStackless_TakeResult(PyTaskletObject *t)
         return Py_None;
     }
     return value;
-}
-
-static void
-push_result(_PyInterpreterFrame *frame, PyObject *value)
-{
-    _PyFrame_StackPush(frame, value);
 }
 
 static void settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
@@ -377,7 +372,7 @@ _PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
            to need a switch.  That is cheaper than to find out here. */
         int size = direct_size(tstate, sched, fn, self, args, nargs, kwnames);
         if (size != 0 && !sched->mod->hard_only) {
-            return unwind_with(sched, op, size, tstate);
+            return _PyStackless_Unwind(tstate, sched, op, size);
         }
     }
     return _PyStackless_CallFromC(tstate, sched, op);
@@ -625,7 +620,8 @@ push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
 /* The loop over a channel gets StopIteration where it waited for the next item:
    that ends the loop, as END_FOR would have been reached. */
 static int
-end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
+end_for_loop(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+             _PyInterpreterFrame *frame)
 {
     PyCodeObject *code = _PyFrame_GetCode(frame);
     int here = _PyInterpreterFrame_LASTI(frame);
@@ -646,7 +642,7 @@ end_for_loop(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **iter)
         }
     }
     PyErr_Clear();
-    *iter = _PyFrame_StackPop(frame);
+    _PyStackless_Discard(sched, _PyFrame_StackPop(frame));
     frame->return_offset = 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
     return 1;
 }
@@ -703,6 +699,28 @@ _PyStackless_GetGlobals(PyThreadState *tstate)
     return frame ? frame->f_globals : NULL;
 }
 
+/* The current tasklet goes on in `frame` with `value` (NULL: an exception is set). */
+static void
+resume(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
+       PyObject *value)
+{
+    if (t->extra != NULL && t->extra->interrupted) {
+        t->extra->interrupted = 0;
+        _PyStackless_Discard(t->sched, value);
+        if (value != NULL) {
+            _PyStackless_FinishInterrupted(tstate, t->sched, frame);
+        }
+        return;
+    }
+    value = tell_c_return(tstate, t, frame, value);
+    if (value != NULL) {
+        _PyFrame_StackPush(frame, value);
+    }
+    else {
+        (void)end_for_loop(tstate, t->sched, frame);
+    }
+}
+
 /* Makes the thread state that of the current tasklet.  Returns its frame, with its
    pending call's value pushed or an exception set.  NULL: main is current, or (with an
    exception) the tasklet's function could not be called. */
@@ -731,19 +749,12 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyInterpreterFrame *frame = t->frame;
     t->frame = NULL;
     tstate->current_frame = frame;
-    if ((t->epoch != sched->epoch || sched->epoch == UINT16_MAX)
-        && _PyStackless_Instrument(tstate, frame) < 0) {
-        return frame;
+    PyObject *value = NULL;
+    if ((t->epoch == sched->epoch && sched->epoch != UINT16_MAX)
+        || _PyStackless_Instrument(tstate, frame) == 0) {
+        value = _PyStackless_TakeResult(t);
     }
-    PyObject *value = tell_c_return(tstate, t, frame, _PyStackless_TakeResult(t));
-    if (value != NULL) {
-        push_result(frame, value);
-    }
-    else {
-        PyObject *iter = NULL;
-        end_for_loop(tstate, frame, &iter);
-        _PyStackless_Discard(sched, iter);
-    }
+    resume(tstate, t, frame, value);
     return frame;
 }
 
@@ -838,16 +849,11 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
     if (outcome != OP_SWITCHED) {
-        frame = tstate->current_frame;
-        result = tell_c_return(tstate, t, frame, result);
-        if (result != NULL) {
-            push_result(frame, result);
+        if (op.code == OP_INTERRUPT) {
+            PyErr_Clear();             // no memory: not now, then
+            result = Py_None;
         }
-        else {
-            PyObject *iter = NULL;
-            end_for_loop(tstate, frame, &iter);
-            _PyStackless_Discard(sched, iter);
-        }
+        resume(tstate, t, tstate->current_frame, result);
         return 0;
     }
     _PyStackless_SetLeft(sched, t);
@@ -915,13 +921,24 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             frame = enter_current(tstate, sched);
         }
     }
+    if (switched && sched->watch_switch) {
+        _PyStackless_WatchSwitch(tstate, sched);
+    }
     settle(tstate, sched);
     _PyStackless_DebugSwitched(sched);
     if ((_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & _PY_EVAL_EVENTS_MASK)
         && tstate->current_exception == NULL) {
+        sched->between = 1;
         (void)_Py_HandlePending(tstate);
+        sched->between = 0;
     }
     assert(frame == tstate->current_frame);
+    if (sched->jumped) {
+        sched->jumped = 0;
+        if (tstate->current_exception != NULL) {
+            frame->return_offset = 1;  // the one at instr_ptr raises it
+        }
+    }
     return frame;
 }
 

@@ -344,6 +344,9 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     _PyStackless_Discard(sched, sched->pending.op.value);
     sched->pending = h->pending;
     sched->far = h->slice.far;
+    if (sched->watch_switch) {
+        _PyStackless_WatchSwitch(tstate, sched);
+    }
 }
 
 /* A C++ runtime comes with a module, nearly always: ctypes can load one, too. */

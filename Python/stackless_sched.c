@@ -274,6 +274,7 @@ end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     forget_busy(sched);
     ((_PyThreadStateImpl *)tstate)->stackless = NULL;
     sched->tstate = NULL;
+    _PyStackless_WatchFini(sched);
     while (sched->nwatchdogs > 0) {
         Py_DECREF(sched->watchdogs[--sched->nwatchdogs]);
     }
@@ -396,6 +397,9 @@ _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     for (Py_ssize_t i = 0; i < sched->nwatchdogs; i++) {
         if (sched->watchdogs[i] == t) {
+            if (t == sched->timed) {
+                _PyStackless_WatchStop(sched);
+            }
             sched->nwatchdogs--;
             for (Py_ssize_t k = i; k < sched->nwatchdogs; k++) {
                 sched->watchdogs[k] = sched->watchdogs[k + 1];
@@ -417,10 +421,16 @@ _PyStackless_WatchdogsPop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     }
     for (Py_ssize_t k = sched->nwatchdogs - 1; k > i; k--) {
         PyTaskletObject *w = sched->watchdogs[k];
+        if (w == sched->timed) {
+            _PyStackless_WatchStop(sched);
+        }
         if (w->state == TASKLET_PAUSED) {
             queue_insert_before(sched, t, w);
         }
         Py_DECREF(w);                  // it is in the queue, or blocked
+    }
+    if (t == sched->timed) {
+        _PyStackless_WatchStop(sched);
     }
     sched->nwatchdogs = i;
     Py_DECREF(t);                      // it is in the queue
@@ -482,20 +492,34 @@ typedef struct {
     PyTaskletObject *next;        // who becomes current; NULL: sleep until there is one
     tasklet_state fate;           // of the current tasklet
     int insert_next;              // next has to be queued first
+    int direct;                   // a soft time limit does not divert this switch
 } decision;
+
+/* Who becomes current instead of d->next, which stays next in the queue: the one whose
+   run() has a soft time limit that is over.  Or NULL. */
+static PyTaskletObject *
+diverted(_PyStackless_Scheduler *sched, const decision *d)
+{
+    PyTaskletObject *w = sched->divert_to;
+    return w != NULL && !d->direct && w != d->next && w->state == TASKLET_PAUSED ? w : NULL;
+}
 
 /* The current tasklet leaves the queue for `fate`: who follows?  0 or -1 (deadlock). */
 static int
-decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, decision *d)
+decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObject *ch,
+                 decision *d)
 {
     PyTaskletObject *cur = sched->current;
-    d->fate = fate;
-    d->insert_next = 0;
-    d->next = cur->next;
+    *d = (decision){ .fate = fate, .next = cur->next };
     if (cur->next != cur) {
         return 0;
     }
     PyTaskletObject *w = wakeup_target(sched);
+    if (sched->divert_to != NULL && sched->divert_to->state == TASKLET_PAUSED) {
+        d->next = sched->divert_to;
+        d->insert_next = 1;
+        return 0;
+    }
     d->next = w;
     if (w == cur && fate == TASKLET_PAUSED) {
         return 0;
@@ -511,8 +535,8 @@ decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, decision *d)
     if (d->insert_next && _PyStackless_IsInitialThread(sched)) {
         return 0;
     }
-    PyErr_SetString(PyExc_RuntimeError,
-                    "Deadlock: the last runnable tasklet cannot be blocked.");
+    _PyStackless_SetDeadlock(
+        sched, "Deadlock: the last runnable tasklet cannot be blocked.", fate, ch);
     return -1;
 }
 
@@ -524,10 +548,15 @@ switch_to(_PyStackless_Scheduler *sched, const decision *d)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *next = d->next;
-    assert(next != cur);
+    PyTaskletObject *instead = diverted(sched, d);
     if (d->insert_next) {
         queue_insert_before(sched, cur, next);
     }
+    if (instead != NULL) {
+        queue_insert_before(sched, next, instead);
+        next = instead;
+    }
+    assert(next != cur);
     if (d->fate != TASKLET_RUNNABLE) {
         _PyStackless_QueueUnlink(sched, cur);
     }
@@ -550,7 +579,8 @@ prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int h
     }
     if (sched->mod->schedule_callback != NULL && d->next != NULL && !*called) {
         *called = 1;
-        _PyStackless_CallScheduleCallback(sched, d->next);
+        PyTaskletObject *instead = diverted(sched, d);
+        _PyStackless_CallScheduleCallback(sched, instead != NULL ? instead : d->next);
         return 1;
     }
     return how == SWITCH_HARD ? 0 : _PyStackless_PrepareLeave(tstate, sched);
@@ -607,10 +637,10 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
     if (op->code == OP_SCHEDULE) {
         *d = (decision){ .next = cur->next, .fate = TASKLET_RUNNABLE };
     }
-    else if (decide_successor(sched, TASKLET_PAUSED, d) < 0) {
+    else if (decide_successor(sched, TASKLET_PAUSED, NULL, d) < 0) {
         return OP_ERROR;
     }
-    if (d->next == cur) {
+    if (d->next == cur && diverted(sched, d) == NULL) {
         *result = Py_NewRef(op->value ? op->value : (PyObject *)cur);
         return explode_bomb(sched, result);
     }
@@ -649,33 +679,66 @@ execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return OP_SWITCHED;
 }
 
-/* run(): op->value is Py_True for threadblock, otherwise NULL. */
+static const _PyStackless_RunArgs *
+run_args(const stackless_op *op)
+{
+    static const _PyStackless_RunArgs none;
+    return op->value ? (const _PyStackless_RunArgs *)PyBytes_AS_STRING(op->value) : &none;
+}
+
 static op_outcome
 decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
                PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
+    int threadblock = run_args(op)->threadblock != 0;
     *d = (decision){ .next = cur->next, .fate = TASKLET_PAUSED };
     if (cur->next == cur) {
-        if (op->value == NULL
+        if (!threadblock
             || (!_PyStackless_OthersRun(sched) && _PyStackless_IsInitialThread(sched))) {
             *result = Py_None;
             return OP_DONE;
         }
         if (!_PyStackless_OthersRun(sched)) {
-            PyErr_SetString(PyExc_RuntimeError,
-                            "Deadlock: the last runnable tasklet cannot be blocked.");
+            _PyStackless_SetDeadlock(
+                sched, "Deadlock: the last runnable tasklet cannot be blocked.",
+                TASKLET_PAUSED, NULL);
             return OP_ERROR;
         }
         d->next = NULL;
     }
-    if (op->value != NULL && _PyStackless_EnsureExtra(cur) < 0) {
+    if (threadblock && _PyStackless_EnsureExtra(cur) < 0) {
         return OP_ERROR;
     }
     if (cur->extra != NULL) {
-        cur->extra->threadblock = op->value != NULL;
+        cur->extra->threadblock = (uint8_t)threadblock;
     }
     return watchdogs_reserve(sched) < 0 ? OP_ERROR : OP_SWITCHED;
+}
+
+static op_outcome
+begin_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+              const stackless_op *op, int how, decision *d, PyObject **result)
+{
+    op_outcome outcome;
+    do {
+        outcome = decide_and_prepare(tstate, sched, op, how, decide_run_all, d, result);
+        if (outcome != OP_SWITCHED) {
+            return outcome;
+        }
+        if (_PyStackless_WatchStart(tstate, sched, run_args(op)) < 0) {
+            return OP_ERROR;
+        }
+        if (d->next == NULL) {
+            stackless_nap nap = { .fate = TASKLET_PAUSED, .watches = 1,
+                                  .flags = TASKLET_RETURNS_NONE };
+            outcome = _PyStackless_Sleep(tstate, sched, &nap, result);
+            if (outcome != OP_DONE || *result != NULL) {
+                return outcome;
+            }
+        }
+    } while (d->next == NULL);
+    return OP_SWITCHED;
 }
 
 static op_outcome
@@ -684,26 +747,54 @@ execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 {
     PyTaskletObject *cur = sched->current;
     decision d;
-    op_outcome outcome;
-    do {
-        outcome = decide_and_prepare(tstate, sched, op, how, decide_run_all, &d,
-                                     result);
-        if (outcome != OP_SWITCHED) {
-            return outcome;
+    op_outcome outcome = begin_run_all(tstate, sched, op, how, &d, result);
+    if (outcome != OP_SWITCHED) {
+        if (cur == sched->timed) {
+            _PyStackless_WatchStop(sched);
         }
-        if (d.next == NULL) {
-            stackless_nap nap = { .fate = TASKLET_PAUSED, .watches = 1,
-                                  .flags = TASKLET_RETURNS_NONE };
-            outcome = _PyStackless_Sleep(tstate, sched, &nap, result);
-            if (outcome != OP_DONE || *result != NULL) {
-                return outcome;
-            }
-        }
-    } while (d.next == NULL);
+        return outcome;
+    }
+    if (sched->current != cur) {
+        return OP_SWITCHED;            // by others, while it slept
+    }
     set_pending(sched, cur, NULL);
     cur->flags |= TASKLET_RETURNS_NONE;
     sched->watchdogs[sched->nwatchdogs++] = cur;   // with the queue's reference
     switch_to(sched, &d);
+    return OP_SWITCHED;
+}
+
+static op_outcome
+decide_interrupt(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
+                 PyObject **result)
+{
+    PyTaskletObject *w = (PyTaskletObject *)op->target;
+    if (w != sched->timed) {
+        *result = Py_None;             // the schedule callback has woken it
+        return OP_DONE;
+    }
+    *d = (decision){ .next = w, .fate = TASKLET_PAUSED, .direct = 1,
+                     .insert_next = !tasklet_is_queued(w) };
+    return OP_SWITCHED;
+}
+
+/* run(timeout) returns the tasklet that it interrupted. */
+static op_outcome
+execute_interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                  const stackless_op *op, int how, PyObject **result)
+{
+    PyTaskletObject *cur = sched->current;
+    decision d;
+    op_outcome outcome = decide_and_prepare(tstate, sched, op, how,
+                                            decide_interrupt, &d, result);
+    if (outcome != OP_SWITCHED) {
+        return outcome;
+    }
+    set_pending(sched, cur, NULL);
+    set_pending(sched, d.next, Py_NewRef(cur));
+    d.next->flags &= ~TASKLET_RETURNS_NONE;
+    switch_to(sched, &d);
+    _PyStackless_Discard(sched, (PyObject *)cur);
     return OP_SWITCHED;
 }
 
@@ -748,9 +839,11 @@ decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decisi
         *result = Py_None;
         return OP_DONE;
     }
-    d->next = t;
-    d->fate = op->code == OP_RUN_TASKLET ? TASKLET_RUNNABLE : TASKLET_PAUSED;
-    d->insert_next = !tasklet_is_queued(t);
+    *d = (decision){
+        .next = t,
+        .fate = op->code == OP_RUN_TASKLET ? TASKLET_RUNNABLE : TASKLET_PAUSED,
+        .insert_next = !tasklet_is_queued(t),
+    };
     return OP_SWITCHED;
 }
 
@@ -796,9 +889,8 @@ decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
         *result = Py_None;
         return OP_DONE;
     }
-    d->next = t;
-    d->fate = TASKLET_RUNNABLE;
-    d->insert_next = !tasklet_is_queued(t);
+    *d = (decision){ .next = t, .fate = TASKLET_RUNNABLE,
+                     .insert_next = !tasklet_is_queued(t) };
     return OP_SWITCHED;
 }
 
@@ -880,7 +972,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
-    if (check_how(sched) < 0 || decide_successor(sched, fate, &d) < 0) {
+    if (check_how(sched) < 0 || decide_successor(sched, fate, ch, &d) < 0) {
         return OP_ERROR;
     }
     if (how == SWITCH_NOT) {
@@ -920,6 +1012,7 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     else if (ch->preference == (sending ? -1 : 1)) {
         d.next = partner;
+        d.direct = 1;
     }
     if (d.next != NULL) {
         if (how == SWITCH_NOT) {
@@ -1064,6 +1157,8 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             return execute_schedule(tstate, sched, op, how, result);
         case OP_RUN_ALL:
             return execute_run_all(tstate, sched, op, how, result);
+        case OP_INTERRUPT:
+            return execute_interrupt(tstate, sched, op, how, result);
         case OP_RUN_TASKLET:
         case OP_SWITCH_TO:
             return execute_run_tasklet(tstate, sched, op, how, result);
@@ -1161,9 +1256,7 @@ decide_after_end(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *w = wakeup_target(sched);
-    d->fate = TASKLET_IDLE;
-    d->insert_next = 0;
-    d->next = cur->next;
+    *d = (decision){ .fate = TASKLET_IDLE, .next = cur->next };
     if (*exc == NULL && cur->next != cur) {
         return;
     }
@@ -1171,13 +1264,15 @@ decide_after_end(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
         w = sched->main;
     }
     if (*exc == NULL && tasklet_is_blocked(w)) {
-        PyErr_SetString(PyExc_RuntimeError, w->state == TASKLET_RECEIVING
+        _PyStackless_SetDeadlock(sched, w->state == TASKLET_RECEIVING
             ? "the main tasklet is receiving without a sender available."
-            : "the main tasklet is sending without a receiver available.");
+            : "the main tasklet is sending without a receiver available.",
+            TASKLET_IDLE, NULL);
         *exc = PyErr_GetRaisedException();
     }
     d->next = w;
     d->insert_next = !tasklet_is_queued(w);
+    d->direct = 1;
 }
 
 void

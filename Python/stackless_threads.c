@@ -420,6 +420,7 @@ _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         _PyStackless_CheckAsleep(sched);
     } while (sched->woken == NULL && !interrupted && _PyStackless_OthersRun(sched));
     op_outcome outcome = wake_up(sched, nap, &old, result);
+    _PyStackless_WatchWake(sched);
     _PyStackless_Discard(sched, (PyObject *)t);
     if (outcome == OP_DONE && *result == NULL) {
         _PyStackless_EmptyTrash(sched);

@@ -52,7 +52,8 @@ _PyStackless_EnsureExtra(PyTaskletObject *t)
 void
 _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
 {
-    if (t->extra != NULL && t->extra->c_callable == NULL && !t->extra->threadblock) {
+    if (t->extra != NULL && t->extra->c_callable == NULL && !t->extra->interrupted
+        && !t->extra->threadblock) {
         _PyStackless_FreeHard(t->extra->hard);
         PyMem_Free(t->extra);
         t->extra = NULL;

@@ -55,12 +55,13 @@ typedef struct _PyStackless_Scheduler _PyStackless_Scheduler;
 typedef enum {
     OP_SCHEDULE,                  // value: result or NULL for the tasklet itself
     OP_SCHEDULE_REMOVE,           // same
-    OP_RUN_ALL,                   // stackless.run()
+    OP_RUN_ALL,                   // stackless.run(); value: NULL or _PyStackless_RunArgs
     OP_RUN_TASKLET,               // target: tasklet
     OP_SWITCH_TO,                 // same; the caller is paused
     OP_THROW,                     // target: tasklet, value: bomb
     OP_SEND,                      // target: channel, value
     OP_RECEIVE,                   // target: channel
+    OP_INTERRUPT,                 // target: who is inside run() with a time limit
 } stackless_opcode;
 
 typedef struct {
@@ -147,6 +148,7 @@ typedef struct {
     PyObject *c_callable;         // the C call whose C_RETURN or C_RAISE is still due
     PyObject *c_arg;
     stackless_hard *hard;
+    uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
     uint8_t threadblock;          // inside run(threadblock=True), if inside run()
 } tasklet_extra;
 
@@ -257,6 +259,11 @@ struct _PyStackless_Scheduler {
     PyTaskletObject **watchdogs;
     Py_ssize_t nwatchdogs;
     Py_ssize_t watchdogs_size;
+    PyTaskletObject *timed;            // one of them: inside run() with a time limit
+    PyTaskletObject *divert_to;        // timed, whose soft time limit is over
+    struct _PyStackless_Watch *watch;  // NULL: no time limit so far
+    uint8_t between;                   // the instruction at instr_ptr is finished,
+    uint8_t jumped;                    // or not begun, after a jump
 
     PyChannelObject *busy;             // channels that had waiters since last looked
     Py_ssize_t nblocked;
@@ -266,7 +273,13 @@ struct _PyStackless_Scheduler {
     uintptr_t seen_version;            // of instrumentation
     uint16_t epoch;
     int switch_trap;
-    uint8_t in_schedule_callback;
+    union {
+        struct {
+            uint8_t in_schedule_callback;
+            uint8_t watch_switch;      // the next switch is to be noticed
+        };
+        uint16_t unusual_switch;       // one of them: not the fast way
+    };
     uint8_t finishing;                 // the current tasklet has ended
     uint8_t collecting;                // its thread made the last garbage collection
     uint8_t switched;                  // before the hook: pycore_stackless_fast.h
@@ -428,8 +441,41 @@ extern PyObject *_PyStackless_SwitchingCall(
     void *fn, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *kwnames);
 extern void _PyStackless_CancelOp(_PyStackless_Scheduler *sched);
+/* Sets the token, for `op` (stolen) to be carried out by the hook.  `size`: in code
+   units, of the instruction that is being executed.  Returns NULL. */
+extern PyObject *_PyStackless_Unwind(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                     stackless_op op, int size);
 /* How many eval loops and other counted C calls lie above the dispatcher. */
 extern int _PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+
+/* stackless_watchdog.c */
+
+typedef struct {
+    long timeout;                 // ticks; <= 0: no limit
+    double seconds;               // likewise
+    int threadblock;
+    int soft;
+    int ignore_nesting;
+    int totaltimeout;
+} _PyStackless_RunArgs;
+
+/* Starts the time limit of a run(), if it has one, with `sched->current` as the one who
+   gets control back; it is stopped whenever that one leaves run().  Only the outermost
+   limit counts.  0, or -1 with an exception. */
+extern int _PyStackless_WatchStart(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                   const _PyStackless_RunArgs *args);
+extern void _PyStackless_WatchStop(_PyStackless_Scheduler *sched);
+extern void _PyStackless_WatchFini(_PyStackless_Scheduler *sched);
+/* Another tasklet has become current, and sched->watch_switch is set. */
+extern void _PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* The thread has slept, in the current tasklet. */
+extern void _PyStackless_WatchWake(_PyStackless_Scheduler *sched);
+/* The current tasklet goes on where it was interrupted: finishes the instruction at
+   frame->instr_ptr, which is a call that has returned, or a jump or RESUME at which
+   nothing has happened yet.  May run monitoring tools: an exception may be set. */
+extern void _PyStackless_FinishInterrupted(PyThreadState *tstate,
+                                           _PyStackless_Scheduler *sched,
+                                           _PyInterpreterFrame *frame);
 
 /* Carries out an operation that is called from C code.  Result or NULL as a builtin's;
    `op`'s references are stolen. */
@@ -466,6 +512,15 @@ extern void _PyStackless_ResumeHard(PyThreadState *tstate,
    and whatever its C functions own are lost. */
 extern void _PyStackless_AbandonHard(PyTaskletObject *t);
 extern void _PyStackless_FreeHard(stackless_hard *hard);
+
+/* stackless_dump.c */
+
+/* Sets RuntimeError: `message`, followed by who is blocked, where and on what.  `channel`
+   (may be NULL): what the current tasklet wants to wait for. */
+extern void _PyStackless_SetDeadlock(_PyStackless_Scheduler *sched, const char *message,
+                                     tasklet_state fate, PyChannelObject *channel);
+/* _stackless._dump() */
+extern PyObject *_PyStackless_Dump(PyObject *module, PyObject *args);
 
 /* stackless_inline.c */
 
@@ -515,6 +570,8 @@ extern PyTaskletObject *_PyTasklet_NewMain(PyTypeObject *type, _PyStackless_Sche
 extern PyObject *_PyTasklet_GetTempval(PyTaskletObject *t);      // new reference
 extern void _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value); // steals
 extern int _PyTasklet_IsAlive(PyTaskletObject *t);
+/* The topmost frame, or NULL.  Runs nothing and allocates nothing. */
+extern _PyInterpreterFrame *_PyTasklet_TopFrame(PyTaskletObject *t);
 /* Raises TaskletExit in t as long as it is suspended hard in the calling thread, ten
    times at most.  Errors are reported as unraisable. */
 extern void _PyTasklet_KillHard(PyTaskletObject *t);

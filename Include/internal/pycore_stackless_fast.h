@@ -68,7 +68,7 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->switch_trap
-        | (uintptr_t)sched->in_schedule_callback
+        | (uintptr_t)sched->unusual_switch
         | (uintptr_t)t->extra
         | (uintptr_t)t->tempval
         | (uintptr_t)next->extra

@@ -43,17 +43,43 @@ _PyStackless_IsUnwinding(PyThreadState *tstate)
 }
 
 /* Called by the eval loop, at three places: with the token set (frame: where the
-   builtin was called), when a tasklet's bottom frame returned (frame: the
+   builtin was called, or the tasklet interrupted), when a tasklet's bottom frame returned (frame: the
    dispatcher's, the return value on its stack), and when it was unwound by an
    exception (frame: the dispatcher's, exception set).  The stack pointer has been
    saved in the frame.
 
    Returns the frame to go on with; it is tstate->current_frame.  The instruction at
    its instr_ptr is over, the next one is return_offset further; an exception that is
-   set is to be raised there.  Returns NULL when main is to go on: the eval loop returns to the
-   dispatcher.  May run any Python code. */
+   set is to be raised there.  Returns NULL when main is to go on: the eval loop
+   returns to the dispatcher.  May run any Python code. */
 extern _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame);
+
+/* A bit of tstate->eval_breaker that upstream leaves free: a tasklet may have run for
+   long enough. */
+#define STACKLESS_WATCH_BIT (1U << 7)
+
+/* _Py_HandlePending(): which of the pending events are to be handled now.  While the
+   current tasklet is atomic, some have to wait. */
+static inline uintptr_t
+_PyStackless_MaskEvents(PyThreadState *tstate, uintptr_t breaker)
+{
+    extern uintptr_t _PyStackless_MaskEventsSlow(PyThreadState *, uintptr_t);
+    if (((_PyThreadStateImpl *)tstate)->stackless == NULL) {
+        return breaker;
+    }
+    return _PyStackless_MaskEventsSlow(tstate, breaker);
+}
+
+/* _Py_HandlePending(), when nothing else is left to do: 0, or -1 with the token, which
+   interrupts the current tasklet after the call, or at the jump or RESUME, that is being
+   executed. */
+static inline int
+_PyStackless_HandleWatch(PyThreadState *tstate, uintptr_t breaker)
+{
+    extern int _PyStackless_WatchTick(PyThreadState *);
+    return breaker & STACKLESS_WATCH_BIT ? _PyStackless_WatchTick(tstate) : 0;
+}
 
 /* The C call `callable`, which the monitoring tools saw, ends in the token: whether it
    returns or raises turns out on resumption, and they are told then. */
@@ -93,6 +119,9 @@ _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
         _PyStackless_AnnounceCall(tstate, frame, callable);
     }
 }
+
+/* _Py_DumpTracebackThreads(): writes who is suspended, for any signal handler. */
+extern void _PyStackless_DumpSuspended(int fd, PyInterpreterState *interp);
 
 /* --- instructions that call Python code through C -----------------------------
 

@@ -43,6 +43,8 @@ from _stackless import (
     tasklet,
 )
 
+from stackless._dump import dump       # not in __all__: it is a common name
+
 __all__ = [
     "atomic", "channel", "enable_softswitch", "get_channel_callback",
     "get_schedule_callback", "get_thread_info", "getcurrent", "getcurrentid",

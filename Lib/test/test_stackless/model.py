@@ -19,6 +19,11 @@ import stackless
 DEADLOCK = "Deadlock: the last runnable tasklet cannot be blocked."
 
 
+def first_line(e):
+    """What a deadlock's message adds, who waits where, is not the model's matter."""
+    return str(e).partition("\n")[0]
+
+
 class Error(Exception):
     """What programs throw at each other."""
 
@@ -136,7 +141,7 @@ class Model:
             try:
                 result = yield op
             except (Error, RuntimeError, ValueError, StopIteration) as e:
-                self.log.append((t.name, index, type(e).__name__, str(e)))
+                self.log.append((t.name, index, type(e).__name__, first_line(e)))
             except SystemExit as e:
                 # TaskletExit; main survives it, others end.
                 self.log.append((t.name, index, "TaskletExit"))
@@ -506,7 +511,7 @@ class Real:
                 # At some depth, so that frames of all ages are suspended.
                 result = self.deeper(op, index % 4)
             except (Error, RuntimeError, ValueError, StopIteration) as e:
-                self.log.append((name, index, type(e).__name__, str(e)))
+                self.log.append((name, index, type(e).__name__, first_line(e)))
             except TaskletExit as e:        # noqa: F821 (a builtin here)
                 self.log.append((name, index, "TaskletExit"))
                 if name != "M":

@@ -166,13 +166,6 @@ class Run(StacklessTestCase):
         self.assertEqual(sorted([2, 1], key=callback), [2, 1])
         self.assertEqual(order, [1, 2, 2, 1])
 
-    def test_the_timeout_is_not_supported_yet(self):
-        t = tasklet(nothing)()
-        with self.unchanged(t):
-            with self.assertRaises((NotImplementedError, RuntimeError)):
-                stackless.run(1000)
-        stackless.run()
-
 
 class WokenByHand(StacklessTestCase):
 

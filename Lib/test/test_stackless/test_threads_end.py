@@ -295,8 +295,8 @@ t = threading.Thread(target=thread)
 t.start()
 wait_until(lambda: asleep(t.ident))
 """, 0)
-        self.assertEqual(r.stdout,
-                         "Deadlock: the last runnable tasklet cannot be blocked.\n")
+        self.assertEqual(r.stdout.splitlines()[0],
+                         "Deadlock: the last runnable tasklet cannot be blocked.")
 
     def test_several_such_threads(self):
         r = self.run_status(HEAD + """

@@ -69,7 +69,7 @@ class Sleeping(ThreadsTestCase):
         # Which ends: then nobody else can go on, by the rule for an end.
         with self.assertRaisesRegex(
                 RuntimeError,
-                "^the main tasklet is receiving without a sender available\\.$"):
+                "^the main tasklet is receiving without a sender available\\."):
             s.wait()
         self.assertEqual(log, ["task"])
         self.assertEqual(mine.balance, 0)

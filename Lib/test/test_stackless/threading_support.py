@@ -17,7 +17,7 @@ from stackless import schedule_remove
 
 from .support import ChildTestCase, StacklessTestCase
 
-DEADLOCK = "^Deadlock: the last runnable tasklet cannot be blocked\\.$"
+DEADLOCK = "^Deadlock: the last runnable tasklet cannot be blocked\\."
 # Seconds: whatever takes as long hangs.
 TIMEOUT = 600 if "gc" in os.environ.get("STACKLESS_DEBUG", "") else 60
 
