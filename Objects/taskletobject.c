@@ -396,18 +396,19 @@ tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwarg
     }
     PyObject *bound = func ? func : args ? t->tempval : NULL;
     Py_XINCREF(bound);
-    if (t->state == TASKLET_PAUSED) {
+    while (t->state == TASKLET_PAUSED) {
+        /* What is dropped may run code, which may even bind the tasklet or insert it. */
         tasklet_make_idle(t);
+        if (bind_check(t, func, args, kwargs) < 0) {
+            goto error;
+        }
     }
     if (args == NULL) {
         _PyTasklet_SetTempval(t, bound);
     }
     else {
         if (give_call(t, bound, args, kwargs) < 0) {
-            Py_XDECREF(bound);
-            Py_XDECREF(context);
-            Py_XDECREF(empty);
-            return -1;
+            goto error;
         }
         _PyStackless_SetState(t, TASKLET_PAUSED);
         _PyTasklet_SetTempval(t, NULL);
@@ -417,6 +418,12 @@ tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwarg
     }
     Py_XDECREF(empty);
     return 0;
+
+error:
+    Py_XDECREF(bound);
+    Py_XDECREF(context);
+    Py_XDECREF(empty);
+    return -1;
 }
 
 static int
@@ -832,7 +839,7 @@ static int nesting_level(PyTaskletObject *t);
 static int
 has_c_state(PyTaskletObject *t)
 {
-    if ((t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t
+    if ((t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t || _PyTasklet_IsHard(t)
         || nesting_level(t) != 0) {
         return 1;
     }

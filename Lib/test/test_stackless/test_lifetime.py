@@ -705,6 +705,46 @@ class ChannelDeath(StacklessTestCase):
         self.assertEqual([r() for r in refs], [None, None])
 
 
+class BoundWhileDropped(StacklessTestCase):
+    """bind() drops what the tasklet held, which may run code that uses it."""
+
+    def bind_with(self, act, *args):
+        """t.bind(*args) while a local variable's __del__ does act(t)."""
+        class Acts:
+            def __del__(self):
+                act(t)
+
+        def task(x):
+            schedule_remove(None)
+        t = tasklet(task)(Acts())
+        t.run()
+        try:
+            t.bind(*args)
+        finally:
+            self.assertFalse(t.alive and not (t.paused or t.scheduled))
+        return t
+
+    def test_bound(self):
+        log = []
+        t = self.bind_with(lambda t: t.bind(log.append, ("inner",)), log.append, ("outer",))
+        self.assertTrue(t.paused)
+        t.run()
+        self.assertEqual(log, ["outer"])
+        t = self.bind_with(lambda t: t.bind(log.append, ("inner",)), None)
+        self.assertFalse(t.alive)
+
+    def test_inserted(self):
+        # It used to break the queue.
+        log = []
+        for args in ((log.append, ("outer",)), (log.append,), (None,)):
+            with self.assertRaisesRegex(RuntimeError, "^tasklet is scheduled$"):
+                self.bind_with(lambda t: t.bind(log.append, ("inner",)).insert(), *args)
+            self.assertEqual(stackless.runcount, 2)
+            stackless.run()
+            self.assertEqual(log.pop(), "inner")
+        self.assertEqual(log, [])
+
+
 class Threads(StacklessTestCase):
 
     def test_main_tasklet_of_an_ended_thread(self):

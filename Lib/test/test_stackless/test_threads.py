@@ -10,7 +10,7 @@ import weakref
 import stackless
 from stackless import bomb, channel, schedule, schedule_remove, tasklet
 
-from .support import runqueue, waiters
+from .support import needs_soft, runqueue, waiters
 from .threading_support import Error, ThreadsTestCase, nothing, pause
 
 
@@ -91,6 +91,7 @@ class Insert(ThreadsTestCase):
         s(stackless.run)
         self.assertEqual(ran, [1, 2])
 
+    @needs_soft
     def test_bind_elsewhere(self):
         s = self.server()
         ran = []
@@ -435,6 +436,7 @@ class Channels(ThreadsTestCase):
         self.assertTrue(ch.closed)
         s(stackless.run)
 
+    @needs_soft
     def test_channel_that_goes_away(self):
         s = self.server()
         ch = channel()
@@ -619,6 +621,7 @@ class Throw(ThreadsTestCase):
 
 class BindThread(ThreadsTestCase):
 
+    @needs_soft
     def test_to_the_calling_thread(self):
         s = self.server()
         log = []
@@ -634,6 +637,7 @@ class BindThread(ThreadsTestCase):
         t.run()
         self.assertEqual(log, [s.ident, threading.get_ident()])
 
+    @needs_soft
     def test_to_another_thread(self):
         s = self.server()
         log = []
@@ -656,7 +660,8 @@ class BindThread(ThreadsTestCase):
         self.assertEqual(set(log[1:]), {s.ident})
         self.assertEqual(len(log), 6)
 
-    def test_blocked(self):
+    @needs_soft
+    def test_one_that_is_blocked(self):
         s = self.server()
         ch = channel()
         log = []
@@ -668,6 +673,7 @@ class BindThread(ThreadsTestCase):
         self.assertEqual(log, [1])
         self.assertFalse(t.alive)
 
+    @needs_soft
     def test_state_travels(self):
         import contextvars
         var = contextvars.ContextVar("var")
@@ -698,6 +704,7 @@ class BindThread(ThreadsTestCase):
         self.assertFalse(t.alive)
         self.assertIsNone(sys.exception())
 
+    @needs_soft
     def test_monitoring_finds_it(self):
         s = self.server()
         calls = []
@@ -787,6 +794,7 @@ class BindThread(ThreadsTestCase):
                 t.bind_thread(bad)
         self.assertEqual(t.thread_id, threading.get_ident())
 
+    @needs_soft
     def test_back_and_forth(self):
         servers = [self.server() for i in range(3)]
         log = []

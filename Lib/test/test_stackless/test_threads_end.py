@@ -9,7 +9,7 @@ import weakref
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import waiters
+from .support import needs_soft, waiters
 from .threading_support import (
     Error, HEAD, ThreadsChild, ThreadsTestCase, nothing, pause,
 )
@@ -28,6 +28,7 @@ class ThreadEnd(ThreadsTestCase):
         self.assertIsInstance(t.recursion_depth, int)
         self.assertIsInstance(t.nesting_level, int)
 
+    @needs_soft
     def test_orphans(self):
         ch = channel()
         log = []
@@ -47,6 +48,7 @@ class ThreadEnd(ThreadsTestCase):
         self.assertEqual(ch.balance, 0)
         self.assertEqual(log, [])
 
+    @needs_soft
     def test_orphan_sender(self):
         ch = channel()
         t = self.end_with(lambda: self.sender(ch, 1))
@@ -58,6 +60,7 @@ class ThreadEnd(ThreadsTestCase):
         stackless.run()
         self.assertFalse(t.alive)
 
+    @needs_soft
     def test_operations_on_orphans(self):
         ch = channel()
 
@@ -93,6 +96,7 @@ class ThreadEnd(ThreadsTestCase):
                 t.throw(Error)
         self.assertEqual(ch.balance, 0)
 
+    @needs_soft
     def test_revived(self):
         log = []
 
@@ -111,6 +115,7 @@ class ThreadEnd(ThreadsTestCase):
         new.bind(log.append, (3,)).run()
         self.assertEqual(log, [1, 2, 3])
 
+    @needs_soft
     def test_revived_by_a_thread_new_to_tasklets(self):
         log = []
 
@@ -133,6 +138,7 @@ class ThreadEnd(ThreadsTestCase):
         with self.assertRaisesRegex(RuntimeError, "^tasklet has no thread$"):
             t.setup()
 
+    @needs_soft
     def test_no_finally_for_soft_ones(self):
         log = []
 
@@ -205,6 +211,7 @@ class ThreadEnd(ThreadsTestCase):
         gc.collect()
         self.assertGreaterEqual(len(log), 3)
 
+    @needs_soft
     def test_channel_shared_by_an_ended_thread(self):
         ch = channel()
         keep = self.end_with(lambda: self.receiver(ch))
@@ -216,6 +223,7 @@ class ThreadEnd(ThreadsTestCase):
         gc.collect()
         self.assertEqual([r() for r in refs], [None] * 3)
 
+    @needs_soft
     def test_dropped_elsewhere(self):
         s = self.server()
         t = s(lambda: self.paused(pause))
@@ -224,6 +232,7 @@ class ThreadEnd(ThreadsTestCase):
         gc.collect()
         self.assertIsNone(ref())
 
+    @needs_soft
     def test_hard_one_dropped_elsewhere(self):
         # Nobody here can run its clean-up code.
         s = self.server()

@@ -374,12 +374,12 @@ class Sleeping(ThreadsTestCase):
         self.assertEqual(log, [2])
 
     def test_with_soft_switching_off(self):
-        stackless.enable_softswitch(False)
+        old = stackless.enable_softswitch(False)
         try:
             self.test_hard_sleep()
             self.test_another_one_is_woken()
         finally:
-            stackless.enable_softswitch(True)
+            stackless.enable_softswitch(old)
 
     def test_sub_second_latency(self):
         # A wake-up must not wait for any interval.

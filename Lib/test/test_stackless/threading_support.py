@@ -7,6 +7,7 @@ ThreadsTestCase every test is over within TIMEOUT
 ThreadsChild    scripts that begin with HEAD
 """
 
+import os
 import signal
 import threading
 import time
@@ -17,7 +18,8 @@ from stackless import schedule_remove
 from .support import ChildTestCase, StacklessTestCase
 
 DEADLOCK = "^Deadlock: the last runnable tasklet cannot be blocked\\."
-TIMEOUT = 60        # seconds: whatever takes as long hangs
+# Seconds: whatever takes as long hangs.
+TIMEOUT = 600 if "gc" in os.environ.get("STACKLESS_DEBUG", "") else 60
 
 
 class Error(Exception):
