@@ -800,21 +800,6 @@ def value_of_yield_from(f):
 
 
 @inlined
-def yield_from_a_generator(f):
-    def inner():
-        x = f()
-        yield 1
-        return x
-
-    def outer():
-        box.append((yield from inner()))
-    box = []
-    for x in outer():
-        pass
-    return box[0]
-
-
-@inlined
 def async_with(f):
     class C:
         async def __aenter__(self):

@@ -621,15 +621,21 @@ class Throw(ThreadsTestCase):
 
 class BindThread(ThreadsTestCase):
 
-    @needs_soft
-    def test_to_the_calling_thread(self):
-        s = self.server()
+    @staticmethod
+    def two_turns():
+        """A task that is paused once, and the list of the threads it runs in."""
         log = []
 
         def task():
             log.append(threading.get_ident())
             schedule_remove()
             log.append(threading.get_ident())
+        return task, log
+
+    @needs_soft
+    def test_to_the_calling_thread(self):
+        s = self.server()
+        task, log = self.two_turns()
         t = s(lambda: self.paused(task))
         self.assertIsNone(t.bind_thread())
         self.assertEqual(t.thread_id, threading.get_ident())
@@ -640,12 +646,7 @@ class BindThread(ThreadsTestCase):
     @needs_soft
     def test_to_another_thread(self):
         s = self.server()
-        log = []
-
-        def task():
-            log.append(threading.get_ident())
-            schedule_remove()
-            log.append(threading.get_ident())
+        task, log = self.two_turns()
         for t in (self.paused(task), tasklet(task).bind(None, ()), tasklet(task)):
             t.bind_thread(s.ident)
             self.assertEqual(t.thread_id, s.ident)
