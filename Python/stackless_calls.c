@@ -244,6 +244,20 @@ is_soft(const stackless_call *call)
 
 /* --- generators --------------------------------------------------------------- */
 
+/* What a generator returned, which *value is, becomes StopIteration. */
+static step_outcome
+stop_iteration(PyObject **value)
+{
+    if (*value == Py_None) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    else {
+        (void)_PyGen_SetStopIterationValue(*value);
+    }
+    Py_CLEAR(*value);
+    return STEP_FAILED;
+}
+
 /* State: next()'s default, or NULL; the iterator; 1 if it is a generator. */
 step_outcome
 _PyStackless_NextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
@@ -266,14 +280,7 @@ _PyStackless_NextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event 
         Py_SETREF(*value, Py_NewRef(fallback));
         return STEP_DONE;
     }
-    if (*value == Py_None) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    else {
-        (void)_PyGen_SetStopIterationValue(*value);
-    }
-    Py_CLEAR(*value);
-    return STEP_FAILED;
+    return stop_iteration(value);
 }
 
 static step_outcome
@@ -299,14 +306,7 @@ _PyStackless_GeneratorStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_e
     if (event != AT_RETURN) {
         return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
     }
-    if (*value == Py_None) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    else {
-        (void)_PyGen_SetStopIterationValue(*value);
-    }
-    Py_CLEAR(*value);
-    return STEP_FAILED;
+    return stop_iteration(value);
 }
 
 static step_outcome

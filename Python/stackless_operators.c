@@ -190,6 +190,20 @@ ask(PyThreadState *tstate, int whom, const binary_operator *op, PyObject *v, PyO
     return *value ? STEP_DONE : STEP_FAILED;
 }
 
+/* Takes over an instruction with two operands, whose continuation asks one Python method
+   after the other. */
+static int
+begin_plan(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+           int size, continuation_kind kind, int oparg, long plan)
+{
+    _PyStackless_Begin(frame, stack_pointer, 2, size);
+    PyObject *argument = PyLong_FromLong(oparg);      // small: not allocated
+    _PyInterpreterFrame *c = _PyStackless_PushContinuation(
+        tstate, kind, stack_pointer[-2], stack_pointer[-1], argument, plan);
+    return _PyStackless_Deliver(tstate, c ? STEP_BEGIN : STEP_FAILED, NULL, stack_pointer,
+                                2);
+}
+
 /* State: the operands; the instruction's argument; the rest of the plan. */
 step_outcome
 _PyStackless_BinaryStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
@@ -244,12 +258,8 @@ _PyStackless_BinaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
                      == python_number_slot(op->inplace_slot);
         plan = plan * ASK_BASE + (python ? ASK_INPLACE : ASK_INPLACE_SLOT);
     }
-    _PyStackless_Begin(frame, stack_pointer, 2, 1 + INLINE_CACHE_ENTRIES_BINARY_OP);
-    PyObject *argument = PyLong_FromLong(oparg);      // small: not allocated
-    _PyInterpreterFrame *c = _PyStackless_PushContinuation(tstate, CONTINUE_BINARY, v, w,
-                                                           argument, plan);
-    return _PyStackless_Deliver(tstate, c ? STEP_BEGIN : STEP_FAILED, NULL, stack_pointer,
-                                2);
+    return begin_plan(tstate, frame, stack_pointer, 1 + INLINE_CACHE_ENTRIES_BINARY_OP,
+                      CONTINUE_BINARY, oparg, plan);
 }
 
 /* --- comparisons -------------------------------------------------------------- */
@@ -389,12 +399,8 @@ _PyStackless_CompareOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
     int subtype = !Py_IS_TYPE(v, Py_TYPE(w)) && PyType_IsSubtype(Py_TYPE(w), Py_TYPE(v));
     long plan = subtype ? COMPARE_RIGHT + COMPARE_BASE * COMPARE_LEFT
                         : COMPARE_LEFT + COMPARE_BASE * COMPARE_RIGHT;
-    _PyStackless_Begin(frame, stack_pointer, 2, 1 + INLINE_CACHE_ENTRIES_COMPARE_OP);
-    PyObject *argument = PyLong_FromLong(oparg);      // small: not allocated
-    _PyInterpreterFrame *c = _PyStackless_PushContinuation(tstate, CONTINUE_COMPARE, v, w,
-                                                           argument, plan);
-    return _PyStackless_Deliver(tstate, c ? STEP_BEGIN : STEP_FAILED, NULL, stack_pointer,
-                                2);
+    return begin_plan(tstate, frame, stack_pointer, 1 + INLINE_CACHE_ENTRIES_COMPARE_OP,
+                      CONTINUE_COMPARE, oparg, plan);
 }
 
 /* --- truth -------------------------------------------------------------------- */
