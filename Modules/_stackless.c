@@ -673,12 +673,6 @@ add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec)
     return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
 }
 
-static void
-at_exit(void *interp)
-{
-    _PyStackless_ThreadFini(interp);
-}
-
 static int
 stackless_exec(PyObject *module)
 {
@@ -705,8 +699,7 @@ stackless_exec(PyObject *module)
     }
     _PyStackless_DebugInit(state);
     _PyStackless_NoteUnusual(state);
-    PyInterpreterState *interp = PyInterpreterState_Get();
-    return PyUnstable_AtExit(interp, at_exit, interp);
+    return 0;
 }
 
 static int

@@ -6,7 +6,8 @@
    An exact tasklet that is collected while it is suspended just vanishes: its frames
    are cleared like those of a dead traceback, no `finally` runs.
 
-   How tasklets switch is in Python/stackless_sched.c and stackless_dispatch.c. */
+   Its attributes are in tasklet_attributes.c; how tasklets switch is in
+   Python/stackless_sched.c and stackless_dispatch.c. */
 
 #include "Python.h"
 #include "pycore_call.h"          // _PyObject_MakeTpCall()
@@ -19,22 +20,10 @@
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_stackless.h"
 
-static PyTaskletObject *
-tasklet_cast(PyObject *op)
-{
-    return (PyTaskletObject *)op;
-}
-
 int
 _PyTasklet_IsAlive(PyTaskletObject *t)
 {
     return t->state != TASKLET_IDLE && t->sched->tstate != NULL;
-}
-
-static int
-is_suspended(PyTaskletObject *t)
-{
-    return (t->flags & TASKLET_STARTED) && !tasklet_is_executing(t);
 }
 
 /* --- tempval ------------------------------------------------------------------ */
@@ -785,8 +774,8 @@ tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
 
 /* --- flags ------------------------------------------------------------------------------------- */
 
-static PyObject *
-set_flag(PyTaskletObject *t, int flag, PyObject *value, const char *message)
+PyObject *
+_PyTasklet_SetFlag(PyTaskletObject *t, int flag, PyObject *value, const char *message)
 {
     if (!PyLong_Check(value)) {
         PyErr_SetString(PyExc_TypeError, message);
@@ -801,46 +790,25 @@ set_flag(PyTaskletObject *t, int flag, PyObject *value, const char *message)
 static PyObject *
 tasklet_set_atomic(PyObject *self, PyObject *value)
 {
-    return set_flag(tasklet_cast(self), TASKLET_ATOMIC, value,
-                    "set_atomic needs exactly one bool or integer");
+    return _PyTasklet_SetFlag(tasklet_cast(self), TASKLET_ATOMIC, value,
+                              "set_atomic needs exactly one bool or integer");
 }
 
 static PyObject *
 tasklet_set_ignore_nesting(PyObject *self, PyObject *value)
 {
-    return set_flag(tasklet_cast(self), TASKLET_IGNORE_NESTING, value,
-                    "set_ignore_nesting needs exactly one bool or integer");
-}
-
-static PyObject *
-get_flag(PyObject *self, void *flag)
-{
-    return PyBool_FromLong(tasklet_cast(self)->flags & (int)(intptr_t)flag);
-}
-
-static int
-tasklet_set_block_trap(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
-{
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete block_trap");
-        return -1;
-    }
-    PyObject *old = set_flag(tasklet_cast(self), TASKLET_BLOCK_TRAP, value,
-                             "block_trap must be set to a bool or integer");
-    Py_XDECREF(old);
-    return old == NULL ? -1 : 0;
+    return _PyTasklet_SetFlag(tasklet_cast(self), TASKLET_IGNORE_NESTING, value,
+                              "set_ignore_nesting needs exactly one bool or integer");
 }
 
 /* --- threads and contexts ---------------------------------------------------------------------- */
-
-static int nesting_level(PyTaskletObject *t);
 
 /* Does it have something on the C stack of its thread that it cannot do without? */
 static int
 has_c_state(PyTaskletObject *t)
 {
     if ((t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t || _PyTasklet_IsHard(t)
-        || nesting_level(t) != 0) {
+        || _PyTasklet_NestingLevel(t) != 0) {
         return 1;
     }
     for (Py_ssize_t i = 0; i < t->sched->nwatchdogs; i++) {
@@ -904,9 +872,8 @@ tasklet_bind_thread(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* The tasklet's context (borrowed), made if it has none; NULL with an exception. */
-static PyObject *
-tasklet_context(PyTaskletObject *t)
+PyObject *
+_PyTasklet_GetContext(PyTaskletObject *t)
 {
     PyObject **slot = &t->context;
     if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
@@ -972,7 +939,7 @@ tasklet_context_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyThreadState *tstate = _PyThreadState_GET();
-    PyObject *context = tasklet_context(tasklet_cast(self));
+    PyObject *context = _PyTasklet_GetContext(tasklet_cast(self));
     if (context == NULL) {
         return NULL;
     }
@@ -987,281 +954,7 @@ tasklet_context_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     return result;
 }
 
-/* --- attributes ------------------------------------------------------------------------------------ */
-
-static PyObject *
-tasklet_get_alive(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(_PyTasklet_IsAlive(tasklet_cast(self)));
-}
-
-static PyObject *
-tasklet_get_paused(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyTaskletObject *t = tasklet_cast(self);
-    return PyBool_FromLong(t->state == TASKLET_PAUSED && t->sched->tstate != NULL);
-}
-
-static PyObject *
-tasklet_get_scheduled(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyTaskletObject *t = tasklet_cast(self);
-    int ending = t->state == TASKLET_CURRENT && t->sched->finishing;
-    return PyBool_FromLong(t->state >= TASKLET_RUNNABLE && !ending);
-}
-
-static PyObject *
-tasklet_get_blocked(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(tasklet_is_blocked(tasklet_cast(self)));
-}
-
-static PyObject *
-tasklet_get_is_current(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyTaskletObject *t = tasklet_cast(self);
-    return PyBool_FromLong(t->state == TASKLET_CURRENT && t->sched->tstate != NULL);
-}
-
-static int
-nesting_level(PyTaskletObject *t)
-{
-    if (_PyTasklet_IsHard(t)) {
-        return t->extra->hard->c_recursion / STACKLESS_EVAL_C_UNITS;
-    }
-    if (!tasklet_is_executing(t) || t->flags & TASKLET_IS_MAIN
-        || t->sched->tstate == NULL) {
-        return 0;
-    }
-    /* The getter itself may be below one counted C call. */
-    PyThreadState *tstate = t->sched->tstate;
-    int level = _PyStackless_NestingLevel(tstate, t->sched);
-    return level / STACKLESS_EVAL_C_UNITS;
-}
-
-static PyObject *
-tasklet_get_nesting_level(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromLong(nesting_level(tasklet_cast(self)));
-}
-
-static PyObject *
-tasklet_get_restorable(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(nesting_level(tasklet_cast(self)) == 0);
-}
-
-_PyInterpreterFrame *
-_PyTasklet_TopFrame(PyTaskletObject *t)
-{
-    if (t->sched->tstate == NULL) {
-        return NULL;
-    }
-    if (tasklet_is_executing(t)) {
-        return t->sched->tstate->current_frame;
-    }
-    if (t->flags & TASKLET_IS_MAIN) {
-        return t->sched->main_frame;
-    }
-    return is_suspended(t) ? t->frame : NULL;
-}
-
-static PyObject *
-tasklet_get_frame(PyObject *self, void *Py_UNUSED(closure))
-{
-    if (PySys_Audit("sys._getframe", NULL) < 0) {
-        return NULL;
-    }
-    _PyInterpreterFrame *frame = _PyTasklet_TopFrame(tasklet_cast(self));
-    frame = _PyFrame_GetFirstComplete(frame);
-    if (frame == NULL) {
-        Py_RETURN_NONE;
-    }
-    return Py_XNewRef(_PyFrame_GetFrameObject(frame));
-}
-
-static PyObject *
-tasklet_get_recursion_depth(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyTaskletObject *t = tasklet_cast(self);
-    int depth = 0;
-    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
-        PyThreadState *ts = t->sched->tstate;
-        depth = ts->py_recursion_limit - ts->py_recursion_remaining;
-    }
-    else if (is_suspended(t)) {
-        depth = t->depth;
-    }
-    return PyLong_FromLong(depth);
-}
-
-static PyObject *
-tasklet_get_tempval(PyObject *self, void *Py_UNUSED(closure))
-{
-    return _PyTasklet_GetTempval(tasklet_cast(self));
-}
-
-static int
-tasklet_set_tempval(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
-{
-    PyTaskletObject *t = tasklet_cast(self);
-    if (value == Py_None) {
-        value = NULL;
-    }
-    _PyTasklet_SetTempval(t, Py_XNewRef(value));
-    return 0;
-}
-
-static PyObject *
-tasklet_get_thread_id(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyThreadState *tstate = tasklet_cast(self)->sched->tstate;
-    return tstate ? PyLong_FromUnsignedLong(tstate->thread_id) : PyLong_FromLong(-1);
-}
-
-static PyObject *
-tasklet_get_next(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyTaskletObject *t = tasklet_cast(self)->next;
-    return Py_NewRef(t ? (PyObject *)t : Py_None);
-}
-
-static PyObject *
-tasklet_get_prev(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyTaskletObject *t = tasklet_cast(self)->prev;
-    return Py_NewRef(t ? (PyObject *)t : Py_None);
-}
-
-static PyObject *
-tasklet_get_channel(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyTaskletObject *t = tasklet_cast(self);
-    return Py_NewRef(tasklet_is_blocked(t) ? (PyObject *)t->channel : Py_None);
-}
-
-static PyObject *
-tasklet_get_context_id(PyObject *self, void *Py_UNUSED(closure))
-{
-    PyObject *context = tasklet_context(tasklet_cast(self));
-    return context ? PyLong_FromVoidPtr(context) : NULL;
-}
-
-/* --- tracing ---------------------------------------------------------------------------------------- */
-
-typedef struct {
-    const char *what;
-    const char *setter;           // of module sys
-    size_t object;                // in tasklet_extra
-    size_t thread_object;         // in PyThreadState
-} hook_kind;
-
-static const hook_kind trace_kind = {
-    "trace", "settrace", offsetof(tasklet_extra, traceobj),
-    offsetof(PyThreadState, c_traceobj),
-};
-static const hook_kind profile_kind = {
-    "profile", "setprofile", offsetof(tasklet_extra, profileobj),
-    offsetof(PyThreadState, c_profileobj),
-};
-
-static PyObject *
-tasklet_get_hook(PyObject *self, void *closure)
-{
-    PyTaskletObject *t = tasklet_cast(self);
-    const hook_kind *kind = closure;
-    PyObject *func = NULL;
-    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
-        func = *(PyObject **)((char *)t->sched->tstate + kind->thread_object);
-    }
-    else if (t->extra != NULL) {
-        func = *(PyObject **)((char *)t->extra + kind->object);
-    }
-    return Py_NewRef(func ? func : Py_None);
-}
-
-/* Runs sys.settrace or sys.setprofile for a suspended tasklet, by lending it the
-   thread's fields for a moment. */
-static int
-set_hook_suspended(PyThreadState *tstate, PyTaskletObject *t, const hook_kind *kind,
-                   PyObject *value)
-{
-    if (_PyStackless_EnsureExtra(t) < 0) {
-        return -1;
-    }
-    tasklet_extra mine = {0};
-    _PyStackless_SwapTracing(tstate, &mine, t->extra);
-    PyObject *sys = PyImport_ImportModule("sys");
-    PyObject *res = sys ? PyObject_CallMethod(sys, kind->setter, "O", value) : NULL;
-    Py_XDECREF(sys);
-    _PyStackless_SwapTracing(tstate, t->extra, &mine);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
-}
-
-static int
-tasklet_set_hook(PyObject *self, PyObject *value, void *closure)
-{
-    PyTaskletObject *t = tasklet_cast(self);
-    const hook_kind *kind = closure;
-    if (value == NULL) {
-        PyErr_Format(PyExc_AttributeError, "cannot delete %s_function", kind->what);
-        return -1;
-    }
-    PyThreadState *tstate = _PyThreadState_GET();
-    if (tasklet_is_executing(t)) {
-        if (t->sched->tstate != tstate) {
-            PyErr_Format(PyExc_RuntimeError, "You cannot set the %s function of the "
-                         "current tasklet of another thread", kind->what);
-            return -1;
-        }
-        PyObject *sys = PyImport_ImportModule("sys");
-        PyObject *res = sys ? PyObject_CallMethod(sys, kind->setter, "O", value) : NULL;
-        Py_XDECREF(sys);
-        Py_XDECREF(res);
-        return res == NULL ? -1 : 0;
-    }
-    return set_hook_suspended(tstate, t, kind, value);
-}
-
-static PyGetSetDef tasklet_getset[] = {
-    {"alive", tasklet_get_alive, NULL,
-     PyDoc_STR("It has something to run and a thread to run on.")},
-    {"paused", tasklet_get_paused, NULL, PyDoc_STR("Alive, but in no queue.")},
-    {"scheduled", tasklet_get_scheduled, NULL,
-     PyDoc_STR("In the run queue or in the queue of a channel.")},
-    {"blocked", tasklet_get_blocked, NULL, PyDoc_STR("Waiting on a channel.")},
-    {"restorable", tasklet_get_restorable, NULL,
-     PyDoc_STR("No C code lies between its frames.")},
-    {"atomic", get_flag, NULL, PyDoc_STR("See set_atomic()."), (void *)TASKLET_ATOMIC},
-    {"ignore_nesting", get_flag, NULL, PyDoc_STR("See set_ignore_nesting()."),
-     (void *)TASKLET_IGNORE_NESTING},
-    {"block_trap", get_flag, tasklet_set_block_trap,
-     PyDoc_STR("If true, an operation that would block it raises instead."),
-     (void *)TASKLET_BLOCK_TRAP},
-    {"is_main", get_flag, NULL, PyDoc_STR("It is its thread's main tasklet."),
-     (void *)TASKLET_IS_MAIN},
-    {"is_current", tasklet_get_is_current, NULL,
-     PyDoc_STR("It is its thread's current tasklet.")},
-    {"frame", tasklet_get_frame, NULL, PyDoc_STR("The topmost frame, or None.")},
-    {"nesting_level", tasklet_get_nesting_level, NULL,
-     PyDoc_STR("How many times C code that cannot be unwound called Python code.")},
-    {"recursion_depth", tasklet_get_recursion_depth, NULL,
-     PyDoc_STR("Python calls in progress.")},
-    {"tempval", tasklet_get_tempval, tasklet_set_tempval,
-     PyDoc_STR("What its pending switching call will return, or the bound function.")},
-    {"thread_id", tasklet_get_thread_id, NULL,
-     PyDoc_STR("threading.get_ident() of its thread; -1 if that has ended.")},
-    {"next", tasklet_get_next, NULL, PyDoc_STR("The next one in its queue, or None.")},
-    {"prev", tasklet_get_prev, NULL, PyDoc_STR("The one before it in its queue, or None.")},
-    {"_channel", tasklet_get_channel, NULL, PyDoc_STR("What it is blocked on, or None.")},
-    {"context_id", tasklet_get_context_id, NULL, PyDoc_STR("id() of its Context.")},
-    {"trace_function", tasklet_get_hook, tasklet_set_hook,
-     PyDoc_STR("Its own sys.gettrace()."), (void *)&trace_kind},
-    {"profile_function", tasklet_get_hook, tasklet_set_hook,
-     PyDoc_STR("Its own sys.getprofile()."), (void *)&profile_kind},
-    {NULL}
-};
+/* --- the type --------------------------------------------------------------------- */
 
 #define SWITCHING(NAME) _PyCFunction_CAST(NAME), METH_FASTCALL | METH_KEYWORDS
 
@@ -1312,7 +1005,7 @@ static PyType_Slot tasklet_slots[] = {
     {Py_tp_clear, tasklet_clear},
     {Py_tp_call, tasklet_setup},
     {Py_tp_methods, tasklet_methods},
-    {Py_tp_getset, tasklet_getset},
+    {Py_tp_getset, _PyTasklet_GetSet},
     {Py_tp_members, tasklet_members},
     {0, NULL}
 };

@@ -43,6 +43,7 @@
 #include "pycore_pyerrors.h"      // _PyErr_SetRaisedException()
 #include "pycore_pystate.h"       // _PyThreadState_PopFrame()
 #include "pycore_stackless_fast.h"
+#include "pycore_stackless_inline.h" // _PyStackless_MakeFrame()
 
 _PyStackless_Token _PyStackless_UnwindToken = {
     .exc = {
@@ -435,19 +436,11 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyStackless_NoticeCxxRuntime(tstate, sched);
 
     sched->main_frame = tstate->current_frame;
-    PyObject *exc = tstate->current_exception;
-    PyObject *delete_later = tstate->delete_later;
-    int tracing = tstate->tracing;
-    int what_event = tstate->what_event;
     int c_recursion = tstate->c_recursion_remaining;
-    stackless_datastack datastack;
-    _PyStackless_DataStackGet(tstate, &datastack);
+    stackless_c_fields fields;
     _PyStackless_NoteVersion(tstate, sched);
     _PyStackless_SaveThreadFields(tstate, main);
-    tstate->current_exception = NULL;
-    tstate->delete_later = NULL;
-    tstate->tracing = 0;
-    tstate->what_event = -1;
+    _PyStackless_SaveCFields(tstate, &fields);
     tstate->exc_info = &sched->exc_root;
     tstate->py_recursion_remaining = tstate->py_recursion_limit;
     _PyStackless_DataStackEmpty(tstate, sched);
@@ -467,12 +460,8 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     sched->base.previous = NULL;
     tstate->current_frame = sched->main_frame;
     sched->main_frame = NULL;
-    tstate->current_exception = exc;
-    tstate->delete_later = delete_later;
-    tstate->tracing = tracing;
-    tstate->what_event = what_event;
     tstate->c_recursion_remaining = c_recursion;
-    _PyStackless_DataStackSet(tstate, &datastack);
+    _PyStackless_LoadCFields(tstate, &fields);
     _PyStackless_NoteVersion(tstate, sched);
     _PyStackless_LoadThreadFields(tstate, main);
     if (main->epoch != sched->epoch || sched->epoch == UINT16_MAX) {
@@ -487,89 +476,39 @@ static int
 is_plain_function(PyThreadState *tstate, PyObject *func)
 {
     enum { POPS_ITS_OWN_FRAME = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR };
-    if (!PyFunction_Check(func)
-        || tstate->interp->eval_frame != NULL
-        || ((PyFunctionObject *)func)->vectorcall != _PyFunction_Vectorcall) {
+    if (!_PyStackless_IsPythonFunction(func) || tstate->interp->eval_frame != NULL) {
         return 0;
     }
     int flags = ((PyCodeObject *)PyFunction_GET_CODE(func))->co_flags;
     return (flags & CO_OPTIMIZED) && !(flags & POPS_ITS_OWN_FRAME);
 }
 
-/* Can the arguments be copied into the frame as they are? */
-static int
-takes_exactly(PyThreadState *tstate, PyObject *func, Py_ssize_t nargs)
-{
-    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
-    return code->co_argcount == nargs && code->co_kwonlyargcount == 0
-           && !(code->co_flags & (CO_VARARGS | CO_VARKEYWORDS))
-           && _PyThreadState_HasStackSpace(tstate, code->co_framesize);
-}
-
-/* Pushes the frame of a call of `func`, a plain function, with `self` (may be NULL)
-   before the arguments.  Borrows all. */
+/* The frame of func(*args, **kwargs), or with `self` (may be NULL) before args.  func is a
+   plain function.  Borrows all. */
 static _PyInterpreterFrame *
-push_function_frame(PyThreadState *tstate, PyObject *func, PyObject *self,
+make_function_frame(PyThreadState *tstate, PyObject *func, PyObject *self,
                     PyObject *args, PyObject *kwargs)
 {
-    PyObject *small[8];
-    PyObject **stack = small;
-    PyObject *const *unpacked = NULL;
-    PyObject *kwnames = NULL;
-    Py_ssize_t nargs = PyTuple_GET_SIZE(args);
-    Py_ssize_t total = nargs + (self != NULL);
     PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
-    if (kwargs == NULL && takes_exactly(tstate, func, total)) {
-        _PyInterpreterFrame *frame = _PyFrame_PushUnchecked(
-            tstate, (PyFunctionObject *)Py_NewRef(func), (int)total);
-        PyObject **p = frame->localsplus;
-        if (self != NULL) {
-            *p++ = Py_NewRef(self);
-        }
-        for (Py_ssize_t i = 0; i < nargs; i++) {
-            *p++ = Py_NewRef(items[i]);
-        }
-        return frame;
+    Py_ssize_t nargs = PyTuple_GET_SIZE(args);
+    if (kwargs == NULL) {
+        return _PyStackless_MakeFrame(tstate, func, self, items, nargs, NULL);
     }
-    if (kwargs != NULL) {
-        unpacked = _PyStack_UnpackDict(tstate, items, nargs, kwargs, &kwnames);
-        if (unpacked == NULL) {
-            return NULL;
-        }
-        items = unpacked;
-        nargs += PyTuple_GET_SIZE(kwnames);
+    PyObject *kwnames;
+    PyObject *const *unpacked = _PyStack_UnpackDict(tstate, items, nargs, kwargs, &kwnames);
+    if (unpacked == NULL) {
+        return NULL;
     }
-    if (nargs >= (Py_ssize_t)Py_ARRAY_LENGTH(small)) {
-        stack = PyMem_New(PyObject *, nargs + 1);
-    }
-    _PyInterpreterFrame *frame = NULL;
-    if (stack == NULL) {
-        PyErr_NoMemory();
-    }
-    else {
-        PyObject **p = stack;
-        if (self != NULL) {
-            *p++ = Py_NewRef(self);
-        }
-        for (Py_ssize_t i = 0; i < nargs; i++) {
-            *p++ = Py_NewRef(items[i]);
-        }
-        frame = _PyEvalFramePushAndInit(
-            tstate, (PyFunctionObject *)Py_NewRef(func), NULL, stack, total, kwnames);
-    }
-    if (stack != small) {
-        PyMem_Free(stack);
-    }
-    if (unpacked != NULL) {
-        _PyStack_UnpackDict_Free(unpacked, PyTuple_GET_SIZE(args), kwnames);
-    }
+    _PyInterpreterFrame *frame = _PyStackless_MakeFrame(tstate, func, self, unpacked, nargs,
+                                                        kwnames);
+    _PyStack_UnpackDict_Free(unpacked, nargs, kwnames);
     return frame;
 }
 
 /* The trampoline calls what is no plain Python function (generator functions included:
    they pop their own frame). */
 static _PyInterpreterFrame *
-push_trampoline_frame(PyThreadState *tstate, PyTaskletObject *t, PyObject *func,
+make_trampoline_frame(PyThreadState *tstate, PyTaskletObject *t, PyObject *func,
                       PyObject *args, PyObject *kwargs)
 {
     PyObject *dict = kwargs ? Py_NewRef(kwargs) : PyDict_New();
@@ -599,15 +538,15 @@ push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
     t->flags = (t->flags & ~TASKLET_HAS_KWARGS) | TASKLET_STARTED;
     _PyInterpreterFrame *frame;
     if (is_plain_function(tstate, func)) {
-        frame = push_function_frame(tstate, func, NULL, args, kwargs);
+        frame = make_function_frame(tstate, func, NULL, args, kwargs);
     }
     else if (Py_IS_TYPE(func, &PyMethod_Type)
              && is_plain_function(tstate, PyMethod_GET_FUNCTION(func))) {
-        frame = push_function_frame(tstate, PyMethod_GET_FUNCTION(func),
+        frame = make_function_frame(tstate, PyMethod_GET_FUNCTION(func),
                                     PyMethod_GET_SELF(func), args, kwargs);
     }
     else {
-        frame = push_trampoline_frame(tstate, t, func, args, kwargs);
+        frame = make_trampoline_frame(tstate, t, func, args, kwargs);
     }
     if (frame != NULL) {
         frame->previous = &t->sched->base;
@@ -629,21 +568,10 @@ end_for_loop(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         || !PyErr_GivenExceptionMatches(tstate->current_exception, PyExc_StopIteration)) {
         return 0;
     }
-    int i = 0, oparg = 0;
-    for (;;) {
-        int opcode = _Py_GetBaseOpcode(code, i);
-        oparg = (oparg << 8) | _PyCode_CODE(code)[i].op.arg;
-        if (i == here) {
-            break;
-        }
-        i += 1 + _PyOpcode_Caches[opcode];
-        if (opcode != EXTENDED_ARG) {
-            oparg = 0;
-        }
-    }
     PyErr_Clear();
     _PyStackless_Discard(sched, _PyFrame_StackPop(frame));
-    frame->return_offset = 1 + _PyOpcode_Caches[FOR_ITER] + oparg + 2;
+    frame->return_offset = 1 + _PyOpcode_Caches[FOR_ITER]
+                           + _PyStackless_OpargAt(code, here) + 2;
     return 1;
 }
 
@@ -796,7 +724,6 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     assert(sched->base.stacktop == 1);
     PyObject *value = sched->base.localsplus[0];
-    PyObject *context = tstate->context;
     sched->base.stacktop = 0;
     t->flags &= ~TASKLET_STARTED;
     t->args = NULL;
@@ -807,15 +734,9 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     else {
         t->state = TASKLET_IDLE;       // about to be freed
     }
-    tstate->py_recursion_remaining = tstate->py_recursion_limit - next->depth;
-    if (context != next->context) {
-        tstate->context_ver++;
-    }
-    tstate->context = next->context;
-    next->context = NULL;
-    next->state = TASKLET_CURRENT;
-    sched->current = next;
-    _PyStackless_Check(sched, NULL);
+    fast_make_current(tstate, sched, next);
+    PyObject *context = t->context;    // t may be bound again by what is dropped below
+    t->context = NULL;
     if (next->flags & TASKLET_STARTED) {
         *frame = fast_resume(tstate, next);
     }

@@ -208,9 +208,6 @@ static void
 move_frames_to_copy(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_hard *h)
 {
     memcpy(h->data, sched->datastack_base, h->data_used * sizeof(PyObject *));
-#ifdef Py_DEBUG
-    PyObject **vacated = sched->datastack_base;
-#endif
     h->nentries = 0;
     _PyInterpreterFrame **link = &t->frame;
     _PyInterpreterFrame *frame = t->frame;
@@ -230,7 +227,7 @@ move_frames_to_copy(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless
     }
     *link = frame;
 #ifdef Py_DEBUG
-    memset(vacated, 0xdd, h->data_used * sizeof(PyObject *));
+    memset(sched->datastack_base, 0xdd, h->data_used * sizeof(PyObject *));
 #endif
 }
 
@@ -294,24 +291,16 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     stackless_hard *h = t->extra->hard;
     t->frame = tstate->current_frame;
     _PyStackless_SaveThreadFields(tstate, t);
-    h->exception = tstate->current_exception;
-    h->delete_later = tstate->delete_later;
-    h->tracing = tstate->tracing;
-    h->what_event = tstate->what_event;
     h->c_recursion = sched->c_recursion_base - tstate->c_recursion_remaining;
     h->data_used = root_in_use(tstate, sched);
     h->root_top = sched->datastack_root->top;
-    _PyStackless_DataStackGet(tstate, &h->datastack);
+    _PyStackless_SaveCFields(tstate, &h->fields);
     h->pending = sched->pending;
     sched->pending = (pending_op){0};
     sched->announced_frame = NULL;
     move_frames_to_copy(sched, t, h);
     link_hard(sched, t, h);
 
-    tstate->current_exception = NULL;
-    tstate->delete_later = NULL;
-    tstate->tracing = 0;
-    tstate->what_event = -1;
     tstate->c_recursion_remaining = sched->c_recursion_base;
     _PyStackless_DataStackEmpty(tstate, sched);
     tstate->current_frame = &sched->base;
@@ -332,13 +321,9 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     _PyStackless_LoadThreadFields(tstate, t);
     move_frames_back(sched, t, h);
     sched->datastack_root->top = h->root_top;
-    _PyStackless_DataStackSet(tstate, &h->datastack);
+    _PyStackless_LoadCFields(tstate, &h->fields);
     tstate->current_frame = t->frame;
     t->frame = NULL;
-    tstate->current_exception = h->exception;
-    tstate->delete_later = h->delete_later;
-    tstate->tracing = h->tracing;
-    tstate->what_event = h->what_event;
     tstate->c_recursion_remaining = sched->c_recursion_base - h->c_recursion;
     _PyStackless_Discard(sched, sched->pending.op.target);   // of a token that was lost
     _PyStackless_Discard(sched, sched->pending.op.value);

@@ -138,10 +138,39 @@ _PyStackless_EnterFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
     return STEP_PUSHED;
 }
 
-step_outcome
-_PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
-                          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* Can the arguments be copied into the frame as they are? */
+static int
+takes_exactly(PyThreadState *tstate, PyObject *func, Py_ssize_t nargs)
 {
+    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
+    return code->co_argcount == nargs && code->co_kwonlyargcount == 0
+           && (code->co_flags & CO_OPTIMIZED)
+           && !(code->co_flags & (CO_VARARGS | CO_VARKEYWORDS))
+           && _PyThreadState_HasStackSpace(tstate, code->co_framesize);
+}
+
+static void
+copy_arguments(PyObject **to, PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (self != NULL) {
+        *to++ = Py_NewRef(self);
+    }
+    for (Py_ssize_t i = 0; i < nargs; i++) {
+        to[i] = Py_NewRef(args[i]);
+    }
+}
+
+_PyInterpreterFrame *
+_PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
+                       PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t positional = nargs + (self != NULL);
+    if (kwnames == NULL && takes_exactly(tstate, func, positional)) {
+        _PyInterpreterFrame *frame = _PyFrame_PushUnchecked(
+            tstate, (PyFunctionObject *)Py_NewRef(func), (int)positional);
+        copy_arguments(frame->localsplus, self, args, nargs);
+        return frame;
+    }
     PyObject *small[8];
     PyObject **stack = small;
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
@@ -149,25 +178,27 @@ _PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
         stack = PyMem_New(PyObject *, total + 1);
         if (stack == NULL) {
             PyErr_NoMemory();
-            return STEP_FAILED;
+            return NULL;
         }
     }
-    PyObject **p = stack;
-    if (self != NULL) {
-        *p++ = Py_NewRef(self);
-        nargs++;
-    }
-    for (Py_ssize_t i = 0; i < total; i++) {
-        *p++ = Py_NewRef(args[i]);
-    }
+    copy_arguments(stack, self, args, total);
     int flags = ((PyCodeObject *)PyFunction_GET_CODE(func))->co_flags;
     PyObject *locals = flags & CO_OPTIMIZED ? NULL
                                             : Py_NewRef(PyFunction_GET_GLOBALS(func));
     _PyInterpreterFrame *frame = _PyEvalFramePushAndInit(
-        tstate, (PyFunctionObject *)Py_NewRef(func), locals, stack, nargs, kwnames);
+        tstate, (PyFunctionObject *)Py_NewRef(func), locals, stack, positional, kwnames);
     if (stack != small) {
         PyMem_Free(stack);
     }
+    return frame;
+}
+
+step_outcome
+_PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
+                          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    _PyInterpreterFrame *frame = _PyStackless_MakeFrame(tstate, func, self, args, nargs,
+                                                        kwnames);
     return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
 }
 

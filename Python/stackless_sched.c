@@ -14,10 +14,8 @@
 
 #include "Python.h"
 #include "pycore_ceval.h"
-#include "pycore_interp.h"        // PyInterpreterState
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_pyerrors.h"
-#include "pycore_pylifecycle.h"   // _Py_IsInterpreterFinalizing()
 #include "pycore_pystate.h"
 #include "pycore_stackless.h"
 
@@ -116,245 +114,14 @@ _PyStackless_EmptyTrash(_PyStackless_Scheduler *sched)
     }
 }
 
-static void
-report_callback_error(void)
+void
+_PyStackless_ReportCallbackError(void)
 {
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *where = PyUnicode_FromString("Error in scheduling callback");
     PyErr_SetRaisedException(exc);
     PyErr_WriteUnraisable(where);
     Py_XDECREF(where);
-}
-
-/* --- creation and end --------------------------------------------------------- */
-
-_PyStackless_Scheduler *
-_PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched != NULL) {
-        return sched;
-    }
-    if (tstate->_status.finalizing) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "no tasklets can be used any more: the thread has ended");
-        return NULL;
-    }
-    sched = PyMem_Calloc(1, sizeof(*sched));
-    if (sched == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    sched->refcount = 1;
-    sched->tstate = tstate;
-    sched->module = Py_NewRef(module);
-    sched->mod = PyModule_GetState(module);
-    /* The dispatcher does the rest; but a tasklet of another thread may come before it. */
-    sched->base.owner = FRAME_OWNED_BY_CSTACK;
-    sched->base.f_executable = Py_None;
-    sched->main = _PyTasklet_NewMain(sched->mod->tasklet_type, sched);
-    if (sched->main == NULL) {
-        sched->refcount = 0;
-        Py_DECREF(module);
-        PyMem_Free(sched);
-        return NULL;
-    }
-    sched->main->next = sched->main->prev = sched->main;
-    sched->current = sched->main;
-    sched->runcount = 1;
-    ((_PyThreadStateImpl *)tstate)->stackless = sched;
-    if (sched->mod->schedule_callback != NULL) {
-        PyObject *res = PyObject_CallFunctionObjArgs(
-            sched->mod->schedule_callback, Py_None, sched->main, NULL);
-        if (res == NULL) {
-            report_callback_error();
-        }
-        Py_XDECREF(res);
-    }
-    return sched;
-}
-
-/* Empties the list of channels that the collector must see. */
-static void
-forget_busy(_PyStackless_Scheduler *sched)
-{
-    PyChannelObject *ch;
-    while ((ch = sched->busy) != NULL) {
-        sched->busy = ch->busy_next;
-        ch->busy_next = NULL;
-        ch->busy_link = NULL;
-    }
-}
-
-static void show_blocked(_PyStackless_Scheduler *sched);
-
-void
-_PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
-{
-    if (--sched->refcount == 0) {
-        assert(sched->tstate == NULL);
-        forget_busy(sched);
-        PyObject *module = sched->module;
-        _PyStackless_DataStackFree(sched);
-        _PyStackless_SliceRelease(&sched->main_slice);
-        PyMem_Free(sched->main_entries);
-        PyMem_Free(sched->watchdogs);
-        /* A daemon thread that slept when the interpreter ended still holds on to it. */
-        if (sched->lock != NULL && sched->sleeper == NULL) {
-            PyThread_release_lock(sched->lock);
-            PyThread_free_lock(sched->lock);
-        }
-        PyMem_Free(sched);
-        Py_XDECREF(module);
-    }
-}
-
-/* Empties the run queue but for the current tasklet: what is in it never runs. */
-static void
-drop_runnable(_PyStackless_Scheduler *sched)
-{
-    for (;;) {
-        PyTaskletObject *t = sched->woken;
-        if (sched->sleeper == NULL && sched->current->next != sched->current) {
-            t = sched->current->next;
-        }
-        if (t == NULL) {
-            return;
-        }
-        Py_INCREF(t);
-        _PyStackless_QueueRemove(sched, t);
-        Py_DECREF(t);
-    }
-}
-
-/* PyUnstable_AtExit(): before modules are torn down. */
-void
-_PyStackless_ThreadFini(PyInterpreterState *interp)
-{
-    PyThreadState *tstate = _PyThreadState_GET();
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched != NULL && tstate->interp == interp
-        && sched->current == sched->main) {
-        PyObject *exc = PyErr_GetRaisedException();
-        drop_runnable(sched);
-        PyErr_SetRaisedException(exc);
-    }
-}
-
-/* A tasklet whose frames are on the C stack of a thread that has ended: nobody can go
-   on with it.  Except main of a thread that returned, it leaks what its frames own, as
-   the thread does. */
-static void
-end_current(PyThreadState *tstate, PyTaskletObject *t)
-{
-    t->next = t->prev = NULL;
-    t->sched->runcount = 0;
-    t->flags &= ~TASKLET_STARTED;
-    _PyStackless_SetState(t, TASKLET_IDLE);
-    _PyTasklet_SetTempval(t, NULL);
-    _PyStackless_ClearExtra(tstate, t);
-    Py_DECREF(t);                      // the queue's
-}
-
-/* The calling thread ends, or one that is gone already: after a fork, or a daemon thread
-   at the end of the interpreter.  Such a one may have stopped anywhere. */
-static void
-end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
-{
-    _PyStackless_CancelOp(sched);
-    drop_runnable(sched);
-    if (tstate == _PyThreadState_GET() && !_Py_IsInterpreterFinalizing(tstate->interp)) {
-        _PyStackless_KillHard(sched);
-        drop_runnable(sched);          // they may have left something
-    }
-    if (sched->current != sched->main) {
-        sched->datastack_root = NULL;  // in use: upstream frees the data stack
-    }
-    show_blocked(sched);               // nobody will do so later
-    forget_busy(sched);
-    ((_PyThreadStateImpl *)tstate)->stackless = NULL;
-    sched->tstate = NULL;
-    _PyStackless_WatchFini(sched);
-    while (sched->nwatchdogs > 0) {
-        Py_DECREF(sched->watchdogs[--sched->nwatchdogs]);
-    }
-    PyTaskletObject *main = sched->main;
-    PyTaskletObject *current = sched->current;
-    sched->main = sched->current = NULL;
-    Py_CLEAR(sched->exit_exc);
-    if (current->state == TASKLET_CURRENT) {
-        end_current(tstate, current);
-    }
-    Py_DECREF(main);
-    _PyStackless_ReleaseScheduler(sched);
-}
-
-void
-_PyStackless_ThreadEnd(PyThreadState *tstate)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched != NULL) {
-        end_scheduler(tstate, sched);
-    }
-    _PyStackless_NoteThreadEnd(tstate);
-}
-
-/* --- garbage collection ---------------------------------------------------------- */
-
-/* Lets the collector track the blocked tasklets of a thread and their channels. */
-static void
-show_blocked(_PyStackless_Scheduler *sched)
-{
-    sched->nblocked_tracked = sched->nblocked;
-    PyChannelObject **link = &sched->busy;
-    while (*link != NULL) {
-        PyChannelObject *ch = *link;
-        if (ch->first == NULL) {
-            *link = ch->busy_next;
-            if (ch->busy_next != NULL) {
-                ch->busy_next->busy_link = link;
-            }
-            ch->busy_next = NULL;
-            ch->busy_link = NULL;
-            continue;
-        }
-        if (!_PyObject_GC_IS_TRACKED(ch)) {
-            _PyObject_GC_TRACK(ch);
-        }
-        for (PyTaskletObject *t = ch->first; t != NULL; t = t->next) {
-            if (!_PyObject_GC_IS_TRACKED(t)) {
-                _PyObject_GC_TRACK(t);
-            }
-        }
-        link = &ch->busy_next;
-    }
-}
-
-/* The collector is shown what is blocked when it looks for garbage everywhere: because
-   the program asked for it, or when there are more than twice as many as at the last
-   time.  In between they count as reachable, so a million waiting tasklets cost the
-   collector nothing. */
-void
-_PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for)
-{
-    PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
-    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
-        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
-        if (sched != NULL) {
-            sched->collecting = ts == tstate;
-        }
-    }
-    if (generation < 2) {
-        return;
-    }
-    ts = PyInterpreterState_ThreadHead(tstate->interp);
-    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
-        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
-        if (sched != NULL
-            && (asked_for || sched->nblocked > 2 * sched->nblocked_tracked + 1000)) {
-            show_blocked(sched);
-        }
-    }
 }
 
 /* Gives a tasklet its pending result: value (stolen) or NULL for None. */
@@ -451,7 +218,7 @@ _PyStackless_CheckThrown(_PyStackless_Scheduler *sched)
 }
 
 static int
-check_how(_PyStackless_Scheduler *sched)
+check_may_switch(_PyStackless_Scheduler *sched)
 {
     if (_PyStackless_CheckThrown(sched) < 0) {
         return -1;
@@ -478,7 +245,7 @@ _PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched, PyTaskletObject
     PyObject *res = PyObject_CallFunctionObjArgs(
         callback, sched->current, next, NULL);
     if (res == NULL) {
-        report_callback_error();
+        _PyStackless_ReportCallbackError();
     }
     sched->in_schedule_callback = 0;
     Py_XDECREF(res);
@@ -574,7 +341,7 @@ static int
 prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int how,
         int *called)
 {
-    if (check_how(sched) < 0) {
+    if (check_may_switch(sched) < 0) {
         return -1;
     }
     if (sched->mod->schedule_callback != NULL && d->next != NULL && !*called) {
@@ -620,7 +387,7 @@ decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             return outcome;
         }
         if (how == SWITCH_NOT) {
-            return check_how(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
         int again = prepare(tstate, sched, d, how, &called);
         if (again <= 0) {
@@ -972,7 +739,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
-    if (check_how(sched) < 0 || decide_successor(sched, fate, ch, &d) < 0) {
+    if (check_may_switch(sched) < 0 || decide_successor(sched, fate, ch, &d) < 0) {
         return OP_ERROR;
     }
     if (how == SWITCH_NOT) {
@@ -1016,7 +783,7 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     if (d.next != NULL) {
         if (how == SWITCH_NOT) {
-            return check_how(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
         int again = prepare(tstate, sched, &d, how, called);
         if (again != 0) {

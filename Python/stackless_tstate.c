@@ -1,7 +1,7 @@
 /* The thread-state fields that travel with a tasklet.
 
-   This file, with the two short functions of pycore_stackless.h that every switch
-   goes through, is the one place that knows them.  A tasklet is left with
+   This file, with the short functions of pycore_stackless.h that every switch goes
+   through, is the one place that knows them.  A tasklet is left with
    SaveThreadFields and entered with LoadThreadFields; neither can fail, so whoever
    leaves a tasklet first makes sure of the side block (EnsureExtra) if
    SaveNeedsExtra says that it takes one.
@@ -14,12 +14,11 @@
                              of them runs; extra->exc_info, extra->exc_value
    c_tracefunc, c_traceobj,  extra; the interpreter's counts of tracing threads thus
    c_profilefunc, ...obj     count holders of a function, running or not
-   tracing, what_event       0 in every tasklet at nesting level 0, so nothing to keep;
-                             main's are kept by the dispatcher, as are
-                             current_exception and current_frame
-   datastack_*               not at all: a suspended tasklet has nothing there
-   c_recursion_remaining,    nothing at nesting level 0
-   delete_later
+   current_exception,        nothing in a tasklet that is suspended softly, which has
+   delete_later, tracing,    no C function under way.  Otherwise a stackless_c_fields:
+   what_event, datastack_*   of main in the dispatcher, of a tasklet that is suspended
+                             hard in extra->hard
+   c_recursion_remaining     the same; extra->hard has what was used of it
 
    Monitoring: frames that are suspended while tools come and go are not reached by
    the walk over the running frames.  The tasklet remembers the epoch, a number that
@@ -135,6 +134,30 @@ _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
     load_exceptions(tstate, t);
     load_tracing(tstate, t->extra);
+}
+
+void
+_PyStackless_SaveCFields(PyThreadState *tstate, stackless_c_fields *save)
+{
+    _PyStackless_DataStackGet(tstate, &save->datastack);
+    save->exception = tstate->current_exception;
+    save->delete_later = tstate->delete_later;
+    save->tracing = tstate->tracing;
+    save->what_event = tstate->what_event;
+    tstate->current_exception = NULL;
+    tstate->delete_later = NULL;
+    tstate->tracing = 0;
+    tstate->what_event = -1;
+}
+
+void
+_PyStackless_LoadCFields(PyThreadState *tstate, const stackless_c_fields *load)
+{
+    _PyStackless_DataStackSet(tstate, &load->datastack);
+    tstate->current_exception = load->exception;
+    tstate->delete_later = load->delete_later;
+    tstate->tracing = load->tracing;
+    tstate->what_event = load->what_event;
 }
 
 static void

@@ -101,9 +101,8 @@ size_at(PyCodeObject *code, int i)
     return 1 + _PyOpcode_Caches[opcode_at(code, i)];
 }
 
-/* The argument of the instruction at i, with its EXTENDED_ARGs. */
-static int
-oparg_at(PyCodeObject *code, int i)
+int
+_PyStackless_OpargAt(PyCodeObject *code, int i)
 {
     const _Py_CODEUNIT *units = _PyCode_CODE(code);
     int before = i > 0 ? units[i - 1].op.code : 0;
@@ -122,7 +121,7 @@ static int
 position_after(PyCodeObject *code, int i)
 {
     int next = i + size_at(code, i);
-    return opcode_at(code, i) == JUMP_BACKWARD ? next - oparg_at(code, i) : next;
+    return opcode_at(code, i) == JUMP_BACKWARD ? next - _PyStackless_OpargAt(code, i) : next;
 }
 
 /* How many instructions were executed from code unit i until code unit `to` was

@@ -108,6 +108,16 @@ typedef struct {
     PyObject **limit;
 } stackless_datastack;
 
+/* The fields of the thread state that belong to the C functions under way: what main
+   and those who are suspended hard keep, in addition. */
+typedef struct {
+    stackless_datastack datastack;
+    PyObject *exception;
+    PyObject *delete_later;
+    int tracing;
+    int what_event;
+} stackless_c_fields;
+
 /* The frame at the bottom of an eval loop that was called from C, and the entry frame
    below it. */
 typedef struct {
@@ -125,16 +135,12 @@ typedef struct stackless_hard {
     size_t data_used;                  // words
     size_t data_size;
     size_t root_top;
-    stackless_datastack datastack;
+    stackless_c_fields fields;
     hard_entry *entries;
     size_t nentries;
     size_t entries_size;
     pending_op pending;                // if it is this tasklet's
-    PyObject *exception;
-    PyObject *delete_later;
     int c_recursion;                   // used since the dispatcher
-    int tracing;
-    int what_event;
 } stackless_hard;
 
 /* What most tasklets never have: made when first needed, kept to the end. */
@@ -328,14 +334,15 @@ _PyStackless_SetLeft(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     _PyStackless_Discard(sched, old);
 }
 
-/* stackless_sched.c */
+/* stackless_life.c */
 
 /* The calling thread's scheduler, with its main tasklet; made when needed.
    Borrowed.  NULL with an exception if out of memory. */
 extern _PyStackless_Scheduler *_PyStackless_GetScheduler(PyThreadState *tstate,
                                                          PyObject *module);
 extern void _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched);
-extern void _PyStackless_ThreadFini(PyInterpreterState *interp);
+
+/* stackless_sched.c */
 
 /* Carries `op` out for the current tasklet, or, if `how` is SWITCH_NOT, finds out that
    it takes a switch.  All that can fail is done before anything is changed.
@@ -362,6 +369,7 @@ extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTasklet
 /* t becomes current: if it is inside run(), that call returns, and those that were
    called later are made runnable, to return when their turn comes. */
 extern void _PyStackless_WatchdogsPop(_PyStackless_Scheduler *sched, PyTaskletObject *t);
+extern void _PyStackless_ReportCallbackError(void);
 /* Runs the program's callback, which must be set. */
 extern void _PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched,
                                               PyTaskletObject *next);
@@ -466,6 +474,8 @@ extern int _PyStackless_WatchStart(PyThreadState *tstate, _PyStackless_Scheduler
                                    const _PyStackless_RunArgs *args);
 extern void _PyStackless_WatchStop(_PyStackless_Scheduler *sched);
 extern void _PyStackless_WatchFini(_PyStackless_Scheduler *sched);
+/* The argument of the instruction at code unit i, with its EXTENDED_ARGs. */
+extern int _PyStackless_OpargAt(PyCodeObject *code, int i);
 /* Another tasklet has become current, and sched->watch_switch is set. */
 extern void _PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The thread has slept, in the current tasklet. */
@@ -537,6 +547,11 @@ extern void _PyStackless_FreeExtraIfUnused(PyTaskletObject *t);
 extern void _PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t);
 extern void _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t);
 extern void _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t);
+/* Moves the fields to `save`; what is left is as it is when no C function is under way.
+   (Their data stack has to be set apart: it is not the same for main.) */
+extern void _PyStackless_SaveCFields(PyThreadState *tstate, stackless_c_fields *save);
+extern void _PyStackless_LoadCFields(PyThreadState *tstate,
+                                     const stackless_c_fields *load);
 /* The thread's trace and profile functions go to `save`, those of `load` come. */
 extern void _PyStackless_SwapTracing(PyThreadState *tstate, tasklet_extra *save,
                                      tasklet_extra *load);
@@ -570,8 +585,12 @@ extern PyTaskletObject *_PyTasklet_NewMain(PyTypeObject *type, _PyStackless_Sche
 extern PyObject *_PyTasklet_GetTempval(PyTaskletObject *t);      // new reference
 extern void _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value); // steals
 extern int _PyTasklet_IsAlive(PyTaskletObject *t);
-/* The topmost frame, or NULL.  Runs nothing and allocates nothing. */
-extern _PyInterpreterFrame *_PyTasklet_TopFrame(PyTaskletObject *t);
+/* Its context (borrowed), made if it has none; NULL with an exception. */
+extern PyObject *_PyTasklet_GetContext(PyTaskletObject *t);
+/* Sets or clears a TASKLET_... flag: an int is wanted, `message` is the TypeError's.
+   Returns the old value, a bool. */
+extern PyObject *_PyTasklet_SetFlag(PyTaskletObject *t, int flag, PyObject *value,
+                                    const char *message);
 /* Raises TaskletExit in t as long as it is suspended hard in the calling thread, ten
    times at most.  Errors are reported as unraisable. */
 extern void _PyTasklet_KillHard(PyTaskletObject *t);
@@ -580,6 +599,14 @@ extern void _PyTasklet_KillHard(PyTaskletObject *t);
 extern int _PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb);
 /* Drops function, arguments or frames without running them.  Runs Python code. */
 extern void _PyTasklet_DropFrames(PyTaskletObject *t);
+
+/* tasklet_attributes.c */
+
+extern PyGetSetDef _PyTasklet_GetSet[];
+/* The topmost frame, or NULL.  Runs nothing and allocates nothing. */
+extern _PyInterpreterFrame *_PyTasklet_TopFrame(PyTaskletObject *t);
+/* How many times C code called Python code between its frames. */
+extern int _PyTasklet_NestingLevel(PyTaskletObject *t);
 
 /* channelobject.c */
 
@@ -618,7 +645,7 @@ _PyStackless_PeekScheduler(PyThreadState *tstate)
 }
 
 static inline PyTaskletObject *
-_PyTasklet_CAST(PyObject *op)
+tasklet_cast(PyObject *op)
 {
     return (PyTaskletObject *)op;
 }
@@ -657,6 +684,12 @@ static inline int
 tasklet_is_executing(const PyTaskletObject *t)
 {
     return t->state == TASKLET_CURRENT || t->sched->sleeper == t;
+}
+
+static inline int
+tasklet_is_suspended(const PyTaskletObject *t)
+{
+    return (t->flags & TASKLET_STARTED) && !tasklet_is_executing(t);
 }
 
 /* Does leaving the current tasklet take a side block? */

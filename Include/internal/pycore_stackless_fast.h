@@ -107,18 +107,26 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
     return frame;
 }
 
-/* Swaps: the queues and the state of the tasklet that is left are as they shall be. */
+/* The queues and the state of the tasklet that is left are as they shall be. */
+static inline void
+fast_make_current(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                  PyTaskletObject *next)
+{
+    _PyStackless_SwapThreadFields(tstate, sched->current, next);
+    assert(_PyStackless_IsLegal(next, TASKLET_CURRENT));
+    next->state = TASKLET_CURRENT;
+    sched->current = next;
+    _PyStackless_Check(sched, NULL);
+}
+
+/* Swaps, with the token under way. */
 static inline void
 fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *next)
 {
     PyTaskletObject *t = sched->current;
     t->frame = tstate->current_frame;
     t->frame->return_offset = 1 + INLINE_CACHE_ENTRIES_CALL;
-    _PyStackless_SwapThreadFields(tstate, t, next);
-    assert(_PyStackless_IsLegal(next, TASKLET_CURRENT));
-    next->state = TASKLET_CURRENT;
-    sched->current = next;
-    _PyStackless_Check(sched, NULL);
+    fast_make_current(tstate, sched, next);
     fast_resume(tstate, next);
     sched->switched = 1;
     tstate->current_exception = (PyObject *)&_PyStackless_UnwindToken.exc;
@@ -148,7 +156,7 @@ _PyStackless_FastSchedule(PyThreadState *tstate, PyObject *const *args)
 /* The current tasklet blocks on `ch`, and the next one of the run queue goes on. */
 static inline int
 fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyChannelObject *ch,
-      PyObject *value, tasklet_state state)
+           PyObject *value, tasklet_state state)
 {
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
@@ -224,7 +232,7 @@ _PyStackless_FastReceive(PyThreadState *tstate, PyChannelObject *ch,
     if (ch->balance <= 0) {
         return !(t->flags & TASKLET_IS_MAIN)
                && fast_is_plain_method_call(tstate, sched, sched->mod->receive,
-                                         (PyObject *)ch, args, 0)
+                                            (PyObject *)ch, args, 0)
                && fast_block(tstate, sched, ch, NULL, TASKLET_RECEIVING);
     }
     PyObject *value = partner->tempval;

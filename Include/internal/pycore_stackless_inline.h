@@ -114,6 +114,12 @@ extern int _PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *fr
                                   long number, PyObject *func, PyObject *self,
                                   PyObject *const *args, Py_ssize_t nargs);
 
+/* The frame of a call of a Python function, linked to nothing.  `self` may be NULL.
+   Borrows all. */
+extern _PyInterpreterFrame *_PyStackless_MakeFrame(
+    PyThreadState *tstate, PyObject *func, PyObject *self, PyObject *const *args,
+    Py_ssize_t nargs, PyObject *kwnames);
+
 /* Pushes the frame of a call of a Python function on tstate->current_frame.  `self` may
    be NULL.  Borrows all. */
 extern step_outcome _PyStackless_PushFunction(
