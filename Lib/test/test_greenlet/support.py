@@ -149,6 +149,18 @@ def in_thread(function: Callable, *args: Any) -> Any:
     return value
 
 
+def in_ended_thread(make: Callable) -> Any:
+    """What make() returns in a thread that has ended, and been cleaned up after."""
+    result = in_thread(make)
+    # PyPI's greenlet does that a little later.
+    for i in range(1000):
+        if not greenlet._greenlet.get_pending_cleanup_count():
+            break
+        getcurrent()
+        in_thread(int)
+    return result
+
+
 # --- child interpreters -----------------------------------------------------
 
 def _child_environment() -> dict[str, str]:
