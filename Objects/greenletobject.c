@@ -77,6 +77,15 @@ greenlet_tasklet_traverse(PyObject *self, visitproc visit, void *arg)
     return tasklet_type(self)->tp_traverse(self, visit, arg);
 }
 
+/* What a switch to it that failed had looked up. */
+static void
+drop_callable(greenlet_tasklet *gt)
+{
+    if (gt->tasklet.state == TASKLET_IDLE) {
+        Py_CLEAR(gt->tasklet.func);
+    }
+}
+
 static int
 greenlet_tasklet_clear(PyObject *self)
 {
@@ -85,6 +94,7 @@ greenlet_tasklet_clear(PyObject *self)
         return 0;
     }
     Py_CLEAR(gt->parent);
+    drop_callable(gt);
     return tasklet_type(self)->tp_clear(self);
 }
 
@@ -101,6 +111,7 @@ greenlet_tasklet_dealloc(PyObject *self)
     PyGreenlet *parent = gt->parent;
     gt->parent = NULL;
     _PyStackless_AbandonHard(&gt->tasklet);
+    drop_callable(gt);
     tasklet_type(self)->tp_dealloc(self);
     Py_XDECREF(parent);
 }
@@ -131,10 +142,6 @@ _PyStackless_Scheduler *
 _PyGreenlet_GetScheduler(PyThreadState *tstate)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (Py_IsFinalizing()) {
-        PyErr_SetString(PyExc_RuntimeError, "greenlet is being finalized");
-        return NULL;
-    }
     if (sched == NULL) {
         PyObject *module = PyImport_ImportModule("_stackless");
         if (module == NULL) {
@@ -191,6 +198,17 @@ _PyGreenlet_Current(_PyStackless_Scheduler *sched)
         return NULL;                   // it will be the parent
     }
     return of_plain_tasklet(t);
+}
+
+PyGreenlet *
+_PyGreenlet_GetCurrent(void)
+{
+    if (Py_IsFinalizing()) {
+        PyErr_SetString(PyExc_RuntimeError, "greenlet is being finalized");
+        return NULL;
+    }
+    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(_PyThreadState_GET());
+    return sched ? (PyGreenlet *)Py_XNewRef(_PyGreenlet_Current(sched)) : NULL;
 }
 
 PyGreenlet *
@@ -454,12 +472,11 @@ init_tasklet(_PyStackless_Scheduler *sched, PyGreenlet *g, PyGreenlet *parent)
 static PyObject *
 greenlet_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwds))
 {
-    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(_PyThreadState_GET());
-    PyGreenlet *parent = sched ? _PyGreenlet_Current(sched) : NULL;
+    PyGreenlet *parent = _PyGreenlet_GetCurrent();
     if (parent == NULL) {
         return NULL;
     }
-    Py_INCREF(parent);
+    _PyStackless_Scheduler *sched = parent->tasklet->sched;
     PyObject *self;
     if (type->tp_flags & Py_TPFLAGS_IS_ABSTRACT) {
         self = PyBaseObject_Type.tp_new(type, (PyObject *)&_Py_SINGLETON(tuple_empty), NULL);
