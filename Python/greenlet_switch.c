@@ -560,6 +560,7 @@ switch_fast(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args, Py_ssiz
     _PyStackless_QueueLink(sched, t, (PyTaskletObject *)Py_NewRef(next));
     _PyStackless_QueueUnlink(sched, t);
     t->state = TASKLET_PAUSED;
+    next->state = TASKLET_RUNNABLE;
     if (!_PyObject_GC_IS_TRACKED(t)) {
         _PyObject_GC_TRACK(t);
     }
