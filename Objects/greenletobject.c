@@ -9,6 +9,7 @@
    kept in the list `postponed` of its thread's scheduler. */
 
 #include "Python.h"
+#include "pycore_call.h"          // _PyObject_MakeTpCall()
 #include "pycore_context.h"       // PyContext_CheckExact()
 #include "pycore_ceval.h"         // _Py_set_eval_breaker_bit()
 #include "pycore_interp.h"        // PyInterpreterState.gc
@@ -510,6 +511,38 @@ greenlet_init(PyObject *self, PyObject *args, PyObject *kwds)
     return 0;
 }
 
+/* greenlet(run, parent) of the very type: what greenlet_new() and greenlet_init() do. */
+static PyObject *
+greenlet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
+                    PyObject *kwnames)
+{
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    if (kwnames != NULL || nargs > 2) {
+        return _PyObject_MakeTpCall(_PyThreadState_GET(), type, args, nargs, kwnames);
+    }
+    PyGreenlet *parent = _PyGreenlet_GetCurrent();
+    PyGreenlet *g = parent ? PyObject_GC_New(PyGreenlet, &PyGreenlet_Type) : NULL;
+    if (g == NULL) {
+        Py_XDECREF(parent);
+        return NULL;
+    }
+    g->weakreflist = g->dict = NULL;
+    g->tasklet = NULL;
+    _PyObject_GC_TRACK(g);
+    int err = init_tasklet(parent->tasklet->sched, g, parent);
+    Py_DECREF(parent);
+    if (err == 0 && nargs > 0) {
+        g->tasklet->tempval = Py_NewRef(args[0]);
+    }
+    if (err == 0 && nargs > 1 && args[1] != Py_None) {
+        err = _PyGreenlet_SetParent(g, args[1]);
+    }
+    if (err < 0) {
+        Py_CLEAR(g);
+    }
+    return (PyObject *)g;
+}
+
 /* --- run, parent ----------------------------------------------------------------------------- */
 
 /* The greenlet's tasklet; NULL with an exception if it has none any more. */
@@ -870,4 +903,5 @@ PyTypeObject PyGreenlet_Type = {
     .tp_alloc = PyType_GenericAlloc,
     .tp_new = greenlet_new,
     .tp_free = PyObject_GC_Del,
+    .tp_vectorcall = greenlet_vectorcall,
 };
