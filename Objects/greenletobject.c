@@ -433,6 +433,7 @@ greenlet_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, greenlet_dealloc)      // chains of parents can be long
     if (g->weakreflist != NULL) {
         PyObject_ClearWeakRefs(self);
     }
@@ -449,6 +450,7 @@ greenlet_dealloc(PyObject *self)
     }
     Py_CLEAR(g->dict);
     Py_TYPE(self)->tp_free(self);
+    Py_TRASHCAN_END
 }
 
 /* A tasklet for it; its parent is the current greenlet. */

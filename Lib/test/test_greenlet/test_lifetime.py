@@ -353,6 +353,7 @@ class Collection(GreenletTestCase):
         g = greenlet(run, parent)
         g.x = 1
         referents = gc.get_referents(g)
+        referents += gc.get_referents(*referents)  # they may belong to a part of it
         for x in run, parent:
             self.assertTrue(any(r is x for r in referents))
 

@@ -269,7 +269,7 @@ class Scheduling(TaskletTestCase):
             log.append(switch_back())
         log = []
         t = tasklet(task)()
-        t.run()
+        t.switch()
         self.assertTrue(t.paused)
         log[0].switch("value")
         self.assertEqual(log[1:], ["value"])
