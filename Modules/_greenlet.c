@@ -21,8 +21,7 @@ get_scheduler(void)
 static PyObject *
 get_current(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    _PyStackless_Scheduler *sched = get_scheduler();
-    return sched ? Py_XNewRef(_PyGreenlet_Current(sched)) : NULL;
+    return (PyObject *)_PyGreenlet_GetCurrent();
 }
 
 static PyObject *
@@ -149,12 +148,6 @@ capi_new(PyObject *run, PyGreenlet *parent)
     return (PyGreenlet *)g;
 }
 
-static PyGreenlet *
-capi_get_current(void)
-{
-    return (PyGreenlet *)get_current(NULL, NULL);
-}
-
 static PyObject *
 capi_throw(PyGreenlet *g, PyObject *typ, PyObject *val, PyObject *tb)
 {
@@ -211,7 +204,7 @@ static void *c_api[] = {
     NULL,
     NULL,
     capi_new,
-    capi_get_current,
+    _PyGreenlet_GetCurrent,
     capi_throw,
     capi_switch,
     capi_set_parent,

@@ -9,6 +9,7 @@
    kept in the list `postponed` of its thread's scheduler. */
 
 #include "Python.h"
+#include "pycore_call.h"          // _PyObject_MakeTpCall()
 #include "pycore_context.h"       // PyContext_CheckExact()
 #include "pycore_ceval.h"         // _Py_set_eval_breaker_bit()
 #include "pycore_interp.h"        // PyInterpreterState.gc
@@ -77,6 +78,15 @@ greenlet_tasklet_traverse(PyObject *self, visitproc visit, void *arg)
     return tasklet_type(self)->tp_traverse(self, visit, arg);
 }
 
+/* What a switch to it that failed had looked up. */
+static void
+drop_callable(greenlet_tasklet *gt)
+{
+    if (gt->tasklet.state == TASKLET_IDLE) {
+        Py_CLEAR(gt->tasklet.func);
+    }
+}
+
 static int
 greenlet_tasklet_clear(PyObject *self)
 {
@@ -85,6 +95,7 @@ greenlet_tasklet_clear(PyObject *self)
         return 0;
     }
     Py_CLEAR(gt->parent);
+    drop_callable(gt);
     return tasklet_type(self)->tp_clear(self);
 }
 
@@ -101,6 +112,7 @@ greenlet_tasklet_dealloc(PyObject *self)
     PyGreenlet *parent = gt->parent;
     gt->parent = NULL;
     _PyStackless_AbandonHard(&gt->tasklet);
+    drop_callable(gt);
     tasklet_type(self)->tp_dealloc(self);
     Py_XDECREF(parent);
 }
@@ -131,10 +143,6 @@ _PyStackless_Scheduler *
 _PyGreenlet_GetScheduler(PyThreadState *tstate)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (Py_IsFinalizing()) {
-        PyErr_SetString(PyExc_RuntimeError, "greenlet is being finalized");
-        return NULL;
-    }
     if (sched == NULL) {
         PyObject *module = PyImport_ImportModule("_stackless");
         if (module == NULL) {
@@ -191,6 +199,17 @@ _PyGreenlet_Current(_PyStackless_Scheduler *sched)
         return NULL;                   // it will be the parent
     }
     return of_plain_tasklet(t);
+}
+
+PyGreenlet *
+_PyGreenlet_GetCurrent(void)
+{
+    if (Py_IsFinalizing()) {
+        PyErr_SetString(PyExc_RuntimeError, "greenlet is being finalized");
+        return NULL;
+    }
+    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(_PyThreadState_GET());
+    return sched ? (PyGreenlet *)Py_XNewRef(_PyGreenlet_Current(sched)) : NULL;
 }
 
 PyGreenlet *
@@ -414,6 +433,7 @@ greenlet_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, greenlet_dealloc)      // chains of parents can be long
     if (g->weakreflist != NULL) {
         PyObject_ClearWeakRefs(self);
     }
@@ -430,6 +450,7 @@ greenlet_dealloc(PyObject *self)
     }
     Py_CLEAR(g->dict);
     Py_TYPE(self)->tp_free(self);
+    Py_TRASHCAN_END
 }
 
 /* A tasklet for it; its parent is the current greenlet. */
@@ -454,12 +475,11 @@ init_tasklet(_PyStackless_Scheduler *sched, PyGreenlet *g, PyGreenlet *parent)
 static PyObject *
 greenlet_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwds))
 {
-    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(_PyThreadState_GET());
-    PyGreenlet *parent = sched ? _PyGreenlet_Current(sched) : NULL;
+    PyGreenlet *parent = _PyGreenlet_GetCurrent();
     if (parent == NULL) {
         return NULL;
     }
-    Py_INCREF(parent);
+    _PyStackless_Scheduler *sched = parent->tasklet->sched;
     PyObject *self;
     if (type->tp_flags & Py_TPFLAGS_IS_ABSTRACT) {
         self = PyBaseObject_Type.tp_new(type, (PyObject *)&_Py_SINGLETON(tuple_empty), NULL);
@@ -491,6 +511,38 @@ greenlet_init(PyObject *self, PyObject *args, PyObject *kwds)
         return _PyGreenlet_SetParent(greenlet_cast(self), parent);
     }
     return 0;
+}
+
+/* greenlet(run, parent) of the very type: what greenlet_new() and greenlet_init() do. */
+static PyObject *
+greenlet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
+                    PyObject *kwnames)
+{
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    if (kwnames != NULL || nargs > 2) {
+        return _PyObject_MakeTpCall(_PyThreadState_GET(), type, args, nargs, kwnames);
+    }
+    PyGreenlet *parent = _PyGreenlet_GetCurrent();
+    PyGreenlet *g = parent ? PyObject_GC_New(PyGreenlet, &PyGreenlet_Type) : NULL;
+    if (g == NULL) {
+        Py_XDECREF(parent);
+        return NULL;
+    }
+    g->weakreflist = g->dict = NULL;
+    g->tasklet = NULL;
+    _PyObject_GC_TRACK(g);
+    int err = init_tasklet(parent->tasklet->sched, g, parent);
+    Py_DECREF(parent);
+    if (err == 0 && nargs > 0) {
+        g->tasklet->tempval = Py_NewRef(args[0]);
+    }
+    if (err == 0 && nargs > 1 && args[1] != Py_None) {
+        err = _PyGreenlet_SetParent(g, args[1]);
+    }
+    if (err < 0) {
+        Py_CLEAR(g);
+    }
+    return (PyObject *)g;
 }
 
 /* --- run, parent ----------------------------------------------------------------------------- */
@@ -853,4 +905,5 @@ PyTypeObject PyGreenlet_Type = {
     .tp_alloc = PyType_GenericAlloc,
     .tp_new = greenlet_new,
     .tp_free = PyObject_GC_Del,
+    .tp_vectorcall = greenlet_vectorcall,
 };

@@ -169,6 +169,23 @@ look_up_run(PyGreenlet *g)
     return 0;
 }
 
+/* Can g itself be switched to, with nothing to be looked up?  (Nearly always; 0: look
+   closer.) */
+static int
+is_plain_target(_PyStackless_Scheduler *sched, PyGreenlet *g)
+{
+    if (!greenlet_is_linked(g)) {
+        return 0;
+    }
+    PyTaskletObject *t = g->tasklet;
+    if (t->state != TASKLET_IDLE) {
+        return t->sched == sched;
+    }
+    PyGreenlet *parent = _PyGreenlet_GetParent(g);
+    return t->func != NULL && parent != NULL && greenlet_is_linked(parent)
+           && parent->tasklet->state != TASKLET_IDLE && parent->tasklet->sched == sched;
+}
+
 /* The greenlet that gets what is handed over to g (new reference): itself, or its nearest
    living ancestor; one that is pending has its callable looked up.  NULL with an
    exception; or without one: that would have to be done, but not now (!may_look_up). */
@@ -177,6 +194,9 @@ find_target(_PyStackless_Scheduler *sched, PyGreenlet *g, int may_look_up)
 {
     for (;;) {
         PyGreenlet *target = g;
+        if (is_plain_target(sched, g)) {
+            return (PyGreenlet *)Py_NewRef(g);
+        }
         while (target != NULL && !greenlet_is_active(target)
                && !greenlet_is_pending(target)) {
             if (check_thread(sched, target) < 0) {
@@ -513,11 +533,8 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
     let_go(sched, t);
     gt->link = 0;
     _PyStackless_SetPending(sched, t, NULL);
-    if (!(t->flags & TASKLET_STARTED)) {
-        _PyStackless_Discard(sched, t->func);
-        _PyStackless_Discard(sched, t->args);
-    }
-    t->flags &= ~(TASKLET_STARTED | TASKLET_HAS_KWARGS);
+    assert(t->flags & TASKLET_STARTED);
+    t->flags &= ~TASKLET_STARTED;
     t->frame = NULL;
     t->args = NULL;
     _PyStackless_Commit(sched, &d);
@@ -563,6 +580,7 @@ switch_fast(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args, Py_ssiz
     _PyStackless_QueueLink(sched, t, (PyTaskletObject *)Py_NewRef(next));
     _PyStackless_QueueUnlink(sched, t);
     t->state = TASKLET_PAUSED;
+    next->state = TASKLET_RUNNABLE;
     if (!_PyObject_GC_IS_TRACKED(t)) {
         _PyObject_GC_TRACK(t);
     }
@@ -578,8 +596,11 @@ look_up_before(_PyStackless_Scheduler *sched, PyGreenlet *g)
 {
     if (greenlet_is_pending(g)) {
         Py_CLEAR(g->tasklet->func);    // of an operation that failed
+        if (check_thread(sched, g) < 0 || look_up_run(g) < 0) {
+            return -1;
+        }
     }
-    else if (greenlet_is_active(g)) {
+    if (is_plain_target(sched, g)) {
         return 0;
     }
     PyGreenlet *target = find_target(sched, g, 1);

@@ -525,21 +525,32 @@ make_trampoline_frame(PyThreadState *tstate, PyTaskletObject *t, PyObject *func,
                                    stack, 3, NULL);
 }
 
+/* Starts the current tasklet.  NULL: an exception is set. */
 static _PyInterpreterFrame *
 push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
 {
     PyObject *func = t->func;
     PyObject *args = t->args;
     PyObject *kwargs = NULL;
-    _PyStackless_Discard(t->sched, func);
-    _PyStackless_Discard(t->sched, args);
-    if (t->flags & TASKLET_HAS_KWARGS) {
-        kwargs = PyTuple_GET_ITEM(args, 1);
-        args = PyTuple_GET_ITEM(args, 0);
-    }
+    int has_kwargs = t->flags & TASKLET_HAS_KWARGS;
     t->frame = NULL;
     t->channel = NULL;
     t->flags = (t->flags & ~TASKLET_HAS_KWARGS) | TASKLET_STARTED;
+    if (t->tempval != NULL) {
+        PyObject *value = _PyStackless_TakeResult(t);      // may run any code
+        _PyStackless_Discard(t->sched, value);
+        if (value == NULL) {
+            _PyStackless_Discard(t->sched, func);
+            _PyStackless_Discard(t->sched, args);
+            return NULL;
+        }
+    }
+    _PyStackless_Discard(t->sched, func);
+    _PyStackless_Discard(t->sched, args);
+    if (has_kwargs) {
+        kwargs = PyTuple_GET_ITEM(args, 1);
+        args = PyTuple_GET_ITEM(args, 0);
+    }
     _PyInterpreterFrame *frame;
     if (is_plain_function(tstate, func)) {
         frame = make_function_frame(tstate, func, NULL, args, kwargs);
@@ -671,11 +682,6 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     }
     _PyStackless_LoadThreadFields(tstate, t);
     if (!(t->flags & TASKLET_STARTED)) {
-        PyObject *value = _PyStackless_TakeResult(t);
-        if (value == NULL) {
-            return NULL;
-        }
-        _PyStackless_Discard(sched, value);
         return push_first_frame(tstate, t);
     }
     _PyInterpreterFrame *frame = t->frame;

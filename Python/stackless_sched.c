@@ -1054,11 +1054,8 @@ _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObje
         d.next->flags |= TASKLET_RAISES;
     }
     _PyStackless_SetPending(sched, t, NULL);
-    if (!(t->flags & TASKLET_STARTED)) {
-        _PyStackless_Discard(sched, t->func);
-        _PyStackless_Discard(sched, t->args);
-    }
-    t->flags &= ~(TASKLET_STARTED | TASKLET_HAS_KWARGS);
+    assert(t->flags & TASKLET_STARTED);
+    t->flags &= ~TASKLET_STARTED;
     t->frame = NULL;
     t->args = NULL;
     _PyStackless_Commit(sched, &d);

@@ -126,13 +126,16 @@ greenlet_thread_exited(PyGreenlet *g)
    that it had, or NULL. */
 extern PyObject *_PyGreenlet_Unlink(PyTaskletObject *t);
 
-/* The calling thread's scheduler (borrowed), or NULL with an exception: RuntimeError if
-   the interpreter is being finalized.  Deletes what was postponed: runs Python code. */
+/* The calling thread's scheduler (borrowed), or NULL with an exception.  Deletes what was
+   postponed: runs Python code. */
 extern _PyStackless_Scheduler *_PyGreenlet_GetScheduler(PyThreadState *tstate);
 /* The thread's main greenlet (borrowed), made when needed; NULL: out of memory. */
 extern PyGreenlet *_PyGreenlet_Main(_PyStackless_Scheduler *sched);
 /* The greenlet of the thread's current tasklet, likewise. */
 extern PyGreenlet *_PyGreenlet_Current(_PyStackless_Scheduler *sched);
+/* The calling greenlet (new reference), or NULL with an exception: RuntimeError if the
+   interpreter is being finalized. */
+extern PyGreenlet *_PyGreenlet_GetCurrent(void);
 /* Its parent (borrowed) or NULL. */
 extern PyGreenlet *_PyGreenlet_GetParent(PyGreenlet *g);
 extern int _PyGreenlet_SetParent(PyGreenlet *g, PyObject *parent);

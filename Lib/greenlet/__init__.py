@@ -20,7 +20,8 @@ import sys as _sys
 
 import _greenlet
 
-_sys.modules[__name__ + "._greenlet"] = _greenlet
+_greenlet.__name__ = __name__ + "._greenlet"
+_sys.modules[_greenlet.__name__] = _greenlet
 
 from _greenlet import (
     _C_API,

@@ -111,7 +111,8 @@ def table(workloads: list[Workload], samples: list[dict[str, Any]]) -> str:
                     figures[name] = median(values)
             line = f"{row.label.format(size=taken[0]['size']):44}"
             for name in ("ours", "PyPI"):
-                line += f"{figures[name]:>8,.0f} {row.unit[:3]:3}" if name in figures else " " * 12
+                unit = "B" if row.unit == "bytes" else row.unit
+                line += f"{figures[name]:>9,.0f} {unit:2}" if name in figures else " " * 12
             if len(figures) == 2:
                 line += f"{figures['ours'] / figures['PyPI']:>11.2f}"
             lines.append(line.rstrip())

@@ -122,6 +122,12 @@ class Recursion(GreenletTestCase):
         self.assertEqual(shallow, deep)
         self.assertGreater(deep, depth())
 
+    def test_nested_starts(self):
+        def run(n):
+            return greenlet(run).switch(n - 1) + 1 if n else 0
+        n = 20 * sys.getrecursionlimit()
+        self.assertEqual(greenlet(run).switch(n), n)
+
 
 @needs_ours
 class Threads(GreenletTestCase):

@@ -346,6 +346,17 @@ class Collection(GreenletTestCase):
         gc.collect()
         self.assertIsNone(w())
 
+    def test_referents(self):
+        def run():
+            pass
+        parent = greenlet()
+        g = greenlet(run, parent)
+        g.x = 1
+        referents = gc.get_referents(g)
+        referents += gc.get_referents(*referents)  # they may belong to a part of it
+        for x in run, parent:
+            self.assertTrue(any(r is x for r in referents))
+
     def test_suspended_that_is_referred_to_survives(self):
         def run():
             x = X()

@@ -18,6 +18,7 @@ class Names(GreenletTestCase):
         self.assertTrue(hasattr(greenlet, "__path__"))
         self.assertIs(sys.modules["greenlet._greenlet"], _greenlet)
         self.assertIs(greenlet._greenlet, _greenlet)
+        self.assertEqual(_greenlet.__name__, "greenlet._greenlet")
 
     def test_all(self):
         self.assertEqual(list(greenlet.__all__), [
@@ -139,6 +140,7 @@ class Type(GreenletTestCase):
         self.assertEqual(sys.getsizeof(greenlet.greenlet()), 56)
 
     def test_dictionary(self):
+        # Ours has a finalizer, by which the garbage collector ends suspended ones.
         self.assertEqual(set(vars(greenlet.greenlet)) - {"__del__"}, set("""
             __bool__ __dict__ __doc__ __getstate__ __init__ __new__ __repr__ _stack_saved dead
             error getcurrent GreenletExit gettrace gr_context gr_frame parent run settrace switch

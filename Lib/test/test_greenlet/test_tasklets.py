@@ -272,7 +272,7 @@ class Scheduling(TaskletTestCase):
             log.append("end")
         log = []
         t = tasklet(task)()
-        t.run()
+        t.switch()
         self.assertTrue(t.paused)
         self.assertEqual(log[0].switch(), "value")
         self.assertEqual(log[1:], ["resumed"])
