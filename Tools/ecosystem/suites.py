@@ -60,7 +60,8 @@ def clean_environment() -> dict[str, str]:
             if not name.startswith(("PYTHON", "GEVENT", "EVENTLET", "MAKE", "MFLAGS")) and name != "VIRTUAL_ENV"}
 
 
-def run_group(command: list[str], timeout: float, log: Path, cwd: Path | str, environment: dict[str, str]) -> int | None:
+def run_group(command: list[str], timeout: float, log: Path, cwd: Path,
+              environment: dict[str, str]) -> int | None:
     """Run a command in a session of its own, which is killed as a whole.  Exit status; None after a timeout."""
     with open(log, "ab") as output:
         process = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output,

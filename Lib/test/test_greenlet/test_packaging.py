@@ -1,4 +1,4 @@
-"""What tells pip and others that greenlet is there: in the interpreter itself and in virtual environments."""
+"""What tells pip and others that greenlet is there, in virtual environments too."""
 
 import importlib.metadata
 import os
@@ -23,8 +23,8 @@ def run(*command):
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("PYTHON", "PIP_")) and k != "VIRTUAL_ENV"}
     # Nothing here needs an index.
-    env |= {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_CONFIG_FILE": os.devnull,
-            "PYTHONDONTWRITEBYTECODE": "1"}
+    env |= {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_CONFIG_FILE": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=env,
                           timeout=TIMEOUT, encoding="utf-8", errors="backslashreplace")
 
