@@ -16,7 +16,8 @@ import weakref
 import greenlet as package
 from greenlet import GreenletExit, error, getcurrent, greenlet
 
-from .support import OURS, Error, GreenletTestCase, catch, echo, in_ended_thread, switch_back
+from .support import (
+    OURS, Error, GreenletTestCase, catch, echo, in_ended_thread, run_python, switch_back)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
@@ -54,29 +55,29 @@ def compiler(language):
     return None
 
 
-def build(headers, language):
-    """Compile and import the module.  SkipTest where there is no compiler."""
+def build(headers, language, directory):
+    """Compile the module into a directory; its path.  SkipTest where there is no compiler."""
     command = compiler(language)
     if command is None:
         raise unittest.SkipTest(f"no {language} compiler")
     if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
         raise unittest.SkipTest("this interpreter's header files are not installed")
-    directory = tempfile.mkdtemp()
-    try:
-        library = os.path.join(directory, "capi_test" + sysconfig.get_config_var("EXT_SUFFIX"))
-        standard = {"c": ["-std=c11", "-Wall"], "c++": ["-std=c++11"]}[language]
-        done = subprocess.run(
-            [*command, "-x", language, *standard, "-shared", "-fPIC", "-g", "-O1",
-             f"-I{headers}", *include_flags(), SOURCE, "-o", library],
-            capture_output=True, timeout=TIMEOUT, encoding="utf-8", errors="backslashreplace")
-        if done.returncode:
-            raise AssertionError(f"{SOURCE} does not compile:\n{done.stderr}")
-        spec = importlib.util.spec_from_file_location("capi_test", library)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        shutil.rmtree(directory)
+    library = os.path.join(directory, "capi_test" + sysconfig.get_config_var("EXT_SUFFIX"))
+    standard = {"c": ["-std=c11", "-Wall"], "c++": ["-std=c++11"]}[language]
+    done = subprocess.run(
+        [*command, "-x", language, *standard, "-shared", "-fPIC", "-g", "-O1",
+         f"-I{headers}", *include_flags(), SOURCE, "-o", library],
+        capture_output=True, timeout=TIMEOUT, encoding="utf-8", errors="backslashreplace")
+    if done.returncode:
+        raise AssertionError(f"{SOURCE} does not compile:\n{done.stderr}")
+    return library
+
+
+def load(library):
+    spec = importlib.util.spec_from_file_location("capi_test", library)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class CapiTests:
@@ -87,7 +88,10 @@ class CapiTests:
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.capi = build(cls.headers, cls.language)
+        directory = tempfile.mkdtemp()
+        cls.addClassCleanup(shutil.rmtree, directory)
+        cls.library = build(cls.headers, cls.language, directory)
+        cls.capi = load(cls.library)
 
     @classmethod
     def tearDownClass(cls):
@@ -118,6 +122,24 @@ class CapiTests:
         self.assertIs(self.capi.getcurrent(), getcurrent())
         g = greenlet(self.capi.getcurrent)
         self.assertIs(g.switch(), g)
+
+    def test_getcurrent_at_the_end_of_the_interpreter(self):
+        done = run_python(f"""
+            import importlib.util, sys
+            spec = importlib.util.spec_from_file_location("capi_test", {self.library!r})
+            capi = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(capi)
+            class X:
+                def __del__(self, getcurrent=capi.getcurrent, write=sys.stdout.write):
+                    try:
+                        getcurrent()
+                    except RuntimeError as e:
+                        write(str(e))
+            import greenlet
+            greenlet._greenlet.x = X()
+            """)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout, "greenlet is being finalized")
 
     def test_switch(self):
         switch = self.capi.switch
