@@ -114,8 +114,8 @@ _PyStackless_EmptyTrash(_PyStackless_Scheduler *sched)
     }
 }
 
-void
-_PyStackless_ReportCallbackError(void)
+static void
+report_callback_error(void)
 {
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *where = PyUnicode_FromString("Error in scheduling callback");
@@ -236,16 +236,17 @@ check_may_switch(_PyStackless_Scheduler *sched)
 }
 
 void
-_PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched, PyTaskletObject *next)
+_PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched, PyTaskletObject *prev,
+                                  PyTaskletObject *next)
 {
     PyObject *callback = Py_NewRef(sched->mod->schedule_callback);
     Py_INCREF(next);
     PyObject *exc = PyErr_GetRaisedException();
     sched->in_schedule_callback = 1;
     PyObject *res = PyObject_CallFunctionObjArgs(
-        callback, sched->current, next, NULL);
+        callback, prev != NULL ? (PyObject *)prev : Py_None, next, NULL);
     if (res == NULL) {
-        _PyStackless_ReportCallbackError();
+        report_callback_error();
     }
     sched->in_schedule_callback = 0;
     Py_XDECREF(res);
@@ -347,7 +348,8 @@ prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int h
     if (sched->mod->schedule_callback != NULL && d->next != NULL && !*called) {
         *called = 1;
         PyTaskletObject *instead = diverted(sched, d);
-        _PyStackless_CallScheduleCallback(sched, instead != NULL ? instead : d->next);
+        _PyStackless_CallScheduleCallback(sched, sched->current,
+                                          instead != NULL ? instead : d->next);
         return 1;
     }
     return how == SWITCH_HARD ? 0 : _PyStackless_PrepareLeave(tstate, sched);
@@ -1051,7 +1053,7 @@ _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObje
     decide_after_end(sched, &exc, &d);
     if (sched->mod->schedule_callback != NULL) {
         sched->finishing = 1;
-        _PyStackless_CallScheduleCallback(sched, d.next);
+        _PyStackless_CallScheduleCallback(sched, t, d.next);
         sched->finishing = 0;
         decide_after_end(sched, &exc, &d);
     }

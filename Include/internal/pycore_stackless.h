@@ -369,9 +369,9 @@ extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTasklet
 /* t becomes current: if it is inside run(), that call returns, and those that were
    called later are made runnable, to return when their turn comes. */
 extern void _PyStackless_WatchdogsPop(_PyStackless_Scheduler *sched, PyTaskletObject *t);
-extern void _PyStackless_ReportCallbackError(void);
-/* Runs the program's callback, which must be set. */
+/* Runs the program's callback, which must be set.  prev == NULL: None. */
 extern void _PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched,
+                                              PyTaskletObject *prev,
                                               PyTaskletObject *next);
 /* Raises what another thread has thrown into the running tasklet: -1, or 0. */
 extern int _PyStackless_CheckThrown(_PyStackless_Scheduler *sched);
@@ -555,6 +555,11 @@ extern void _PyStackless_LoadCFields(PyThreadState *tstate,
 /* The thread's trace and profile functions go to `save`, those of `load` come. */
 extern void _PyStackless_SwapTracing(PyThreadState *tstate, tasklet_extra *save,
                                      tasklet_extra *load);
+/* Exchanges the trace functions of both, or their profile functions. */
+extern void _PyStackless_ExchangeHook(tasklet_extra *a, tasklet_extra *b, int trace);
+/* Takes away the trace and profile functions in `extra`.  Runs Python code; keeps an
+   exception that is set. */
+extern void _PyStackless_DropHooks(PyThreadState *tstate, tasklet_extra *extra);
 /* Takes away what a handler or a finalizer has set in a tasklet that ended. */
 extern void _PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* Brings the code of all frames of a chain up to date with what is monitored. */
