@@ -278,7 +278,7 @@ decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObj
                  decision *d)
 {
     PyTaskletObject *cur = sched->current;
-    *d = (decision){ .fate = fate, .next = cur->next };
+    *d = (decision){ .fate = fate, .next = _PyStackless_Successor(sched) };
     if (cur->next != cur) {
         return 0;
     }
@@ -404,7 +404,8 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
 {
     PyTaskletObject *cur = sched->current;
     if (op->code == OP_SCHEDULE) {
-        *d = (decision){ .next = cur->next, .fate = TASKLET_RUNNABLE };
+        *d = (decision){ .next = _PyStackless_Successor(sched),
+                         .fate = TASKLET_RUNNABLE };
     }
     else if (decide_successor(sched, TASKLET_PAUSED, NULL, d) < 0) {
         return OP_ERROR;
@@ -461,7 +462,7 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
 {
     PyTaskletObject *cur = sched->current;
     int threadblock = run_args(op)->threadblock != 0;
-    *d = (decision){ .next = cur->next, .fate = TASKLET_PAUSED };
+    *d = (decision){ .next = _PyStackless_Successor(sched), .fate = TASKLET_PAUSED };
     if (cur->next == cur) {
         if (!threadblock
             || (!_PyStackless_OthersRun(sched) && _PyStackless_IsInitialThread(sched))) {
@@ -777,7 +778,7 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     int sending = op->code == OP_SEND;
     decision d = { .next = NULL, .fate = TASKLET_RUNNABLE };
     if (ch->schedule_all) {
-        d.next = cur->next == cur ? partner : cur->next;
+        d.next = cur->next == cur ? partner : _PyStackless_Successor(sched);
     }
     else if (ch->preference == (sending ? -1 : 1)) {
         d.next = partner;
@@ -1025,7 +1026,7 @@ decide_after_end(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *w = wakeup_target(sched);
-    *d = (decision){ .fate = TASKLET_IDLE, .next = cur->next };
+    *d = (decision){ .fate = TASKLET_IDLE, .next = _PyStackless_Successor(sched) };
     if (*exc == NULL && cur->next != cur) {
         return;
     }

@@ -225,6 +225,8 @@ typedef struct {
     uint8_t unusual;              // no fast paths: _PyStackless_NoteUnusual()
     uint8_t debug_gc;             // see stackless_debug.c
     uint8_t debug_slow;
+    uint8_t debug_shuffle;
+    uint64_t debug_random;        // the seed and the number of switches so far
 } stackless_modstate;
 
 struct _PyStackless_Scheduler {
@@ -574,9 +576,13 @@ extern void _PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *l
 /* When the thread falls asleep, and before it is woken. */
 extern void _PyStackless_CheckAsleep(_PyStackless_Scheduler *sched);
 extern void _PyStackless_DebugInit(stackless_modstate *mod);
+/* Who runs after the current tasklet, if that does not matter: the next in the queue,
+   but for STACKLESS_DEBUG=shuffle. */
+extern PyTaskletObject *_PyStackless_Successor(_PyStackless_Scheduler *sched);
 extern void _PyStackless_DebugSwitched(_PyStackless_Scheduler *sched);
 #else
 #  define _PyStackless_DebugInit(mod) ((void)0)
+#  define _PyStackless_Successor(sched) ((sched)->current->next)
 #  define _PyStackless_DebugSwitched(sched) ((void)0)
 #  define _PyStackless_Check(sched, left) ((void)0)
 #  define _PyStackless_CheckAsleep(sched) ((void)0)

@@ -148,9 +148,7 @@ def attempt_in_thread(a):
 
 
 def clean_up():
-    # The hard ones that could not be killed before, then those that are lost.
     kill_uncollectables()
-    gc.garbage.clear()
     wrong = reset_scheduler()
     assert not wrong, wrong
 
