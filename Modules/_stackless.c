@@ -710,6 +710,9 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->channel_type);
     Py_VISIT(state->bomb_type);
     Py_VISIT(state->atomic_type);
+    Py_VISIT(state->greenlet_tasklet_type);
+    Py_VISIT(state->greenlet_switch);
+    Py_VISIT(state->str_run);
     Py_VISIT(state->schedule);
     Py_VISIT(state->send);
     Py_VISIT(state->receive);
@@ -743,6 +746,9 @@ stackless_free(void *module)
     Py_CLEAR(state->channel_type);
     Py_CLEAR(state->bomb_type);
     Py_CLEAR(state->atomic_type);
+    Py_CLEAR(state->greenlet_tasklet_type);
+    Py_CLEAR(state->greenlet_switch);
+    Py_CLEAR(state->str_run);
     Py_CLEAR(state->trampoline);
 }
 

@@ -13,6 +13,7 @@
 #include "pycore_call.h"          // _PyObject_MakeTpCall()
 #include "pycore_context.h"       // PyContext
 #include "pycore_genobject.h"
+#include "pycore_greenlet.h"      // _PyGreenlet_IsTasklet()
 #include "pycore_modsupport.h"    // _PyArg_ParseStackAndKeywords()
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
@@ -95,16 +96,17 @@ _PyTasklet_DropFrames(PyTaskletObject *t)
     }
 }
 
-/* Makes a suspended or unstarted tasklet idle.  It must be on no list. */
-static void
-tasklet_make_idle(PyTaskletObject *t)
+void
+_PyTasklet_MakeIdle(PyTaskletObject *t)
 {
     assert(t->state == TASKLET_PAUSED);
+    PyObject *greenlet = _PyGreenlet_Unlink(t);
     _PyStackless_AbandonHard(t);       // only of a thread that has ended
     _PyStackless_WatchdogRemove(t->sched, t);
     t->state = TASKLET_IDLE;           // tracked, if it is not being deallocated
     _PyTasklet_SetTempval(t, NULL);
     _PyTasklet_DropFrames(t);
+    Py_XDECREF(greenlet);
 }
 
 /* --- life --------------------------------------------------------------------------- */
@@ -160,6 +162,7 @@ tasklet_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(t->extra->profileobj);
         Py_VISIT(t->extra->c_callable);
         Py_VISIT(t->extra->c_arg);
+        Py_VISIT(t->extra->greenlet);
     }
     if (!(t->flags & TASKLET_STARTED)) {
         Py_VISIT(t->func);
@@ -192,7 +195,7 @@ tasklet_clear(PyObject *self)
         return 0;                      // its C functions go on to use what it has
     }
     if (t->state == TASKLET_PAUSED) {
-        tasklet_make_idle(t);
+        _PyTasklet_MakeIdle(t);
     }
     else if (t->state == TASKLET_IDLE) {
         _PyTasklet_SetTempval(t, NULL);
@@ -207,7 +210,7 @@ _PyTasklet_KillHard(PyTaskletObject *t)
 {
     enum { ATTEMPTS = 10 };
     PyThreadState *tstate = _PyThreadState_GET();
-    for (int i = 0; i < ATTEMPTS && _PyTasklet_IsHard(t)
+    for (int i = 0; i < ATTEMPTS && _PyTasklet_IsHard(t) && !_PyGreenlet_IsTasklet(t)
                     && t->sched->tstate == tstate; i++) {
         PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
         PyObject *result = NULL;
@@ -342,6 +345,9 @@ bind_check(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "tasklet kwargs must be a dictionary or None");
         return -1;
     }
+    if (_PyGreenlet_IsTasklet(t)) {
+        return set_error("can't (re)bind the tasklet of a greenlet");
+    }
     if (t->state == TASKLET_CURRENT) {
         return set_error("can't (re)bind the current tasklet");
     }
@@ -390,7 +396,7 @@ tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwarg
     Py_XINCREF(bound);
     while (t->state == TASKLET_PAUSED) {
         /* What is dropped may run code, which may even bind the tasklet or insert it. */
-        tasklet_make_idle(t);
+        _PyTasklet_MakeIdle(t);
         if (bind_check(t, func, args, kwargs) < 0) {
             goto error;
         }
@@ -764,7 +770,7 @@ tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
             _PyStackless_Unblock(t);
             Py_DECREF(t);              // the channel's
         }
-        tasklet_make_idle(t);
+        _PyTasklet_MakeIdle(t);
         Py_DECREF(t);
         Py_RETURN_NONE;
     }
@@ -856,6 +862,10 @@ tasklet_bind_thread(PyObject *self, PyObject *args)
     }
     if (t->sched->tstate != NULL && t->sched->tstate->thread_id == target) {
         Py_RETURN_NONE;
+    }
+    if (_PyGreenlet_IsTasklet(t)) {
+        set_error("can't (re)bind the tasklet of a greenlet");
+        return NULL;
     }
     if (tasklet_is_queued(t)) {
         set_error("can't (re)bind a runnable tasklet");

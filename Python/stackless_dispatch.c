@@ -42,6 +42,7 @@
 #include "pycore_opcode_utils.h"
 #include "pycore_pyerrors.h"      // _PyErr_SetRaisedException()
 #include "pycore_pystate.h"       // _PyThreadState_PopFrame()
+#include "pycore_greenlet.h"      // _PyGreenlet_Finish()
 #include "pycore_stackless_fast.h"
 #include "pycore_stackless_inline.h" // _PyStackless_MakeFrame()
 
@@ -309,6 +310,9 @@ _PyStackless_TakeResult(PyTaskletObject *t)
         return NULL;
     }
     if (raises) {
+        if (_PyGreenlet_IsTraced(value)) {
+            return _PyGreenlet_TakeTraced(t->sched, value);
+        }
         PyErr_SetRaisedException(value);
         return NULL;
     }
@@ -521,21 +525,32 @@ make_trampoline_frame(PyThreadState *tstate, PyTaskletObject *t, PyObject *func,
                                    stack, 3, NULL);
 }
 
+/* Starts the current tasklet.  NULL: an exception is set. */
 static _PyInterpreterFrame *
 push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
 {
     PyObject *func = t->func;
     PyObject *args = t->args;
     PyObject *kwargs = NULL;
-    _PyStackless_Discard(t->sched, func);
-    _PyStackless_Discard(t->sched, args);
-    if (t->flags & TASKLET_HAS_KWARGS) {
-        kwargs = PyTuple_GET_ITEM(args, 1);
-        args = PyTuple_GET_ITEM(args, 0);
-    }
+    int has_kwargs = t->flags & TASKLET_HAS_KWARGS;
     t->frame = NULL;
     t->channel = NULL;
     t->flags = (t->flags & ~TASKLET_HAS_KWARGS) | TASKLET_STARTED;
+    if (t->tempval != NULL) {
+        PyObject *value = _PyStackless_TakeResult(t);      // may run any code
+        _PyStackless_Discard(t->sched, value);
+        if (value == NULL) {
+            _PyStackless_Discard(t->sched, func);
+            _PyStackless_Discard(t->sched, args);
+            return NULL;
+        }
+    }
+    _PyStackless_Discard(t->sched, func);
+    _PyStackless_Discard(t->sched, args);
+    if (has_kwargs) {
+        kwargs = PyTuple_GET_ITEM(args, 1);
+        args = PyTuple_GET_ITEM(args, 0);
+    }
     _PyInterpreterFrame *frame;
     if (is_plain_function(tstate, func)) {
         frame = make_function_frame(tstate, func, NULL, args, kwargs);
@@ -667,11 +682,6 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     }
     _PyStackless_LoadThreadFields(tstate, t);
     if (!(t->flags & TASKLET_STARTED)) {
-        PyObject *value = _PyStackless_TakeResult(t);
-        if (value == NULL) {
-            return NULL;
-        }
-        _PyStackless_Discard(sched, value);
         return push_first_frame(tstate, t);
     }
     _PyInterpreterFrame *frame = t->frame;
@@ -686,26 +696,42 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return frame;
 }
 
-/* The bottom frame of the current tasklet is gone: it returned or was unwound.  Or it
-   was never pushed.  The tasklet ends, and another one becomes current. */
+/* A tasklet takes its trace and profile function with it. */
 static void
-finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+stop_tracing(PyThreadState *tstate)
 {
-    PyObject *exc = _PyErr_GetRaisedException(tstate);
-    if (sched->base.stacktop == 1) {
-        sched->base.stacktop = 0;
-        Py_DECREF(sched->base.localsplus[0]);
-    }
     if (tstate->c_tracefunc != NULL && _PyEval_SetTrace(tstate, NULL, NULL) < 0) {
         PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being traced");
     }
     if (tstate->c_profilefunc != NULL && _PyEval_SetProfile(tstate, NULL, NULL) < 0) {
         PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being profiled");
     }
+}
+
+/* The bottom frame of the current tasklet is gone: it returned or was unwound.  Or it
+   was never pushed.  The tasklet ends, and another one becomes current. */
+static void
+finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
     PyTaskletObject *t = sched->current;
-    _PyStackless_Finish(tstate, sched, exc);
+    PyObject *exc = _PyErr_GetRaisedException(tstate);
+    PyObject *value = NULL;
+    if (sched->base.stacktop == 1) {
+        sched->base.stacktop = 0;
+        value = sched->base.localsplus[0];
+    }
+    if (_PyGreenlet_IsTasklet(t)) {
+        _PyGreenlet_Finish(tstate, sched, value, exc);
+    }
+    else {
+        Py_XDECREF(value);
+        stop_tracing(tstate);
+        _PyStackless_Finish(tstate, sched, exc);
+    }
     _PyStackless_SetLeft(sched, t);
-    _PyStackless_DropTracing(tstate, sched);
+    if (!sched->carry_tracing) {
+        _PyStackless_DropTracing(tstate, sched);
+    }
     _PyStackless_SaveThreadFields(tstate, t);
 }
 
@@ -718,7 +744,7 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 {
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if (tstate->current_exception != NULL || next == t
+    if (tstate->current_exception != NULL || next == t || _PyGreenlet_IsTasklet(t)
         || !fast_is_plain_switch(tstate, sched, next, 1)) {
         return 0;
     }
@@ -800,7 +826,9 @@ settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     if (left != NULL) {
         if (left->state == TASKLET_IDLE) {
             _PyStackless_ClearExtra(tstate, left);
-            Py_CLEAR(left->context);
+            if (!_PyGreenlet_IsTasklet(left)) {
+                Py_CLEAR(left->context);
+            }
         }
         Py_DECREF(left);
     }

@@ -198,6 +198,8 @@ end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     PyTaskletObject *current = sched->current;
     sched->main = sched->current = NULL;
     Py_CLEAR(sched->exit_exc);
+    Py_CLEAR(sched->greenlet_trace);
+    Py_CLEAR(sched->postponed);
     if (current->state == TASKLET_CURRENT) {
         end_current(tstate, current);
     }

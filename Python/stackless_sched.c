@@ -17,7 +17,7 @@
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_pyerrors.h"
 #include "pycore_pystate.h"
-#include "pycore_stackless.h"
+#include "pycore_stackless_sched.h"
 
 /* --- states and lists ------------------------------------------------------ */
 
@@ -124,9 +124,8 @@ report_callback_error(void)
     Py_XDECREF(where);
 }
 
-/* Gives a tasklet its pending result: value (stolen) or NULL for None. */
-static void
-set_pending(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObject *value)
+void
+_PyStackless_SetPending(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObject *value)
 {
     _PyStackless_Discard(sched, t->tempval);
     t->tempval = value;
@@ -217,8 +216,8 @@ _PyStackless_CheckThrown(_PyStackless_Scheduler *sched)
     return -1;
 }
 
-static int
-check_may_switch(_PyStackless_Scheduler *sched)
+int
+_PyStackless_CheckMaySwitch(_PyStackless_Scheduler *sched)
 {
     if (_PyStackless_CheckThrown(sched) < 0) {
         return -1;
@@ -254,14 +253,6 @@ _PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched, PyTaskletObject
     Py_DECREF(next);
     Py_DECREF(callback);
 }
-
-/* What an operation has decided. */
-typedef struct {
-    PyTaskletObject *next;        // who becomes current; NULL: sleep until there is one
-    tasklet_state fate;           // of the current tasklet
-    int insert_next;              // next has to be queued first
-    int direct;                   // a soft time limit does not divert this switch
-} decision;
 
 /* Who becomes current instead of d->next, which stays next in the queue: the one whose
    run() has a soft time limit that is over.  Or NULL. */
@@ -308,11 +299,8 @@ decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObj
     return -1;
 }
 
-/* The commit common to all: `d->next` becomes current.  The current tasklet's state is
-   changed to its fate; if it leaves the queue, the queue's reference to it goes to the
-   new list (channel, watchdogs) or to the trash. */
-static void
-switch_to(_PyStackless_Scheduler *sched, const decision *d)
+void
+_PyStackless_Commit(_PyStackless_Scheduler *sched, const decision *d)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *next = d->next;
@@ -331,18 +319,17 @@ switch_to(_PyStackless_Scheduler *sched, const decision *d)
     _PyStackless_SetState(cur, d->fate);
     _PyStackless_SetState(next, TASKLET_CURRENT);
     sched->current = next;
+    sched->carry_tracing = d->carry_tracing;
     if (sched->nwatchdogs) {
         _PyStackless_WatchdogsPop(sched, next);
     }
 }
 
-/* Everything that can fail or run code before a commit.  The callback may change the
-   queues, so what was decided before must be decided again after it (1 is returned). */
-static int
-prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched, decision *d, int how,
-        int *called)
+int
+_PyStackless_PrepareCommit(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                           const decision *d, int how, int *called)
 {
-    if (check_may_switch(sched) < 0) {
+    if (_PyStackless_CheckMaySwitch(sched) < 0) {
         return -1;
     }
     if (sched->mod->schedule_callback != NULL && d->next != NULL && !*called) {
@@ -389,9 +376,9 @@ decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             return outcome;
         }
         if (how == SWITCH_NOT) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+            return _PyStackless_CheckMaySwitch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = prepare(tstate, sched, d, how, &called);
+        int again = _PyStackless_PrepareCommit(tstate, sched, d, how, &called);
         if (again <= 0) {
             return again < 0 ? OP_ERROR : OP_SWITCHED;
         }
@@ -440,9 +427,9 @@ execute_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             }
         }
     } while (d.next == NULL);
-    set_pending(sched, cur, Py_XNewRef(op->value));
+    _PyStackless_SetPending(sched, cur, Py_XNewRef(op->value));
     cur->flags |= returns_self;
-    switch_to(sched, &d);
+    _PyStackless_Commit(sched, &d);
     if (d.fate == TASKLET_PAUSED) {
         _PyStackless_Discard(sched, (PyObject *)cur);
     }
@@ -527,10 +514,10 @@ execute_run_all(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (sched->current != cur) {
         return OP_SWITCHED;            // by others, while it slept
     }
-    set_pending(sched, cur, NULL);
+    _PyStackless_SetPending(sched, cur, NULL);
     cur->flags |= TASKLET_RETURNS_NONE;
     sched->watchdogs[sched->nwatchdogs++] = cur;   // with the queue's reference
-    switch_to(sched, &d);
+    _PyStackless_Commit(sched, &d);
     return OP_SWITCHED;
 }
 
@@ -560,10 +547,10 @@ execute_interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (outcome != OP_SWITCHED) {
         return outcome;
     }
-    set_pending(sched, cur, NULL);
-    set_pending(sched, d.next, Py_NewRef(cur));
+    _PyStackless_SetPending(sched, cur, NULL);
+    _PyStackless_SetPending(sched, d.next, Py_NewRef(cur));
     d.next->flags &= ~TASKLET_RETURNS_NONE;
-    switch_to(sched, &d);
+    _PyStackless_Commit(sched, &d);
     _PyStackless_Discard(sched, (PyObject *)cur);
     return OP_SWITCHED;
 }
@@ -628,8 +615,8 @@ execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (outcome != OP_SWITCHED) {
         return outcome;
     }
-    set_pending(sched, cur, NULL);
-    switch_to(sched, &d);
+    _PyStackless_SetPending(sched, cur, NULL);
+    _PyStackless_Commit(sched, &d);
     if (d.fate == TASKLET_PAUSED) {
         _PyStackless_Discard(sched, (PyObject *)cur);
     }
@@ -680,10 +667,10 @@ execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         _PyStackless_Unblock(t);
         _PyStackless_Discard(sched, (PyObject *)t);
     }
-    set_pending(sched, t, Py_NewRef(op->value));
-    set_pending(sched, cur, NULL);
+    _PyStackless_SetPending(sched, t, Py_NewRef(op->value));
+    _PyStackless_SetPending(sched, cur, NULL);
     cur->flags |= TASKLET_RETURNS_NONE;
-    switch_to(sched, &d);
+    _PyStackless_Commit(sched, &d);
     return OP_SWITCHED;
 }
 
@@ -742,13 +729,13 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
-    if (check_may_switch(sched) < 0 || decide_successor(sched, fate, ch, &d) < 0) {
+    if (_PyStackless_CheckMaySwitch(sched) < 0 || decide_successor(sched, fate, ch, &d) < 0) {
         return OP_ERROR;
     }
     if (how == SWITCH_NOT) {
         return OP_NEEDS_SWITCH;
     }
-    int again = prepare(tstate, sched, &d, how, called);
+    int again = _PyStackless_PrepareCommit(tstate, sched, &d, how, called);
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
@@ -759,9 +746,9 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         *called = 0;
         return _PyStackless_Sleep(tstate, sched, &nap, result);
     }
-    set_pending(sched, cur, Py_XNewRef(op->value));
+    _PyStackless_SetPending(sched, cur, Py_XNewRef(op->value));
     cur->flags |= returns_none;
-    switch_to(sched, &d);
+    _PyStackless_Commit(sched, &d);
     _PyChannel_Append(ch, cur);                    // with the queue's reference
     _PyStackless_TakePlace(cur, place);
     return OP_SWITCHED;
@@ -786,9 +773,9 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     if (d.next != NULL) {
         if (how == SWITCH_NOT) {
-            return check_may_switch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
+            return _PyStackless_CheckMaySwitch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = prepare(tstate, sched, &d, how, called);
+        int again = _PyStackless_PrepareCommit(tstate, sched, &d, how, called);
         if (again != 0) {
             *result = NULL;
             return again < 0 ? OP_ERROR : OP_DONE;
@@ -803,18 +790,18 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     PyObject *received;
     if (sending) {
         received = NULL;
-        set_pending(sched, partner, Py_NewRef(op->value));
+        _PyStackless_SetPending(sched, partner, Py_NewRef(op->value));
     }
     else {
         received = partner->tempval != NULL ? partner->tempval : Py_None;
         partner->tempval = NULL;
     }
     if (d.next != NULL) {
-        set_pending(sched, cur, received);
+        _PyStackless_SetPending(sched, cur, received);
         if (sending) {
             cur->flags |= TASKLET_RETURNS_NONE;
         }
-        switch_to(sched, &d);
+        _PyStackless_Commit(sched, &d);
         return OP_SWITCHED;
     }
     *result = received != NULL ? received : Py_None;
@@ -842,7 +829,7 @@ execute_handover_elsewhere(_PyStackless_Scheduler *sched, const stackless_op *op
     Py_DECREF(partner);                            // the channel's
     *result = Py_None;
     if (sending) {
-        set_pending(sched, partner, Py_NewRef(op->value));
+        _PyStackless_SetPending(sched, partner, Py_NewRef(op->value));
     }
     else if (partner->tempval != NULL) {
         *result = partner->tempval;
@@ -937,6 +924,10 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         case OP_SEND:
         case OP_RECEIVE:
             return execute_channel(tstate, sched, op, how, result);
+        case OP_GREENLET_SWITCH:
+        case OP_GREENLET_SWITCH_KW:
+        case OP_GREENLET_THROW:
+            return _PyGreenlet_Execute(tstate, sched, op, how, result);
     }
     Py_UNREACHABLE();
 }
@@ -1020,9 +1011,8 @@ uncaught(_PyStackless_Scheduler *sched, PyObject *exc)
     return call_error_handler(sched, exc);
 }
 
-/* Who runs after the current tasklet ended, and with which exception. */
-static void
-decide_after_end(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
+void
+_PyStackless_DecideAfterEnd(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *w = wakeup_target(sched);
@@ -1051,29 +1041,26 @@ _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObje
     PyTaskletObject *t = sched->current;
     decision d;
     exc = uncaught(sched, exc);
-    decide_after_end(sched, &exc, &d);
+    _PyStackless_DecideAfterEnd(sched, &exc, &d);
     if (sched->mod->schedule_callback != NULL) {
         sched->finishing = 1;
         _PyStackless_CallScheduleCallback(sched, t, d.next);
         sched->finishing = 0;
-        decide_after_end(sched, &exc, &d);
+        _PyStackless_DecideAfterEnd(sched, &exc, &d);
     }
     if (tasklet_is_blocked(d.next)) {
         _PyStackless_Unblock(d.next);
         _PyStackless_Discard(sched, (PyObject *)d.next);
     }
     if (exc != NULL) {
-        set_pending(sched, d.next, exc);
+        _PyStackless_SetPending(sched, d.next, exc);
         d.next->flags |= TASKLET_RAISES;
     }
-    set_pending(sched, t, NULL);
-    if (!(t->flags & TASKLET_STARTED)) {
-        _PyStackless_Discard(sched, t->func);
-        _PyStackless_Discard(sched, t->args);
-    }
-    t->flags &= ~(TASKLET_STARTED | TASKLET_HAS_KWARGS);
+    _PyStackless_SetPending(sched, t, NULL);
+    assert(t->flags & TASKLET_STARTED);
+    t->flags &= ~TASKLET_STARTED;
     t->frame = NULL;
     t->args = NULL;
-    switch_to(sched, &d);
+    _PyStackless_Commit(sched, &d);
     _PyStackless_Discard(sched, (PyObject *)t);
 }

@@ -41,6 +41,7 @@
 
 #include "Python.h"
 #include "pycore_ceval.h"
+#include "pycore_greenlet.h"      // _PyGreenlet_IsTasklet()
 #include "pycore_interp.h"        // PyInterpreterState
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_pystate.h"       // HEAD_LOCK()
@@ -355,6 +356,7 @@ hand_on(_PyStackless_Scheduler *sched, PyTaskletObject *next)
 {
     _PyStackless_SetState(next, TASKLET_CURRENT);
     sched->current = next;
+    sched->carry_tracing = 0;
     _PyStackless_WatchdogsPop(sched, next);
     return OP_SWITCHED;
 }
@@ -571,13 +573,26 @@ _PyStackless_NoteThreadEnd(PyThreadState *ending)
     }
 }
 
+/* Greenlets are not killed when their thread ends. */
+static stackless_hard *
+first_to_kill(_PyStackless_Scheduler *sched)
+{
+    stackless_hard *h = sched->hard;
+    while (h != NULL && _PyGreenlet_IsTasklet(h->owner)) {
+        h = h->next;
+    }
+    return h;
+}
+
 void
 _PyStackless_KillHard(_PyStackless_Scheduler *sched)
 {
     PyObject *exc = PyErr_GetRaisedException();
     Py_ssize_t attempts = 2 * sched->nhard;        // those that die may make others hard
-    while (sched->hard != NULL && attempts-- > 0 && sched->current == sched->main) {
-        PyTaskletObject *t = (PyTaskletObject *)Py_NewRef(sched->hard->owner);
+    stackless_hard *h;
+    while ((h = first_to_kill(sched)) != NULL && attempts-- > 0
+           && sched->current == sched->main) {
+        PyTaskletObject *t = (PyTaskletObject *)Py_NewRef(h->owner);
         _PyTasklet_KillHard(t);
         Py_DECREF(t);
     }

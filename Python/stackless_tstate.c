@@ -13,7 +13,8 @@
    exc_info, exc_state       tasklets share the root `sched->exc_root`, since only one
                              of them runs; extra->exc_info, extra->exc_value
    c_tracefunc, c_traceobj,  extra; the interpreter's counts of tracing threads thus
-   c_profilefunc, ...obj     count holders of a function, running or not
+   c_profilefunc, ...obj     count holders of a function, running or not.  A switch
+                             between greenlets leaves them with the thread
    current_exception,        nothing in a tasklet that is suspended softly, which has
    delete_later, tracing,    no C function under way.  Otherwise a stackless_c_fields:
    what_event, datastack_*   of main in the dispatcher, of a tasklet that is suspended
@@ -52,7 +53,7 @@ void
 _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
 {
     if (t->extra != NULL && t->extra->c_callable == NULL && !t->extra->interrupted
-        && !t->extra->threadblock) {
+        && !t->extra->threadblock && t->extra->greenlet == NULL) {
         _PyStackless_FreeHard(t->extra->hard);
         PyMem_Free(t->extra);
         t->extra = NULL;
@@ -126,14 +127,25 @@ void
 _PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
     save_exceptions(tstate, t);
-    save_tracing(tstate, t->extra);
+    if (!t->sched->carry_tracing) {
+        save_tracing(tstate, t->extra);
+    }
 }
 
 void
 _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
     load_exceptions(tstate, t);
-    load_tracing(tstate, t->extra);
+    if (!t->sched->carry_tracing) {
+        load_tracing(tstate, t->extra);
+    }
+    else if (t->extra->tracefunc != NULL || t->extra->profilefunc != NULL) {
+        /* What it had is forgotten. */
+        tasklet_extra keep = {0};
+        _PyStackless_SwapTracing(tstate, &keep, t->extra);
+        _PyStackless_DropTracing(tstate, t->sched);
+        load_tracing(tstate, &keep);
+    }
 }
 
 void
@@ -223,10 +235,12 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     PyObject *exc = extra->exc_value;
     PyObject *c_callable = extra->c_callable;
     PyObject *c_arg = extra->c_arg;
+    PyObject *greenlet = extra->greenlet;
     _PyStackless_DropHooks(tstate, extra);
     PyMem_Free(extra);
     Py_XDECREF(c_callable);
     Py_XDECREF(c_arg);
+    Py_XDECREF(greenlet);
     Py_XDECREF(exc);
 }
 

@@ -35,6 +35,7 @@
 #include "opcode_ids.h"           // RESUME
 #include "pycore_ceval.h"         // _Py_set_eval_breaker_bit()
 #include "pycore_code.h"          // _Py_GetBaseOpcode()
+#include "pycore_greenlet.h"      // _PyGreenlet_DeletePostponed()
 #include "pycore_instruments.h"   // _Py_call_instrumentation_jump()
 #include "pycore_object.h"        // _PyObject_GC_UNTRACK()
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches, OPCODE_HAS_JUMP()
@@ -687,6 +688,12 @@ int
 _PyStackless_WatchTick(PyThreadState *tstate)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched != NULL && sched->postponed != NULL) {
+        _PyGreenlet_DeletePostponed(sched);
+        if (sched->postponed != NULL) {
+            return 0;                  // a garbage collection is going on: later
+        }
+    }
     if (sched == NULL || sched->timed == NULL
         || (sched->current->flags & TASKLET_IS_MAIN)) {
         _Py_unset_eval_breaker_bit(tstate, STACKLESS_WATCH_BIT);

@@ -62,6 +62,9 @@ typedef enum {
     OP_SEND,                      // target: channel, value
     OP_RECEIVE,                   // target: channel
     OP_INTERRUPT,                 // target: who is inside run() with a time limit
+    OP_GREENLET_SWITCH,           // target: greenlet, value: tuple
+    OP_GREENLET_SWITCH_KW,        // same, value: pair of tuple and dict
+    OP_GREENLET_THROW,            // same, value: exception
 } stackless_opcode;
 
 typedef struct {
@@ -153,6 +156,7 @@ typedef struct {
     PyObject *profileobj;
     PyObject *c_callable;         // the C call whose C_RETURN or C_RAISE is still due
     PyObject *c_arg;
+    PyObject *greenlet;           // that stands for it (greenlet_tasklets have a field)
     stackless_hard *hard;
     uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
     uint8_t threadblock;          // inside run(threadblock=True), if inside run()
@@ -214,9 +218,12 @@ typedef struct {
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;
     PyTypeObject *atomic_type;
+    PyTypeObject *greenlet_tasklet_type;
     PyObject *schedule;           // the function; channel's methods send and receive
     PyObject *send;
     PyObject *receive;
+    PyObject *str_run;            // "run", with it:
+    PyObject *greenlet_switch;    // method descriptor; NULL: greenlet is not in use
     PyObject *trampoline;         // function: calls what is no plain Python function
     PyObject *schedule_callback;
     PyObject *channel_callback;
@@ -301,6 +308,11 @@ struct _PyStackless_Scheduler {
     PyThread_type_lock lock;           // made when first needed; held but for a moment
 
     PyObject *exit_exc;                // SystemExit under way from a tasklet to main
+
+    /* Greenlets. */
+    PyObject *greenlet_trace;          // greenlet.settrace(), or NULL
+    PyObject *postponed;               // list of greenlets to delete, or NULL
+    uint8_t carry_tracing;             // in the switch under way: greenlets share sys.settrace()
 
     /* What a switch leaves over.  Decref'ing may run any code, so it has to wait
        until the thread state is whole again. */
@@ -525,6 +537,16 @@ extern void _PyStackless_ResumeHard(PyThreadState *tstate,
 extern void _PyStackless_AbandonHard(PyTaskletObject *t);
 extern void _PyStackless_FreeHard(stackless_hard *hard);
 
+/* greenlet_switch.c */
+
+extern op_outcome _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                      const stackless_op *op, int how, PyObject **result);
+/* A switch between greenlets with a trace function is to be told to it before its value
+   is there: is `value` such a pending result?  _PyGreenlet_TakeTraced() then returns the
+   value (new reference), or NULL with an exception; it steals `value`. */
+extern int _PyGreenlet_IsTraced(PyObject *value);
+extern PyObject *_PyGreenlet_TakeTraced(_PyStackless_Scheduler *sched, PyObject *value);
+
 /* stackless_dump.c */
 
 /* Sets RuntimeError: `message`, followed by who is blocked, where and on what.  `channel`
@@ -608,6 +630,8 @@ extern void _PyTasklet_KillHard(PyTaskletObject *t);
 /* 0 if it does not matter that t, which is not alive, cannot get this exception; -1 with
    RuntimeError otherwise. */
 extern int _PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb);
+/* Makes a suspended or unstarted tasklet, which is on no list, idle. */
+extern void _PyTasklet_MakeIdle(PyTaskletObject *t);
 /* Drops function, arguments or frames without running them.  Runs Python code. */
 extern void _PyTasklet_DropFrames(PyTaskletObject *t);
 

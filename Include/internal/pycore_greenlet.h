@@ -1,0 +1,174 @@
+/* Greenlets: tasklets that are switched by hand.
+
+   Every greenlet stands for a tasklet, which is its context: frames, exceptions,
+   contextvars, its place on the C stack.  What is new here is who runs next and what is
+   handed over, not how a switch is done.
+
+   kind                 its tasklet                        who owns whom
+   one that was made    a greenlet_tasklet of its own      see `link`
+   a thread's main      the thread's main tasklet          tasklet_extra.greenlet, for
+   a tasklet's          the tasklet that asked for it      as long as the tasklet lives
+
+   A greenlet that has been made is *pending* until it is first switched to: its tasklet
+   is IDLE, with `run` as tempval.  Then it is *active* until it ends, and *dead*
+   afterwards: its tasklet no longer links to it.
+
+   g.switch() pauses the calling tasklet and puts g's at its place in the run queue.  What
+   a greenlet does with channels and the scheduler is done by its tasklet; as long as that
+   is blocked or in the run queue, nobody can switch to the greenlet. */
+
+#ifndef Py_INTERNAL_GREENLET_H
+#define Py_INTERNAL_GREENLET_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef Py_BUILD_CORE
+#  error "this header requires Py_BUILD_CORE define"
+#endif
+
+#include "pycore_stackless.h"
+
+/* The layout that extension modules know (greenlet/greenlet.h). */
+typedef struct {
+    PyObject_HEAD
+    PyObject *weakreflist;
+    PyObject *dict;
+    PyTaskletObject *tasklet;     // NULL before construction and after clearing
+} PyGreenlet;
+
+/* The tasklet of a greenlet that has been made. */
+typedef struct {
+    PyTaskletObject tasklet;
+    /* The greenlet, NULL if it is dead; bit 0: owns a reference to it.  It does, from the
+       moment when it becomes current, until it is left by a switch to another greenlet:
+       then the program has to hold on to it. */
+    uintptr_t link;
+    PyGreenlet *parent;
+} greenlet_tasklet;
+
+extern PyTypeObject PyGreenlet_Type;
+extern PyType_Spec _PyGreenlet_TaskletSpec;
+extern PyObject *_PyGreenlet_Error;        // greenlet.error
+extern PyObject *_PyGreenlet_Exit;         // greenlet.GreenletExit
+
+static inline int
+_PyGreenlet_IsTasklet(const PyTaskletObject *t)
+{
+    return Py_IS_TYPE(t, t->sched->mod->greenlet_tasklet_type);
+}
+
+static inline greenlet_tasklet *
+greenlet_tasklet_cast(PyTaskletObject *t)
+{
+    assert(_PyGreenlet_IsTasklet(t));
+    return (greenlet_tasklet *)t;
+}
+
+static inline PyGreenlet *
+greenlet_linked(const greenlet_tasklet *gt)
+{
+    return (PyGreenlet *)(gt->link & ~(uintptr_t)1);
+}
+
+/* The greenlet that stands for t (borrowed), or NULL. */
+static inline PyGreenlet *
+_PyGreenlet_OfTasklet(PyTaskletObject *t)
+{
+    if (_PyGreenlet_IsTasklet(t)) {
+        return greenlet_linked((greenlet_tasklet *)t);
+    }
+    return t->extra != NULL ? (PyGreenlet *)t->extra->greenlet : NULL;
+}
+
+static inline int
+_PyGreenlet_Check(PyObject *op)
+{
+    return PyObject_TypeCheck(op, &PyGreenlet_Type);
+}
+
+static inline int
+greenlet_is_linked(PyGreenlet *g)
+{
+    return g->tasklet != NULL && _PyGreenlet_OfTasklet(g->tasklet) == g;
+}
+
+static inline int
+greenlet_is_pending(PyGreenlet *g)
+{
+    return greenlet_is_linked(g) && g->tasklet->state == TASKLET_IDLE;
+}
+
+static inline int
+greenlet_is_active(PyGreenlet *g)
+{
+    return greenlet_is_linked(g) && g->tasklet->state != TASKLET_IDLE
+           && g->tasklet->sched->tstate != NULL;
+}
+
+static inline int
+greenlet_is_main(PyGreenlet *g)
+{
+    return g->tasklet != NULL && (g->tasklet->flags & TASKLET_IS_MAIN);
+}
+
+/* Has it been switched to, and has its thread ended since? */
+static inline int
+greenlet_thread_exited(PyGreenlet *g)
+{
+    return g->tasklet != NULL && !greenlet_is_pending(g)
+           && g->tasklet->sched->tstate == NULL;
+}
+
+/* greenletobject.c */
+
+/* Its greenlet is dead from now on, if t is a greenlet_tasklet.  Returns the reference
+   that it had, or NULL. */
+extern PyObject *_PyGreenlet_Unlink(PyTaskletObject *t);
+
+/* The calling thread's scheduler (borrowed), or NULL with an exception.  Deletes what was
+   postponed: runs Python code. */
+extern _PyStackless_Scheduler *_PyGreenlet_GetScheduler(PyThreadState *tstate);
+/* The thread's main greenlet (borrowed), made when needed; NULL: out of memory. */
+extern PyGreenlet *_PyGreenlet_Main(_PyStackless_Scheduler *sched);
+/* The greenlet of the thread's current tasklet, likewise. */
+extern PyGreenlet *_PyGreenlet_Current(_PyStackless_Scheduler *sched);
+/* The calling greenlet (new reference), or NULL with an exception: RuntimeError if the
+   interpreter is being finalized. */
+extern PyGreenlet *_PyGreenlet_GetCurrent(void);
+/* Its parent (borrowed) or NULL. */
+extern PyGreenlet *_PyGreenlet_GetParent(PyGreenlet *g);
+extern int _PyGreenlet_SetParent(PyGreenlet *g, PyObject *parent);
+/* Where the greenlet would run: NULL with greenlet.error if it cannot be told any more. */
+extern _PyStackless_Scheduler *_PyGreenlet_FindScheduler(PyGreenlet *g);
+extern Py_ssize_t _PyGreenlet_CountMain(void);
+/* Deletes the greenlets whose deletion other threads or a garbage collection have left to
+   this thread. */
+extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
+
+/* greenlet_switch.c */
+
+/* The method switch(); also g->switch() from C code (from_c: `args` is not that of a
+   direct call). */
+extern PyObject *_PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args,
+                                          Py_ssize_t nargs, PyObject *kwnames);
+extern PyObject *_PyGreenlet_ThrowMethod(PyObject *self, PyObject *const *args,
+                                         Py_ssize_t nargs);
+/* g.switch(*args, **kwargs) and g.throw(typ, val, tb), called from C code.  kwargs, val
+   and tb may be NULL. */
+extern PyObject *_PyGreenlet_Switch(PyGreenlet *g, PyObject *args, PyObject *kwargs);
+extern PyObject *_PyGreenlet_Throw(PyGreenlet *g, PyObject *typ, PyObject *val,
+                                   PyObject *tb);
+/* Raises `exc` (borrowed) in g. */
+extern PyObject *_PyGreenlet_ThrowInstance(PyGreenlet *g, PyObject *exc);
+/* Whose turn it is after the current tasklet, a greenlet's, ended with `value` or `exc`
+   (stolen; the other one is NULL): makes that one current. */
+extern void _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                               PyObject *value, PyObject *exc);
+/* settrace(): the new callback or NULL; returns the old one (new reference) or NULL. */
+extern PyObject *_PyGreenlet_SetTrace(_PyStackless_Scheduler *sched, PyObject *callback);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* !Py_INTERNAL_GREENLET_H */

@@ -1,0 +1,18 @@
+"""Tests of the module greenlet as users see it.
+
+The package runs under upstream's runner (python -m test test_greenlet), under
+unittest and under pytest.  The tests are about behaviour, and all but those
+listed here pass with PyPI's greenlet 3.5 on a stock CPython 3.13 too:
+
+test_better.py      where ours does more than PyPI's
+test_tasklets.py    greenlets together with tasklets and channels
+test_packaging.py   what comes with the interpreter
+"""
+
+import os
+
+from test.support import load_package_tests
+
+
+def load_tests(*args):
+    return load_package_tests(os.path.dirname(__file__), *args)

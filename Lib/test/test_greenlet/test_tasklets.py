@@ -1,0 +1,385 @@
+"""Greenlets and tasklets together.
+
+Every greenlet that is not a tasklet's own runs in a tasklet made for it.
+switch() pauses the calling tasklet and makes the other greenlet's tasklet
+current in its place of the run queue.  A tasklet that was not made so has a
+greenlet too, which getcurrent() returns in it.
+"""
+
+import unittest
+
+import greenlet as module
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from .support import OURS, Error, GreenletTestCase, echo, switch_back
+
+if not OURS:
+    raise unittest.SkipTest("about tasklets, which this interpreter has none of")
+
+import stackless
+from stackless import channel, schedule, tasklet
+
+
+class TaskletTestCase(GreenletTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.assertEqual(stackless.getruncount(), 1)
+        self.addCleanup(self._check_queue)
+
+    def _check_queue(self):
+        left = 0
+        while stackless.getruncount() > 1:
+            stackless.getcurrent().next.remove()
+            left += 1
+        self.assertEqual(left, 0, "tasklets are left in the queue")
+
+
+class Identity(TaskletTestCase):
+
+    def test_a_greenlet_runs_in_a_tasklet(self):
+        t = greenlet(stackless.getcurrent).switch()
+        self.assertIsInstance(t, tasklet)
+        self.assertIsNot(t, stackless.getmain())
+        self.assertFalse(t.alive)
+
+    def test_each_in_its_own(self):
+        a = greenlet(lambda: switch_back(stackless.getcurrent()))
+        b = greenlet(lambda: switch_back(stackless.getcurrent()))
+        self.assertIsNot(a.switch(), b.switch())
+
+    def test_the_same_at_every_switch(self):
+        def run():
+            first = stackless.getcurrent()
+            switch_back()
+            return first is stackless.getcurrent()
+        self.assertTrue(self.started(run).switch())
+
+    def test_main(self):
+        self.assertIs(stackless.getcurrent(), stackless.getmain())
+        self.assertIsNone(getcurrent().parent)
+        main = stackless.getmain()
+        greenlet(lambda: self.assertIs(stackless.getmain(), main)).switch()
+
+    def test_current_in_a_tasklet(self):
+        seen = []
+
+        def task():
+            seen.append(getcurrent())
+            schedule()
+            seen.append(getcurrent())
+        tasklet(task)()
+        stackless.run()
+        self.assertIs(seen[0], seen[1])
+        self.assertIs(type(seen[0]), greenlet)
+        self.assertIsNot(seen[0], getcurrent())
+        self.assertIs(seen[0].parent, getcurrent())
+        self.assertDead(seen[0])
+
+    def test_different_tasklets_different_greenlets(self):
+        seen = []
+        for i in range(3):
+            tasklet(lambda: seen.append(getcurrent()))()
+        stackless.run()
+        self.assertEqual(len(set(seen)), 3)
+
+    def test_active_while_the_tasklet_is(self):
+        seen = []
+
+        def task():
+            seen.append(getcurrent())
+            stackless.schedule_remove()
+        t = tasklet(task)()
+        t.run()
+        self.assertActive(seen[0])
+        self.assertFalse(hasattr(seen[0], "run"))
+        t.run()
+        self.assertDead(seen[0])
+
+
+class Queue(TaskletTestCase):
+
+    def test_suspended_is_paused(self):
+        t = (g := greenlet(lambda: switch_back(stackless.getcurrent()))).switch()
+        self.assertTrue(t.paused)
+        self.assertFalse(t.scheduled)
+        self.assertEqual(stackless.getruncount(), 1)
+        g.switch()
+
+    def test_takes_the_place_of_the_caller(self):
+        log = []
+        other = tasklet(log.append)("other")
+
+        def run():
+            current = stackless.getcurrent()
+            log.append((stackless.getruncount(), current.next is other, current.prev is other,
+                        main.scheduled, main.paused))
+        main = stackless.getmain()
+        greenlet(run).switch()
+        self.assertEqual(log, [(2, True, True, False, True)])
+        self.assertIs(stackless.getcurrent().next, other)
+        stackless.run()
+        self.assertEqual(log[1:], ["other"])
+
+    def test_others_do_not_run_meanwhile(self):
+        log = []
+        tasklet(log.append)("other")
+        g = self.started(echo, 1)
+        for i in range(10):
+            g.switch(i)
+        self.assertEqual(log, [])
+        g.switch(None)
+        stackless.run()
+        self.assertEqual(log, ["other"])
+
+    def test_from_a_tasklet(self):
+        log = []
+
+        def task(name):
+            g = greenlet(echo)
+            for i in range(3):
+                log.append((name, g.switch(i)))
+                schedule()
+            log.append((name, g.switch(None)))
+        tasklet(task)("a")
+        tasklet(task)("b")
+        stackless.run()
+        self.assertEqual(log, [(n, v) for v in (0, 1, 2, "end") for n in "ab"])
+
+    def test_parent_of_greenlets_made_in_a_tasklet(self):
+        def task():
+            log.append(greenlet().parent is getcurrent())
+        log = []
+        tasklet(task)()
+        stackless.run()
+        self.assertEqual(log, [True])
+
+
+class Scheduling(TaskletTestCase):
+    """A greenlet does what tasklets do."""
+
+    def test_channel_from_a_greenlet(self):
+        ch = channel()
+        log = []
+
+        def task():
+            for i in range(3):
+                ch.send(i)
+        tasklet(task)()
+
+        def run():
+            return [ch.receive() for i in range(3)]
+
+        def whole():
+            log.append(greenlet(run).switch())
+        t = tasklet(whole)()
+        stackless.run()
+        self.assertFalse(t.alive)
+        self.assertEqual(log, [[0, 1, 2]])
+
+    def blocked(self, ch, log=None):
+        """A greenlet that waits for a message; its tasklet."""
+        def run():
+            box.append(stackless.getcurrent())
+            try:
+                value = ch.receive()
+            except BaseException as e:
+                value = e
+            if log is not None:
+                log.append(value)
+            return value
+        box = []
+        g = greenlet(run)
+
+        # Whoever switches is paused; so let that be a tasklet, and not main.
+        starter = tasklet(g.switch)()
+        starter.run()
+        self.assertEqual(ch.balance, -1)
+        return g, box[0], starter
+
+    def test_blocked_like_any_tasklet(self):
+        ch = channel()
+        log = []
+        g, t, starter = self.blocked(ch, log)
+        self.assertTrue(t.blocked)
+        self.assertIs(ch.queue, t)
+        self.assertActive(g)
+        ch.send(5)
+        stackless.run()
+        self.assertEqual(log, [5])
+        self.assertDead(g)
+        starter.kill()
+
+    def test_switch_to_a_blocked_one(self):
+        ch = channel()
+        g, t, starter = self.blocked(ch)
+        with self.assertRaises(module.error):
+            g.switch()
+        self.assertTrue(t.blocked)
+        self.assertEqual(ch.balance, -1)
+        ch.send(None)
+        stackless.run()
+        starter.kill()
+
+    def test_throw_to_a_blocked_one(self):
+        ch = channel()
+        log = []
+        g, t, starter = self.blocked(ch, log)
+        g.parent = getcurrent()
+        self.assertIs(type(g.throw(Error)), Error)
+        self.assertEqual(ch.balance, 0)
+        self.assertIs(type(log[0]), Error)
+        self.assertDead(g)
+        starter.kill()
+
+    def test_switch_to_a_runnable_one(self):
+        box = []
+
+        def run():
+            box.append(stackless.getcurrent())
+            schedule()
+        g = greenlet(run)
+        starter = tasklet(g.switch)()
+        starter.run()
+        self.assertTrue(box[0].scheduled)
+        with self.assertRaises(module.error):
+            g.switch()
+        self.assertTrue(box[0].scheduled)
+        g.parent = getcurrent()
+        self.assertIsInstance(g.throw(), GreenletExit)
+        self.assertFalse(box[0].alive)
+        starter.kill()
+
+    def test_switch_to_a_runnable_tasklet(self):
+        seen = []
+
+        def task():
+            seen.append(getcurrent())
+            schedule()
+        t = tasklet(task)()
+        t.run()
+        self.assertTrue(t.scheduled)
+        with self.assertRaises(module.error):
+            seen[0].switch()
+        stackless.run()
+
+    def test_switch_to_a_paused_tasklet(self):
+        def task():
+            log.append(getcurrent())
+            log.append(switch_back())
+        log = []
+        t = tasklet(task)()
+        t.switch()
+        self.assertTrue(t.paused)
+        log[0].switch("value")
+        self.assertEqual(log[1:], ["value"])
+        self.assertFalse(t.alive)
+
+
+class End(TaskletTestCase):
+
+    def test_of_a_tasklet_delivers_nothing(self):
+        # The scheduler goes on with whoever is next, and not with the parent.
+        log = []
+
+        def task():
+            getcurrent()
+            log.append("task")
+            return "lost"
+        tasklet(task)()
+        tasklet(log.append)("next")
+        self.assertIsNone(stackless.run())
+        self.assertEqual(log, ["task", "next"])
+
+    def test_of_a_greenlet_goes_to_the_parent(self):
+        log = []
+
+        def task():
+            log.append(greenlet(lambda: "value").switch())
+        tasklet(task)()
+        stackless.run()
+        self.assertEqual(log, ["value"])
+
+    def test_of_a_greenlet_by_an_exception(self):
+        def run():
+            raise Error
+
+        def task():
+            try:
+                greenlet(run).switch()
+            except Error as e:
+                log.append(e)
+        log = []
+        tasklet(task)()
+        stackless.run()
+        self.assertIs(type(log[0]), Error)
+
+    def test_uncaught_in_a_tasklet(self):
+        def run():
+            raise Error
+
+        def task():
+            greenlet(run).switch()
+        tasklet(task)()
+        with self.assertRaises(Error):
+            stackless.run()
+
+    def test_killing_the_greenlets_tasklet(self):
+        log = []
+
+        def run():
+            try:
+                switch_back(stackless.getcurrent())
+            except TaskletExit:
+                log.append("exit")
+                raise
+        g = greenlet(run)
+        t = g.switch()
+        t.kill()
+        self.assertEqual(log, ["exit"])
+        self.assertFalse(t.alive)
+        self.assertDead(g)
+
+
+class Many(TaskletTestCase):
+
+    def test_tasklets_with_greenlets(self):
+        ch = channel()
+        results = []
+
+        def worker(n):
+            g = greenlet(echo)
+            total = 0
+            for i in range(10):
+                total += g.switch(ch.receive() + n)
+            g.switch(None)
+            results.append(total)
+
+        def feeder():
+            for i in range(10 * 50):
+                ch.send(1)
+        for n in range(50):
+            tasklet(worker)(n)
+        tasklet(feeder)()
+        stackless.run()
+        self.assertEqual(sorted(results), [10 * (n + 1) for n in range(50)])
+
+    def test_greenlets_as_scheduler_of_greenlets_in_tasklets(self):
+        def hub(count):
+            some = [greenlet(lambda i=i: [switch_back(i) for k in range(5)]) for i in range(count)]
+            while some:
+                for g in some[:]:
+                    g.switch()
+                    if g.dead:
+                        some.remove(g)
+                schedule()
+            done.append(count)
+        done = []
+        for count in 3, 5, 8:
+            tasklet(hub)(count)
+        stackless.run()
+        self.assertEqual(sorted(done), [3, 5, 8])
+
+
+if __name__ == "__main__":
+    unittest.main()
