@@ -661,6 +661,8 @@ extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
 /* _stackless.c */
 
 extern struct PyModuleDef _PyStackless_Module;
+/* _stackless_private.c */
+extern PyMethodDef _PyStackless_PrivateMethods[];
 static inline void
 _PyStackless_NoteUnusual(stackless_modstate *mod)
 {
