@@ -79,24 +79,26 @@ def quietest_cpu() -> int | None:
     return max(os.sched_getaffinity(0))
 
 
-def find_greenlet(stock: Path, folder: Path, may_install: bool) -> tuple[Path | None, str]:
+def find_greenlet(stock: Path, folder: Path, may_install: bool,
+                  package: str = "greenlet") -> tuple[Path | None, str]:
     """Where a greenlet for `stock` is, installed into `folder` if need be; or why there is none.
 
-    Whatever pip can be had does it: stock's own in a virtual environment, else that of the
-    Python running us.  Nothing outside `folder` changes.
+    The package may also be one that brings greenlet along.  Whatever pip can be had does it:
+    stock's own in a virtual environment, else that of the Python running us.  Nothing outside
+    `folder` changes.
     """
-    target = folder / "greenlet"
-    if importable(stock, target):
+    target = folder / package
+    if importable(stock, target, package):
         return target, ""
     if not may_install:
-        return None, "greenlet is not installed and was not asked for"
+        return None, f"{package} is not installed and was not asked for"
     attempts = [
         [[str(stock), "-m", "venv", str(folder / "venv")],
          [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet",
-          "--target", str(target), "greenlet"]],
+          "--target", str(target), package]],
         [[sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target),
           "--python-version", "3.13", "--implementation", "cp", "--only-binary=:all:",
-          "greenlet"]],
+          package]],
     ]
     reason = ""
     for commands in attempts:
@@ -106,14 +108,14 @@ def find_greenlet(stock: Path, folder: Path, may_install: bool) -> tuple[Path | 
         except WorkloadFailed as failure:
             reason = reason or str(failure)
             continue
-        if importable(stock, target):
+        if importable(stock, target, package):
             return target, ""
-    return None, f"greenlet cannot be installed ({reason or 'it does not import'})"
+    return None, f"{package} cannot be installed ({reason or 'it does not import'})"
 
 
-def importable(python: Path, target: Path) -> bool:
-    """Whether this Python can import greenlet from there."""
-    code = f"import sys; sys.path.insert(0, {str(target)!r}); import greenlet"
+def importable(python: Path, target: Path, package: str) -> bool:
+    """Whether this Python can import a package from there."""
+    code = f"import sys; sys.path.insert(0, {str(target)!r}); import {package}"
     try:
         run([str(python), "-c", code], timeout=60)
     except WorkloadFailed:

@@ -8,6 +8,7 @@ import xml.etree.ElementTree
 from pathlib import Path
 from typing import Any
 
+import bench_greenlet
 import catalogue
 import plot
 import report
@@ -35,6 +36,11 @@ class CatalogueTests(unittest.TestCase):
             for module in [workload.module, *(f"workloads_{peer}" for peer in workload.peers)]:
                 with self.subTest(workload=workload.name, module=module):
                     self.assertIn(workload.function, self.functions(module))
+
+    def test_workloads_of_the_greenlet_benchmark_exist(self) -> None:
+        functions = self.functions(bench_greenlet.MODULE)
+        for workload in bench_greenlet.WORKLOADS:
+            self.assertIn(workload.function, functions)
 
     def test_derived_rows_are_made_of_known_workloads(self) -> None:
         names = {workload.name for workload in catalogue.WORKLOADS}
@@ -92,6 +98,19 @@ class SummaryTests(unittest.TestCase):
         self.assertIn("greenlet with only 10", text)
         drawn = xml.etree.ElementTree.fromstring(plot.picture(rows))
         self.assertTrue(drawn.tag.endswith("svg"))
+
+
+class GreenletTableTests(unittest.TestCase):
+    def test_medians_and_ratio(self) -> None:
+        samples = [{"workload": "gevent_sleep", "who": who, "size": 1, "figures": {"ns": ns}}
+                   for who, ns in (("ours", 10), ("ours", 30), ("ours", 20), ("PyPI", 40))]
+        text = bench_greenlet.table(list(bench_greenlet.WORKLOADS), samples)
+        self.assertEqual(text.splitlines()[1].split()[-5:], ["20", "ns", "40", "ns", "0.50"])
+
+    def test_missing_figures(self) -> None:
+        samples = [{"workload": "suspended", "who": "ours", "size": 5, "figures": {"ns": 7}}]
+        text = bench_greenlet.table(list(bench_greenlet.WORKLOADS), samples)
+        self.assertTrue(text.endswith("7 ns"))
 
 
 if __name__ == "__main__":

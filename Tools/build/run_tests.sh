@@ -1,10 +1,11 @@
 #!/bin/sh
 # Usage: run_tests.sh BUILDDIR quick|all [PYTEST-ARGUMENT]...
-# Run Lib/test/test_stackless with pytest on the build as configured; for "all"
-# then on the debug build: as it is, with the tests in random order, with every
-# switch hard, and, those tests which do not depend on who is next, with
-# tasklets chosen at random; and the tests of our tools.  The seed is printed;
-# SEED=N repeats a run.  (STACKLESS_DEBUG: see Python/stackless_debug.c)
+# Run Lib/test/test_stackless and test_greenlet with pytest on the build as
+# configured; for "all" then on the debug build: as it is, with the tests in
+# random order, with every switch hard, and, those tests which do not depend on
+# who is next, with tasklets chosen at random; and the tests of our tools.  The
+# seed is printed; SEED=N repeats a run.  (STACKLESS_DEBUG: see
+# Python/stackless_debug.c)
 # The settings come from config.sh.
 # shellcheck disable=SC1091,SC2154
 
@@ -26,7 +27,7 @@ install_pytest() {
     for pip in "$builddir"/tree/Lib/ensurepip/_bundled/pip-*.whl; do
         PYTHONPATH=$pip "$topdir/python" -m pip install -q --disable-pip-version-check \
             --no-warn-script-location --root-user-action=ignore --target "$site" -r "$requirements" ||
-            die "pytest could not be installed (pip's message is above): connect this machine to PyPI or set pip's index; meanwhile '$topdir/python -m test test_stackless' runs the suite without it"
+            die "pytest could not be installed (pip's message is above): connect this machine to PyPI or set pip's index; meanwhile '$topdir/python -m test test_stackless test_greenlet' runs the suite without it"
     done
     cp "$requirements" "$site/installed.txt"
 }
@@ -51,7 +52,7 @@ sys.exit(pytest.main())' "$site" -p no:cacheprovider -o faulthandler_timeout=300
 run_suite() {
     python=$1 mode=$2
     shift 2
-    run "$python" "$mode" --pyargs test.test_stackless "$@"
+    run "$python" "$mode" --pyargs test.test_stackless test.test_greenlet "$@"
 }
 
 install_pytest

@@ -36,7 +36,9 @@ class Environment:
 
     def __init__(self, name: str, interpreter: Path, folder: Path) -> None:
         self.name = name
-        self.interpreter = interpreter
+        # A virtual environment must be made by the program in the build tree itself, not through a link to it.
+        real = interpreter.resolve()
+        self.interpreter = real if (real.parent / "pybuilddir.txt").exists() else interpreter
         self.folder = folder / name
         self.python = self.folder / "bin" / "python"
 

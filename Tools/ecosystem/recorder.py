@@ -32,9 +32,8 @@ class Log:
         parent = getattr(test, "test_case", None)
         if parent is not None:
             name = parent.id()
-        if name.startswith("__main__."):
-            name = self.module + name[len("__main__"):]
-        return " ".join(name.split())
+        # Also in "setUpClass (__main__.Class)".
+        return " ".join(name.replace("__main__.", self.module + ".", 1).split())
 
     def write(self, event, test, text=""):
         if os.getpid() != self.process:

@@ -24,6 +24,14 @@ from greenlet import getcurrent
 # Is this the built-in module, or a package from elsewhere?
 OURS = "_stackless" in sys.builtin_module_names
 
+# False where all greenlets are switched hard (see STACKLESS_DEBUG).
+SOFT = True
+if OURS:
+    import stackless
+    SOFT = stackless.enable_softswitch(None)
+
+needs_soft = unittest.skipUnless(
+    SOFT, "a greenlet that was left hard is not collected, nor entered in a collection")
 needs_ours = unittest.skipUnless(OURS, "about the built-in greenlet, this is another one")
 
 # A child or a thread that takes this long (seconds) hangs.

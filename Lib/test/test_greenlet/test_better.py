@@ -17,7 +17,8 @@ import weakref
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .support import (
-    ChildTestCase, Error, GreenletTestCase, in_ended_thread, needs_ours, switch_back)
+    ChildTestCase, Error, GreenletTestCase, in_ended_thread, needs_ours, needs_soft,
+    switch_back)
 
 
 class X:
@@ -25,6 +26,7 @@ class X:
 
 
 @needs_ours
+@needs_soft
 class Collection(GreenletTestCase):
 
     def test_cycle_through_the_dictionary(self):

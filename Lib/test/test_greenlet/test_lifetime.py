@@ -9,7 +9,8 @@ import weakref
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .support import Error, GreenletTestCase, echo, switch_back
+from .support import (
+    Error, GreenletTestCase, echo, needs_soft, switch_back)
 
 
 class X:
@@ -370,6 +371,7 @@ class Collection(GreenletTestCase):
         self.assertIsNotNone(refs[0]())
         self.assertIs(type(g.switch()), X)
 
+    @needs_soft
     def test_switching_in_a_collection(self):
         log = []
         other = self.started(echo, 0)

@@ -217,6 +217,28 @@ class Trace(ProfileTestCase):
         self.assertEqual(got, [1, 2])
         other.throw()
 
+    def test_nobody_is_traced_while_the_trace_function_switches(self):
+        # As within the trace function itself; gevent's tests want this of its hub.
+        def run():
+            while True:
+                after()
+                switch_back()
+        other = self.started(run)
+        calls = []
+
+        def trace(frame, event, arg):
+            calls.append(frame.f_code.co_name)
+            if frame.f_code is traced.__code__:
+                other.switch()
+
+        def traced():
+            return 1
+        sys.settrace(trace)
+        traced()
+        sys.settrace(None)
+        self.assertEqual(calls, ["traced"])
+        other.throw()
+
 
 class Monitoring(ProfileTestCase):
 

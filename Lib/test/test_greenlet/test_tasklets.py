@@ -266,14 +266,20 @@ class Scheduling(TaskletTestCase):
     def test_switch_to_a_paused_tasklet(self):
         def task():
             log.append(getcurrent())
-            log.append(switch_back())
+            stackless.schedule_remove()
+            log.append("resumed")
+            switch_back("value")
+            log.append("end")
         log = []
         t = tasklet(task)()
         t.switch()
         self.assertTrue(t.paused)
-        log[0].switch("value")
-        self.assertEqual(log[1:], ["value"])
-        self.assertFalse(t.alive)
+        self.assertEqual(log[0].switch(), "value")
+        self.assertEqual(log[1:], ["resumed"])
+        self.assertTrue(t.paused)
+        t.run()
+        self.assertEqual(log[1:], ["resumed", "end"])
+        self.assertDead(log[0])
 
 
 class End(TaskletTestCase):

@@ -3,6 +3,7 @@ import warnings
 
 warnings.simplefilter("ignore")
 import eventlet
+import eventlet.tpool
 from eventlet.green import socket
 
 
