@@ -694,7 +694,8 @@ stackless_exec(PyObject *module)
         || state->receive == NULL) {
         return -1;
     }
-    if (register_at_exit(module) < 0) {
+    if (PyModule_AddFunctions(module, _PyStackless_PrivateMethods) < 0
+        || register_at_exit(module) < 0) {
         return -1;
     }
     _PyStackless_DebugInit(state);

@@ -225,21 +225,38 @@ call_setter(const hook_kind *kind, PyObject *value)
     return res;
 }
 
-/* The same for a suspended tasklet, by lending it the
-   thread's fields for a moment. */
+static int
+refuse_elsewhere(const hook_kind *kind)
+{
+    PyErr_Format(PyExc_RuntimeError, "You cannot set the %s function of the current "
+                 "tasklet of another thread", kind->what);
+    return -1;
+}
+
+/* The same for a suspended tasklet, by lending it the thread's fields for a moment.  That
+   may run any code, in which other tasklets and threads run, so nothing is lent that
+   somebody has: what comes of it is put in its place afterwards. */
 static int
 set_hook_suspended(PyThreadState *tstate, PyTaskletObject *t, const hook_kind *kind,
                    PyObject *value)
 {
-    if (_PyStackless_EnsureExtra(t) < 0) {
-        return -1;
-    }
-    tasklet_extra mine = {0};
-    _PyStackless_SwapTracing(tstate, &mine, t->extra);
+    tasklet_extra mine = {0}, hook = {0};
+    _PyStackless_SwapTracing(tstate, &mine, &hook);
     PyObject *res = call_setter(kind, value);
-    _PyStackless_SwapTracing(tstate, t->extra, &mine);
+    _PyStackless_SwapTracing(tstate, &hook, &mine);
+    int err = res == NULL ? -1 : 0;
     Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
+    if (err == 0 && tasklet_is_executing(t)) {
+        err = refuse_elsewhere(kind);
+    }
+    if (err == 0) {
+        err = _PyStackless_EnsureExtra(t);
+    }
+    if (err == 0) {
+        _PyStackless_ExchangeHook(t->extra, &hook, kind == &trace_kind);
+    }
+    _PyStackless_DropHooks(tstate, &hook);
+    return err;
 }
 
 static int
@@ -254,9 +271,7 @@ tasklet_set_hook(PyObject *self, PyObject *value, void *closure)
     PyThreadState *tstate = _PyThreadState_GET();
     if (tasklet_is_executing(t)) {
         if (t->sched->tstate != tstate) {
-            PyErr_Format(PyExc_RuntimeError, "You cannot set the %s function of the "
-                         "current tasklet of another thread", kind->what);
-            return -1;
+            return refuse_elsewhere(kind);
         }
         PyObject *res = call_setter(kind, value);
         Py_XDECREF(res);

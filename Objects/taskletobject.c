@@ -213,8 +213,11 @@ _PyTasklet_KillHard(PyTaskletObject *t)
     for (int i = 0; i < ATTEMPTS && _PyTasklet_IsHard(t) && !_PyGreenlet_IsTasklet(t)
                     && t->sched->tstate == tstate; i++) {
         PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
-        stackless_op op = { .code = OP_THROW, .target = Py_NewRef(t), .value = bomb };
-        PyObject *result = bomb ? _PyStackless_CallFromC(tstate, t->sched, op) : NULL;
+        PyObject *result = NULL;
+        if (bomb != NULL) {
+            stackless_op op = { .code = OP_THROW, .target = Py_NewRef(t), .value = bomb };
+            result = _PyStackless_CallFromC(tstate, t->sched, op);
+        }
         if (result == NULL) {
             PyErr_FormatUnraisable("Exception ignored while a tasklet was being killed");
             break;

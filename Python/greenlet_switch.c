@@ -524,7 +524,7 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
     }
     if (sched->mod->schedule_callback != NULL) {
         sched->finishing = 1;
-        _PyStackless_CallScheduleCallback(sched, next);
+        _PyStackless_CallScheduleCallback(sched, sched->current, next);
         sched->finishing = 0;
     }
     if (reached && h.target != NULL) {

@@ -7,6 +7,11 @@
        hard    every switch is hard, as after enable_softswitch(False)
        slow    no fast paths (pycore_stackless_fast.h)
        gc      a full garbage collection after each switch; implies slow
+       shuffle:SEED
+               whoever leaves a tasklet without saying who is next gets any member of
+               the run queue (one of the first hundred), instead of the first one; the
+               order of the queue stays what it is.  SEED is a number; the same
+               program makes the same choices.  Implies slow
    (random:SEED is for the test-suite: its tests run in that order.) */
 
 #include "Python.h"
@@ -17,17 +22,18 @@
 #include "pycore_object.h"        // _PyObject_ASSERT_WITH_MSG()
 #include "pycore_stackless.h"
 
-static int
-has_word(const char *words, const char *word)
+/* What follows the word: "", or with a colon its argument.  NULL: it is not there. */
+static const char *
+find_word(const char *words, const char *word)
 {
     size_t n = strlen(word);
     for (const char *p = words; p != NULL; p = strchr(p, ',')) {
         p += *p == ',';
-        if (strncmp(p, word, n) == 0 && (p[n] == ',' || p[n] == '\0')) {
-            return 1;
+        if (strncmp(p, word, n) == 0 && (p[n] == ',' || p[n] == '\0' || p[n] == ':')) {
+            return p + n;
         }
     }
-    return 0;
+    return NULL;
 }
 
 void
@@ -35,10 +41,36 @@ _PyStackless_DebugInit(stackless_modstate *mod)
 {
     const char *words = Py_GETENV("STACKLESS_DEBUG");
     if (words != NULL) {
-        mod->hard_only = has_word(words, "hard") && _PyStackless_SwitchObstacle() == NULL;
-        mod->debug_gc = has_word(words, "gc");
-        mod->debug_slow = mod->debug_gc || has_word(words, "slow");
+        mod->hard_only = find_word(words, "hard") && _PyStackless_SwitchObstacle() == NULL;
+        mod->debug_gc = find_word(words, "gc") != NULL;
+        const char *seed = find_word(words, "shuffle");
+        mod->debug_shuffle = seed != NULL;
+        if (seed != NULL && *seed == ':') {
+            mod->debug_random = strtoull(seed + 1, NULL, 0);
+        }
+        mod->debug_slow = mod->debug_gc || mod->debug_shuffle
+                          || find_word(words, "slow") != NULL;
     }
+}
+
+enum { LONGEST_CHECKED = 100 };   // a switch must not cost what a long queue costs
+
+/* The number of the next switch decides, so that an operation that is decided again gets
+   the same answer. */
+PyTaskletObject *
+_PyStackless_Successor(_PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = sched->current->next;
+    Py_ssize_t others = sched->runcount - 1;
+    if (sched->mod->debug_shuffle && others > 1) {
+        uint64_t x = sched->mod->debug_random * 0x9e3779b97f4a7c15u;
+        x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93u;
+        x ^= x >> 32;
+        for (x %= (uint64_t)Py_MIN(others, LONGEST_CHECKED); x > 0; x--) {
+            t = t->next;
+        }
+    }
+    return t;
 }
 
 /* The thread state is whole, and may be that of another tasklet afterwards. */
@@ -54,8 +86,6 @@ _PyStackless_DebugSwitched(_PyStackless_Scheduler *sched)
 
 #define CHECK(t, condition, message) \
     _PyObject_ASSERT_WITH_MSG((PyObject *)(t), condition, message)
-
-enum { LONGEST_CHECKED = 100 };   // a switch must not cost what a long queue costs
 
 static void
 check_run_queue(_PyStackless_Scheduler *sched)
@@ -138,6 +168,7 @@ check_main_frames(_PyStackless_Scheduler *sched)
 void
 _PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *left)
 {
+    sched->mod->debug_random++;
     check_run_queue(sched);
     if (left != NULL && tasklet_is_blocked(left)) {
         check_channel(left->channel);

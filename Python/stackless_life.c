@@ -113,12 +113,7 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     sched->runcount = 1;
     ((_PyThreadStateImpl *)tstate)->stackless = sched;
     if (sched->mod->schedule_callback != NULL) {
-        PyObject *res = PyObject_CallFunctionObjArgs(
-            sched->mod->schedule_callback, Py_None, sched->main, NULL);
-        if (res == NULL) {
-            _PyStackless_ReportCallbackError();
-        }
-        Py_XDECREF(res);
+        _PyStackless_CallScheduleCallback(sched, NULL, sched->main);
     }
     return sched;
 }

@@ -114,8 +114,8 @@ _PyStackless_EmptyTrash(_PyStackless_Scheduler *sched)
     }
 }
 
-void
-_PyStackless_ReportCallbackError(void)
+static void
+report_callback_error(void)
 {
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *where = PyUnicode_FromString("Error in scheduling callback");
@@ -235,16 +235,17 @@ _PyStackless_CheckMaySwitch(_PyStackless_Scheduler *sched)
 }
 
 void
-_PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched, PyTaskletObject *next)
+_PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched, PyTaskletObject *prev,
+                                  PyTaskletObject *next)
 {
     PyObject *callback = Py_NewRef(sched->mod->schedule_callback);
     Py_INCREF(next);
     PyObject *exc = PyErr_GetRaisedException();
     sched->in_schedule_callback = 1;
     PyObject *res = PyObject_CallFunctionObjArgs(
-        callback, sched->current, next, NULL);
+        callback, prev != NULL ? (PyObject *)prev : Py_None, next, NULL);
     if (res == NULL) {
-        _PyStackless_ReportCallbackError();
+        report_callback_error();
     }
     sched->in_schedule_callback = 0;
     Py_XDECREF(res);
@@ -268,7 +269,7 @@ decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObj
                  decision *d)
 {
     PyTaskletObject *cur = sched->current;
-    *d = (decision){ .fate = fate, .next = cur->next };
+    *d = (decision){ .fate = fate, .next = _PyStackless_Successor(sched) };
     if (cur->next != cur) {
         return 0;
     }
@@ -334,7 +335,8 @@ _PyStackless_PrepareCommit(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (sched->mod->schedule_callback != NULL && d->next != NULL && !*called) {
         *called = 1;
         PyTaskletObject *instead = diverted(sched, d);
-        _PyStackless_CallScheduleCallback(sched, instead != NULL ? instead : d->next);
+        _PyStackless_CallScheduleCallback(sched, sched->current,
+                                          instead != NULL ? instead : d->next);
         return 1;
     }
     return how == SWITCH_HARD ? 0 : _PyStackless_PrepareLeave(tstate, sched);
@@ -389,7 +391,8 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
 {
     PyTaskletObject *cur = sched->current;
     if (op->code == OP_SCHEDULE) {
-        *d = (decision){ .next = cur->next, .fate = TASKLET_RUNNABLE };
+        *d = (decision){ .next = _PyStackless_Successor(sched),
+                         .fate = TASKLET_RUNNABLE };
     }
     else if (decide_successor(sched, TASKLET_PAUSED, NULL, d) < 0) {
         return OP_ERROR;
@@ -446,7 +449,7 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
 {
     PyTaskletObject *cur = sched->current;
     int threadblock = run_args(op)->threadblock != 0;
-    *d = (decision){ .next = cur->next, .fate = TASKLET_PAUSED };
+    *d = (decision){ .next = _PyStackless_Successor(sched), .fate = TASKLET_PAUSED };
     if (cur->next == cur) {
         if (!threadblock
             || (!_PyStackless_OthersRun(sched) && _PyStackless_IsInitialThread(sched))) {
@@ -762,7 +765,7 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     int sending = op->code == OP_SEND;
     decision d = { .next = NULL, .fate = TASKLET_RUNNABLE };
     if (ch->schedule_all) {
-        d.next = cur->next == cur ? partner : cur->next;
+        d.next = cur->next == cur ? partner : _PyStackless_Successor(sched);
     }
     else if (ch->preference == (sending ? -1 : 1)) {
         d.next = partner;
@@ -1013,7 +1016,7 @@ _PyStackless_DecideAfterEnd(_PyStackless_Scheduler *sched, PyObject **exc, decis
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *w = wakeup_target(sched);
-    *d = (decision){ .fate = TASKLET_IDLE, .next = cur->next };
+    *d = (decision){ .fate = TASKLET_IDLE, .next = _PyStackless_Successor(sched) };
     if (*exc == NULL && cur->next != cur) {
         return;
     }
@@ -1041,7 +1044,7 @@ _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObje
     _PyStackless_DecideAfterEnd(sched, &exc, &d);
     if (sched->mod->schedule_callback != NULL) {
         sched->finishing = 1;
-        _PyStackless_CallScheduleCallback(sched, d.next);
+        _PyStackless_CallScheduleCallback(sched, t, d.next);
         sched->finishing = 0;
         _PyStackless_DecideAfterEnd(sched, &exc, &d);
     }

@@ -212,8 +212,16 @@ is_called(PyThreadState *tstate, PyInterpreterState *interp)
            || (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & calls);
 }
 
-/* Waits for the lock with the GIL released.  Returns false if a signal came instead.  A
-   daemon thread does not return from here when the interpreter has ended. */
+static int
+has_async_exception(PyThreadState *tstate)
+{
+    return (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker)
+            & _PY_ASYNC_EXCEPTION_BIT) != 0;
+}
+
+/* Waits for the lock with the GIL released.  Returns false if a signal or an exception for
+   this thread came instead.  A daemon thread does not return from here when the
+   interpreter has ended.  Its thread state may then be gone, so it looks with the GIL. */
 static int
 wait_for_lock(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
@@ -222,11 +230,13 @@ wait_for_lock(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     int interruptible = _Py_ThreadCanHandleSignals(interp);
     int looks = interruptible || sched->joined_at_exit == JOINED_YES;
     PyLockStatus status;
-    Py_BEGIN_ALLOW_THREADS
     do {
-        status = PyThread_acquire_lock_timed(lock, looks ? LOOK_EVERY : -1, interruptible);
-    } while (status == PY_LOCK_FAILURE && !is_called(tstate, interp));
-    Py_END_ALLOW_THREADS
+        Py_BEGIN_ALLOW_THREADS
+        do {
+            status = PyThread_acquire_lock_timed(lock, LOOK_EVERY, interruptible);
+        } while (status == PY_LOCK_FAILURE && looks && !is_called(tstate, interp));
+        Py_END_ALLOW_THREADS
+    } while (status == PY_LOCK_FAILURE && !looks && !has_async_exception(tstate));
     if (sched->signalled) {
         sched->signalled = 0;
         if (status != PY_LOCK_ACQUIRED) {
@@ -361,7 +371,7 @@ hand_on_with_callback(_PyStackless_Scheduler *sched, PyTaskletObject *head,
     _PyStackless_QueueUnlink(sched, t);
     _PyStackless_QueueLink(sched, head, t);
     _PyStackless_SetState(t, TASKLET_CURRENT);
-    _PyStackless_CallScheduleCallback(sched, head);
+    _PyStackless_CallScheduleCallback(sched, t, head);
     if (t->next == t) {
         return finish_nap(sched, result);
     }

@@ -182,8 +182,47 @@ stop_events(int tool_id)
     PyErr_SetRaisedException(exc);
 }
 
-/* A tasklet ended, or is dropped while suspended: nobody is to be traced any more
-   by what it held. */
+/* Exchanges the trace functions of both, or their profile functions. */
+void
+_PyStackless_ExchangeHook(tasklet_extra *a, tasklet_extra *b, int trace)
+{
+    Py_tracefunc *func_a = trace ? &a->tracefunc : &a->profilefunc;
+    Py_tracefunc *func_b = trace ? &b->tracefunc : &b->profilefunc;
+    PyObject **obj_a = trace ? &a->traceobj : &a->profileobj;
+    PyObject **obj_b = trace ? &b->traceobj : &b->profileobj;
+    Py_tracefunc func = *func_a;
+    PyObject *obj = *obj_a;
+    *func_a = *func_b;
+    *obj_a = *obj_b;
+    *func_b = func;
+    *obj_b = obj;
+}
+
+/* Nobody is to be traced any more by what is in `extra`.  Runs Python code. */
+void
+_PyStackless_DropHooks(PyThreadState *tstate, tasklet_extra *extra)
+{
+    PyInterpreterState *interp = tstate->interp;
+    PyObject *traceobj = extra->traceobj;
+    PyObject *profileobj = extra->profileobj;
+    extra->traceobj = extra->profileobj = NULL;
+    if (extra->tracefunc != NULL) {
+        extra->tracefunc = NULL;
+        if (--interp->sys_tracing_threads == 0) {
+            stop_events(PY_MONITORING_SYS_TRACE_ID);
+        }
+    }
+    if (extra->profilefunc != NULL) {
+        extra->profilefunc = NULL;
+        if (--interp->sys_profiling_threads == 0) {
+            stop_events(PY_MONITORING_SYS_PROFILE_ID);
+        }
+    }
+    Py_XDECREF(traceobj);
+    Py_XDECREF(profileobj);
+}
+
+/* A tasklet ended, or is dropped while suspended. */
 void
 _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
@@ -192,27 +231,17 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
         return;
     }
     t->extra = NULL;
-    PyInterpreterState *interp = tstate->interp;
-    if (extra->tracefunc != NULL && --interp->sys_tracing_threads == 0) {
-        stop_events(PY_MONITORING_SYS_TRACE_ID);
-    }
-    if (extra->profilefunc != NULL && --interp->sys_profiling_threads == 0) {
-        stop_events(PY_MONITORING_SYS_PROFILE_ID);
-    }
+    _PyStackless_FreeHard(extra->hard);
     PyObject *exc = extra->exc_value;
-    PyObject *traceobj = extra->traceobj;
-    PyObject *profileobj = extra->profileobj;
     PyObject *c_callable = extra->c_callable;
     PyObject *c_arg = extra->c_arg;
     PyObject *greenlet = extra->greenlet;
-    _PyStackless_FreeHard(extra->hard);
+    _PyStackless_DropHooks(tstate, extra);
     PyMem_Free(extra);
     Py_XDECREF(c_callable);
     Py_XDECREF(c_arg);
     Py_XDECREF(greenlet);
     Py_XDECREF(exc);
-    Py_XDECREF(traceobj);
-    Py_XDECREF(profileobj);
 }
 
 void

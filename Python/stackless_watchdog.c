@@ -38,7 +38,7 @@
 #include "pycore_greenlet.h"      // _PyGreenlet_DeletePostponed()
 #include "pycore_instruments.h"   // _Py_call_instrumentation_jump()
 #include "pycore_object.h"        // _PyObject_GC_UNTRACK()
-#include "pycore_opcode_metadata.h" // _PyOpcode_Caches
+#include "pycore_opcode_metadata.h" // _PyOpcode_Caches, OPCODE_HAS_JUMP()
 #include "pycore_opcode_utils.h"  // RESUME_AT_FUNC_START
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_stackless.h"
@@ -140,7 +140,9 @@ count_path(PyCodeObject *code, int i, int to, long most)
         int opcode = opcode_at(code, i);
         int next = i + 1 + _PyOpcode_Caches[opcode];
         oparg = (oparg << 8) | units[i].op.arg;
-        n++;
+        if (n++ == 0 && OPCODE_HAS_JUMP(opcode)) {
+            oparg = _PyStackless_OpargAt(code, i);     // begun after its EXTENDED_ARGs
+        }
         switch (opcode) {
             case EXTENDED_ARG:
                 i = next;

@@ -232,6 +232,8 @@ typedef struct {
     uint8_t unusual;              // no fast paths: _PyStackless_NoteUnusual()
     uint8_t debug_gc;             // see stackless_debug.c
     uint8_t debug_slow;
+    uint8_t debug_shuffle;
+    uint64_t debug_random;        // the seed and the number of switches so far
 } stackless_modstate;
 
 struct _PyStackless_Scheduler {
@@ -381,9 +383,9 @@ extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTasklet
 /* t becomes current: if it is inside run(), that call returns, and those that were
    called later are made runnable, to return when their turn comes. */
 extern void _PyStackless_WatchdogsPop(_PyStackless_Scheduler *sched, PyTaskletObject *t);
-extern void _PyStackless_ReportCallbackError(void);
-/* Runs the program's callback, which must be set. */
+/* Runs the program's callback, which must be set.  prev == NULL: None. */
 extern void _PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched,
+                                              PyTaskletObject *prev,
                                               PyTaskletObject *next);
 /* Raises what another thread has thrown into the running tasklet: -1, or 0. */
 extern int _PyStackless_CheckThrown(_PyStackless_Scheduler *sched);
@@ -577,6 +579,11 @@ extern void _PyStackless_LoadCFields(PyThreadState *tstate,
 /* The thread's trace and profile functions go to `save`, those of `load` come. */
 extern void _PyStackless_SwapTracing(PyThreadState *tstate, tasklet_extra *save,
                                      tasklet_extra *load);
+/* Exchanges the trace functions of both, or their profile functions. */
+extern void _PyStackless_ExchangeHook(tasklet_extra *a, tasklet_extra *b, int trace);
+/* Takes away the trace and profile functions in `extra`.  Runs Python code; keeps an
+   exception that is set. */
+extern void _PyStackless_DropHooks(PyThreadState *tstate, tasklet_extra *extra);
 /* Takes away what a handler or a finalizer has set in a tasklet that ended. */
 extern void _PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* Brings the code of all frames of a chain up to date with what is monitored. */
@@ -591,9 +598,13 @@ extern void _PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *l
 /* When the thread falls asleep, and before it is woken. */
 extern void _PyStackless_CheckAsleep(_PyStackless_Scheduler *sched);
 extern void _PyStackless_DebugInit(stackless_modstate *mod);
+/* Who runs after the current tasklet, if that does not matter: the next in the queue,
+   but for STACKLESS_DEBUG=shuffle. */
+extern PyTaskletObject *_PyStackless_Successor(_PyStackless_Scheduler *sched);
 extern void _PyStackless_DebugSwitched(_PyStackless_Scheduler *sched);
 #else
 #  define _PyStackless_DebugInit(mod) ((void)0)
+#  define _PyStackless_Successor(sched) ((sched)->current->next)
 #  define _PyStackless_DebugSwitched(sched) ((void)0)
 #  define _PyStackless_Check(sched, left) ((void)0)
 #  define _PyStackless_CheckAsleep(sched) ((void)0)
@@ -650,6 +661,8 @@ extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
 /* _stackless.c */
 
 extern struct PyModuleDef _PyStackless_Module;
+/* _stackless_private.c */
+extern PyMethodDef _PyStackless_PrivateMethods[];
 static inline void
 _PyStackless_NoteUnusual(stackless_modstate *mod)
 {

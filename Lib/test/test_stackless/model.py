@@ -5,16 +5,26 @@ rules of the specification, with generators as tasklets; run_real() with real
 tasklets.  Both give a log of every result, exception and switch, which must
 be equal.
 
+With STACKLESS_DEBUG=shuffle:SEED whoever leaves a tasklet gets any member of
+the run queue.  The model then makes the choices that it finds in the log of
+the real thing, and everything else must follow from them.
+
 Model of the queue: a list whose first item is the current tasklet; so "the
 end of the queue" is the end of the list.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import random
-from typing import Any
+import threading
+from typing import Any, Callable
 
 import stackless
+
+SHUFFLED = any(word.partition(":")[0] == "shuffle"
+               for word in os.environ.get("STACKLESS_DEBUG", "").split(","))
 
 DEADLOCK = "Deadlock: the last runnable tasklet cannot be blocked."
 
@@ -120,9 +130,11 @@ class Finished(BaseException):
 
 
 class Model:
-    def __init__(self, program):
+    def __init__(self, program, choices=None):
         self.program = program
         self.log = []
+        self.choices = choices      # who became current, or None: the next
+        self.nswitches = 0
         self.main = Tasklet("M")
         self.tasklets = {"M": self.main}
         for i in range(TASKLETS):
@@ -221,6 +233,7 @@ class Model:
         me.pending = pending
         if target is not me:
             self.log.append(("switch", me.name, target.name))
+            self.nswitches += 1
         i = self.queue.index(target)
         self.queue[:] = self.queue[i:] + self.queue[:i]
         self.current = target
@@ -229,7 +242,7 @@ class Model:
     def die(self, t, exc):
         self.queue.remove(t)
         if exc is None and self.queue:
-            target = self.queue[0]
+            target = self.choose(self.queue)
         else:
             target = self.wakeup_target()
             if target.blocked:
@@ -255,10 +268,18 @@ class Model:
         t.channel.waiting.remove(t)
         t.channel = None
 
+    def choose(self, candidates):
+        """Who runs next, if that is left to the scheduler."""
+        if self.choices is not None and self.nswitches < len(self.choices):
+            chosen = self.tasklets[self.choices[self.nswitches]]
+            if chosen in candidates:
+                return chosen
+        return candidates[0]
+
     def next_when_leaving(self):
         """Who runs if the current tasklet leaves the queue."""
         if len(self.queue) > 1:
-            return self.queue[1]
+            return self.choose(self.queue[1:])
         w = self.wakeup_target()
         if w in self.queue or w.blocked:
             return None
@@ -277,7 +298,7 @@ class Model:
         if len(self.queue) == 1:
             return value
         self.current.tempval = value
-        return self.switch(self.queue[1])
+        return self.switch(self.choose(self.queue[1:]))
 
     def schedule_remove(self, value):
         me = self.current
@@ -293,7 +314,7 @@ class Model:
         if len(self.queue) == 1:
             return None
         self.watchdogs.append(self.current)
-        return self.leave(self.queue[1], "none")
+        return self.leave(self.choose(self.queue[1:]), "none")
 
     def finish(self, serial):
         return self.run()
@@ -387,9 +408,10 @@ class Model:
             else:
                 mine, p.tempval = p.tempval, None
             if ch.schedule_all:
+                target = self.choose(self.queue[1:]) if len(self.queue) > 1 else p
                 self.queue.append(p)
                 me.tempval = mine
-                return self.switch(self.queue[1], pending)
+                return self.switch(target, pending)
             if ch.preference == -direction:
                 self.queue.insert(1, p)
                 me.tempval = mine
@@ -479,21 +501,52 @@ WAITING = Waiting()
 OPERATION_NAMES = {"switch": "switch_to"}
 
 
-def run_model(program: dict) -> tuple[list, tuple]:
-    """The log of *program* by the rules, and the state at its end."""
+def run_model(program: dict, choices: list | None = None) -> tuple[list, tuple]:
+    """The log of *program* by the rules, and the state at its end.
+
+    *choices*: the names of those who became current one after the other, if
+    it was not always the next one.
+    """
     translated = {
         who: [(OPERATION_NAMES.get(op[0], op[0]), *op[1:]) for op in ops]
         for who, ops in program.items()}
-    model = Model(translated)
+    model = Model(translated, choices)
     model.execute()
     return model.log, model.look()
 
 
 # --- the real thing ---------------------------------------------------------
 
+def directly(f: Callable) -> Any:
+    return f()
+
+
+def through_map(f: Callable) -> Any:
+    return list(map(lambda x: f(), [0]))[0]
+
+
+def through_sort(f: Callable) -> Any:
+    results: list = []
+    sorted([0], key=lambda x: results.append(f()))
+    return results[0]
+
+
+def through_exec(f: Callable) -> Any:
+    namespace = {"f": f}
+    exec("result = f()", namespace)
+    return namespace["result"]
+
+
+# How an operation is reached: softly, or with C functions in between, so that
+# its tasklet is left hard.
+WAYS = (directly, directly, directly, through_map, through_sort, through_exec)
+
+
 class Real:
-    def __init__(self, program):
+    def __init__(self, program, hard=False):
         self.program = program
+        self.ways = WAYS if hard else (directly,)
+        self.rng = random.Random(1)
         self.log = []
         self.channels = [stackless.channel() for i in range(CHANNELS)]
         self.tasklets = {"M": stackless.getmain()}
@@ -509,7 +562,8 @@ class Real:
         for index, op in enumerate(self.program[name]):
             try:
                 # At some depth, so that frames of all ages are suspended.
-                result = self.deeper(op, index % 4)
+                way = self.rng.choice(self.ways)
+                result = way(functools.partial(self.deeper, op, index % 4))
             except (Error, RuntimeError, ValueError, StopIteration) as e:
                 self.log.append((name, index, type(e).__name__, first_line(e)))
             except TaskletExit as e:        # noqa: F821 (a builtin here)
@@ -611,16 +665,37 @@ class Real:
         )
 
 
-def run_real(program: dict) -> tuple[list, tuple]:
-    """The log of *program* with real tasklets, and the state at its end."""
-    real = Real(program)
-    stackless.set_schedule_callback(real.callback)
+class Callback:
+    """The schedule callback, for any number of threads."""
+
+    def __init__(self):
+        self.reals: dict[int, Real] = {}
+
+    def __call__(self, prev, next):
+        real = self.reals.get(threading.get_ident())
+        if real is not None and prev is not None:
+            real.callback(prev, next)
+
+
+def run_real(program: dict, hard: bool = False,
+             callback: Callback | None = None) -> tuple[list, tuple]:
+    """The log of *program* with real tasklets, and the state at its end.
+
+    *callback*: one that is set already, for those who run several at once.
+    """
+    real = Real(program, hard)
+    reals = {} if callback is None else callback.reals
+    if callback is None:
+        stackless.set_schedule_callback(real.callback)
+    reals[threading.get_ident()] = real
     try:
         real.body("M")
         state = real.look()
         log = list(real.log)
     finally:
-        stackless.set_schedule_callback(None)
+        del reals[threading.get_ident()]
+        if callback is None:
+            stackless.set_schedule_callback(None)
         stackless.getmain().block_trap = False
         for t in real.tasklets.values():
             if not t.is_main:
@@ -634,18 +709,50 @@ def run_real(program: dict) -> tuple[list, tuple]:
     return log, state
 
 
-def check(seed: int, length: int = 12) -> None:
+def check(seed: int, length: int = 12, hard: bool = False,
+          callback: Callback | None = None) -> None:
     """Raise an AssertionError if the real thing differs from the model."""
     program = make_program(seed, length)
-    expected, final = run_model(program)
-    log, state = run_real(program)
+    if SHUFFLED:
+        log, state = run_real(program, hard, callback)
+        expected, final = run_model(
+            program, [entry[2] for entry in log if entry[0] == "switch"])
+    else:
+        expected, final = run_model(program)
+        if callback is not None and any(DEADLOCK in entry for entry in expected):
+            return                  # with other threads there it sleeps instead
+        log, state = run_real(program, hard, callback)
     for i, (a, b) in enumerate(zip(log, expected)):
         if a != b:
             before = "\n".join(map(str, log[max(0, i - 15):i]))
             raise AssertionError(
-                f"seed {seed}, length {length}, entry {i}:\n{before}\n"
+                f"seed {seed}, length {length}, hard {hard}, entry {i}:\n{before}\n"
                 f"  real:  {a}\n  model: {b}\n  program: "
                 + "\n    ".join(f"{k}: {v}" for k, v in program.items()))
     assert len(log) == len(expected), (seed, log[len(expected):],
                                        expected[len(log):])
     assert state == final, (seed, state, final)
+
+
+def check_threads(seeds: list[range], length: int, hard: bool) -> None:
+    """As many threads as there are *seeds*, each with scheduler and programs of its own."""
+    callback = Callback()
+    errors: list[BaseException] = []
+
+    def thread(mine):
+        try:
+            for seed in mine:
+                check(seed, length, hard, callback)
+        except BaseException as e:
+            errors.append(e)
+    threads = [threading.Thread(target=thread, args=(mine,)) for mine in seeds]
+    stackless.set_schedule_callback(callback)
+    try:
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        stackless.set_schedule_callback(None)
+    if errors:
+        raise errors[0]

@@ -11,11 +11,18 @@ those cases are marked, and only the consistency of what is left is checked.
 Where the operation ends with an exception that is made on its arrival, the
 MemoryError may come in its stead.
 
-main(case, place) runs one case in the main tasklet or in another one.
+main(case, place) runs one case in one of these places:
+
+main        the main tasklet
+tasklet     another one
+map         another one that has C functions between its frames: its switches are hard
+thread      main of a new thread, in which nothing is allocated yet, below C functions;
+            there are tasklets whose slices of C stack overlap with its own
 """
 
 from __future__ import annotations
 
+import _thread
 import gc
 import sys
 
@@ -25,7 +32,7 @@ import stackless
 from stackless import channel, schedule_remove, tasklet
 
 from .oom_cases import CASES, EXCEPTION_MAY_FAIL, TARGET_MAY_FAIL
-from .support import dump, reset_scheduler
+from .support import dump, kill_uncollectables, reset_scheduler
 
 # So many successes in a row mean that no more allocations are made: a single
 # one may be due to a failure that the interpreter did not mind.
@@ -85,34 +92,81 @@ class Attempt:
                 pass
 
 
+def through_map(f):
+    return list(map(lambda x: f(), [0]))[0]
+
+
+def attempt_in_main(a):
+    a.attempt()
+    a.finish()
+    return a.outcome
+
+
+def attempt_in_tasklet(a, call):
+    t = tasklet(call)(a.attempt)
+    outcome = None
+    try:
+        t.run()
+        _testcapi.remove_mem_hooks()
+    except MemoryError:
+        # Out of the target: of this tasklet it would be an outcome.
+        _testcapi.remove_mem_hooks()
+        if a.make.__name__ not in TARGET_MAY_FAIL:
+            raise
+        outcome = "failure"
+    a.finish()
+    if t.alive:
+        # It is in run(), and waits for main to leave the queue.
+        schedule_remove()
+    outcome = outcome or a.outcome
+    if t.alive:
+        t.kill()
+    return outcome
+
+
+def attempt_in_thread(a):
+    def thread():
+        try:
+            # Its slice of C stack begins above where main will be.
+            t = tasklet(through_map)(schedule_remove)
+            t.run()
+            outcomes.append(through_map(lambda: attempt_in_main(a)))
+            t.kill()
+            clean_up()
+            outcomes.append("clean")
+        finally:
+            done.release()
+    # The calling thread just waits, and allocates nothing.
+    sys.setswitchinterval(1000)
+    outcomes = []
+    done = _thread.allocate_lock()
+    done.acquire()
+    _thread.start_new_thread(thread, ())
+    done.acquire()
+    assert outcomes[1:] == ["clean"], "the thread died"
+    return outcomes[0]
+
+
+def clean_up():
+    kill_uncollectables()
+    wrong = reset_scheduler()
+    assert not wrong, wrong
+
+
 def attempt(make, n, place):
     a = Attempt(make, n)
     if place == "main":
-        a.attempt()
-        outcome = a.outcome
-        a.finish()
+        outcome = attempt_in_main(a)
+    elif place == "thread":
+        outcome = attempt_in_thread(a)
     else:
-        t = tasklet(a.attempt)()
-        outcome = None
-        try:
-            t.run()
-            _testcapi.remove_mem_hooks()
-        except MemoryError:
-            # Out of the target: of this tasklet it would be an outcome.
-            _testcapi.remove_mem_hooks()
-            if make.__name__ not in TARGET_MAY_FAIL:
-                raise
-            outcome = "failure"
-        a.finish()
-        if t.alive:
-            # It is in run(), and waits for main to leave the queue.
-            schedule_remove()
-        outcome = outcome or a.outcome
-        if t.alive:
-            t.kill()
-    wrong = reset_scheduler()
-    assert not wrong, wrong
+        outcome = attempt_in_tasklet(a, apply if place == "tasklet" else through_map)
+    clean_up()
     return outcome
+
+
+def apply(f):
+    f()
 
 
 def main(name: str, place: str) -> None:

@@ -6,6 +6,7 @@ A case sets a scene, and returns an operation and the objects to watch.
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Callable
 
 import stackless
@@ -22,6 +23,9 @@ EXCEPTION_MAY_FAIL: set[str] = set()
 
 # The cases that mean something else outside of main.
 ONLY_MAIN: set[str] = set()
+
+# The cases that mean something else if a tasklet was left hard.
+NEEDS_SOFT: set[str] = set()
 
 
 def case(f):
@@ -41,6 +45,11 @@ def exception_may_fail(f):
 
 def only_main(f):
     ONLY_MAIN.add(f.__name__)
+    return f
+
+
+def only_soft(f):
+    NEEDS_SOFT.add(f.__name__)
     return f
 
 
@@ -116,6 +125,7 @@ def bind():
 
 
 @case
+@only_soft
 def bind_drops_frames():
     t = paused(deep, 5)
     return lambda: t.bind(None), t
@@ -707,6 +717,166 @@ def collect():
 
 
 @case
+@only_soft
 def drop_a_suspended_tasklet():
     box = [paused(deep, 10)]
     return box.clear,
+
+
+# --- tasklets suspended hard --------------------------------------------------
+
+def make_frame_objects():
+    """Those of the callers.
+
+    Upstream loses an exception that is on its way through a frame if the next one's
+    frame object cannot be made (take_ownership() in Python/frame.c), and then aborts.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        frame = frame.f_back
+
+
+def hard(f=schedule_remove, *args):
+    """A tasklet that calls f(*args) where C functions lie between."""
+    def call(x):
+        make_frame_objects()
+        f(*args)
+
+    def through_map():
+        try:
+            list(map(call, [0]))
+        except Error:
+            pass
+    t = tasklet(through_map)()
+    t.run()
+    return t
+
+
+@case
+@target_may_fail
+def drop_a_hard_tasklet():
+    box = [hard()]
+    return box.clear,
+
+
+@case
+@target_may_fail
+def schedule_with_a_hard_tasklet():
+    t = hard()
+    t.insert()
+    return schedule, t
+
+
+@case
+@target_may_fail
+def run_with_a_hard_tasklet():
+    t = hard(schedule)
+    return stackless.run, t
+
+
+@case
+@target_may_fail
+def switch_to_a_hard_tasklet():
+    me = stackless.current
+
+    def back():
+        schedule_remove()
+        me.insert()
+    t = hard(back)
+    return t.switch, t
+
+
+@case
+@target_may_fail
+def throw_to_a_hard_tasklet():
+    t = hard()
+    return lambda: t.throw(Error, 1), t
+
+
+@case
+@target_may_fail
+def kill_a_hard_tasklet():
+    t = hard()
+    return t.kill, t
+
+
+@case
+@target_may_fail
+def send_to_a_hard_receiver():
+    ch = channel()
+    t = hard(ch.receive)
+    return lambda: ch.send(1), t, ch
+
+
+@case
+@target_may_fail
+def receive_from_a_hard_sender():
+    ch = channel()
+    ch.preference = 1
+    t = hard(ch.send, 1)
+    return ch.receive, t, ch
+
+
+@case
+@exception_may_fail
+def throw_from_a_hard_tasklet():
+    me = stackless.current
+
+    def throw():
+        schedule_remove()
+        me.throw(Error, 1)
+    t = hard(throw)
+
+    def call():
+        try:
+            t.run()
+        except Error:
+            pass
+    return call, t
+
+
+@case
+@target_may_fail
+def start_of_a_tasklet_that_is_left_hard():
+    # A lambda of its own would be upstream's trouble: its MAKE_FUNCTION drops the code
+    # object twice if there is no memory.
+    def target():
+        sorted([0], key=schedule_remove)
+    t = tasklet(target)()
+    return t.run, t
+
+
+@case
+@target_may_fail
+def switches_within_an_initializer():
+    class C:
+        def __init__(self, x):
+            schedule_remove()
+
+    def target():
+        list(map(C, [0]))
+    t = tasklet(target)()
+    return t.run, t
+
+
+@case
+@target_may_fail
+def many_frames_left_hard():
+    def target(n):
+        if n % 5 == 4:
+            list(map(target, [n - 1]))
+        elif n:
+            target(n - 1)
+        else:
+            schedule_remove()
+    t = tasklet(target)(30)
+    return t.run, t
+
+
+@case
+@target_may_fail
+def collect_a_hard_tasklet():
+    t = hard()
+    ch = channel()
+    u = hard(ch.receive)
+    return gc.collect, t, u, ch

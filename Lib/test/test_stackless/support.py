@@ -116,12 +116,17 @@ needs_soft = unittest.skipUnless(
 
 
 def kill_uncollectables() -> None:
-    """End the tasklets with C state that nothing but their own C stack may refer to."""
+    """End the tasklets with C state that nothing but their own C stack may refer to.
+
+    Those that a collection has found are in gc.garbage: it cannot switch to them.
+    """
     for t in stackless.getuncollectables():
         for i in range(10):
             if t.alive:
                 with contextlib.suppress(Exception, TaskletExit):
                     t.kill()
+    gc.garbage[:] = [x for x in gc.garbage
+                     if not isinstance(x, stackless.tasklet) or x.alive]
 
 
 def reset_scheduler() -> list[str]:

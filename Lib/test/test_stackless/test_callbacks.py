@@ -246,6 +246,32 @@ class ScheduleCallback(StacklessTestCase):
         self.assertIn((ident, None, main), log)
         del main, info[:], log[:]
 
+    def test_it_does_not_switch_in_a_new_thread(self):
+        # It could: its own main tasklet was not yet made known by then.
+        seen = []
+
+        def callback(prev, next):
+            if prev is None:
+                tasklet(nothing)().remove()
+                for switch in (schedule_remove, channel().receive, stackless.run):
+                    t = tasklet(nothing)()
+                    try:
+                        switch()
+                    except RuntimeError as e:
+                        seen.append(str(e))
+                    t.kill(pending=True)
+                    t.remove().bind(None)
+
+        def thread():
+            stackless.getmain()
+        stackless.set_schedule_callback(callback)
+        t = threading.Thread(target=thread)
+        t.start()
+        t.join()
+        stackless.set_schedule_callback(None)
+        self.assertEqual(
+            seen, ["cannot switch tasklets inside the schedule callback"] * 3)
+
     def test_it_is_called_in_every_thread(self):
         log = []
 

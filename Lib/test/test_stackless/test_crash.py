@@ -708,5 +708,27 @@ s.run()
 """)
 
 
+class Watchdog(Crash):
+
+    def test_loops_of_any_length(self):
+        # The counting of ticks went on behind the EXTENDED_ARG of a `for`, took the
+        # rest of its argument for all of it, and came to a place within an
+        # instruction.  Here such places look like INSTRUMENTED_LINE (254).
+        self.survives("""
+namespace = {f"name{i}": i for i in range(300)}
+exec("def gen(n):\\n for i in range(n):\\n  yield i", namespace)
+index_254 = list(namespace)[254]
+for n in range(40, 180, 4):
+    for odd in (0, 1):
+        exec("\\n".join(["def task():", " x = 1", " for i in gen(20):"] + ["  -x"] * odd
+                       + [f"  {index_254}"] * n + ["  for j in range(3): pass"]),
+             namespace)
+        for limit in (200, 100000):
+            tasklet(namespace["task"])()
+            while (t := stackless.run(limit)) is not None:
+                t.insert()
+""")
+
+
 if __name__ == "__main__":
     unittest.main()

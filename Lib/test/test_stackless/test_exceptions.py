@@ -7,7 +7,7 @@ import weakref
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import ChildTestCase, StacklessTestCase
+from .support import ChildTestCase, StacklessTestCase, needs_soft
 
 
 class Error(Exception):
@@ -275,6 +275,7 @@ class Exit(ChildTestCase):
             stackless.run()
             """)
 
+    @needs_soft
     def test_with_other_tasklets_waiting(self):
         r = self.run_status("""
             import sys, stackless

@@ -5,7 +5,7 @@ import unittest
 import stackless
 from stackless import atomic, schedule, tasklet
 
-from .support import StacklessTestCase
+from .support import SOFT, StacklessTestCase
 
 
 def nothing():
@@ -247,10 +247,12 @@ class BlockTrap(StacklessTestCase):
 class SoftSwitch(StacklessTestCase):
 
     def test_asking_changes_nothing(self):
-        self.assertIs(stackless.enable_softswitch(None), True)
-        self.assertIs(stackless.enable_softswitch(None), True)
+        self.assertIs(stackless.enable_softswitch(None), SOFT)
+        self.assertIs(stackless.enable_softswitch(None), SOFT)
 
     def test_on_stays_on(self):
+        self.addCleanup(stackless.enable_softswitch, SOFT)
+        stackless.enable_softswitch(True)
         for value in (True, 1, "x"):
             self.assertIs(stackless.enable_softswitch(value), True)
 

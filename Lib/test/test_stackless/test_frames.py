@@ -11,7 +11,7 @@ import warnings
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import ChildTestCase, StacklessTestCase
+from .support import ChildTestCase, StacklessTestCase, needs_soft
 
 
 class Error(Exception):
@@ -221,6 +221,7 @@ class Running(StacklessTestCase):
         frame.clear()
         self.assertEqual(frame.f_locals, {})
 
+    @needs_soft
     def test_a_frame_object_outlives_an_unbound_tasklet(self):
         def inner(x):
             schedule_remove()
@@ -375,6 +376,7 @@ class Suspended(StacklessTestCase):
         self.assertDead(t)
         del frames[:]
 
+    @needs_soft
     def test_the_collector_looks_into_suspended_frames(self):
         marker = []
 

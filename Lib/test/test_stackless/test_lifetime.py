@@ -9,7 +9,7 @@ import weakref
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase
+from .support import StacklessTestCase, needs_soft
 
 
 class Error(Exception):
@@ -190,6 +190,7 @@ class NoFinally(StacklessTestCase):
                 log.append("finally")
         return self.paused(task)
 
+    @needs_soft
     def test_by_its_reference_count(self):
         t = self.suspended()
         r = weakref.ref(t)
@@ -198,6 +199,7 @@ class NoFinally(StacklessTestCase):
         self.assertIsNone(r())
         self.assertEqual(self.log, [])
 
+    @needs_soft
     def test_with_exits_are_not_called(self):
         log = self.log
 
@@ -216,6 +218,7 @@ class NoFinally(StacklessTestCase):
         gc.collect()
         self.assertEqual(self.log, [])
 
+    @needs_soft
     def test_by_the_collector(self):
         log = self.log
 
@@ -357,6 +360,7 @@ class NoFinally(StacklessTestCase):
 
 class Cycles(StacklessTestCase):
 
+    @needs_soft
     def test_tasklet_in_its_own_frame(self):
         def task(t):
             x = X()
@@ -387,6 +391,7 @@ class Cycles(StacklessTestCase):
         gc.collect()
         self.assertIsNone(r())
 
+    @needs_soft
     def test_blocked_on_an_unreachable_channel(self):
         def task(ch):
             x = X()
@@ -401,6 +406,7 @@ class Cycles(StacklessTestCase):
         gc.collect()
         self.assertEqual([r() for r in refs], [None] * 3)
 
+    @needs_soft
     def test_blocked_without_a_frame_on_an_unreachable_channel(self):
         for method, args in (("receive", ()), ("send", (1,))):
             ch = channel()
@@ -411,6 +417,7 @@ class Cycles(StacklessTestCase):
             gc.collect()
             self.assertEqual([r() for r in refs], [None] * 2)
 
+    @needs_soft
     def test_several_blocked_on_each_other(self):
         def task(left, right):
             left.receive()
@@ -426,6 +433,7 @@ class Cycles(StacklessTestCase):
         gc.collect()
         self.assertEqual([r() for r in refs], [None] * 10)
 
+    @needs_soft
     def test_a_blocked_sender_and_its_value(self):
         ch = channel()
         x = X()
@@ -437,6 +445,7 @@ class Cycles(StacklessTestCase):
         gc.collect()
         self.assertEqual([r() for r in refs], [None] * 3)
 
+    @needs_soft
     def test_a_subclass_of_channel_with_a_dict(self):
         class Sub(channel):
             pass
@@ -566,6 +575,7 @@ class Cycles(StacklessTestCase):
         gc.collect()
         self.assertEqual((r(), s()), (None, None))
 
+    @needs_soft
     def test_many_blocked_tasklets_are_freed_by_one_collection(self):
         count = 20_000
         freed = 0
@@ -645,6 +655,7 @@ class ChannelDeath(StacklessTestCase):
         self.assertEqual(log, ["end"])
         self.assertDead(t)
 
+    @needs_soft
     def test_a_temporary_channel_and_tasklet(self):
         x = X()
         r = weakref.ref(x)
@@ -657,6 +668,7 @@ class ChannelDeath(StacklessTestCase):
         gc.collect()
         self.assertIsNone(r())
 
+    @needs_soft
     def test_a_resurrected_tasklet_of_a_dead_channel(self):
         class Sub(tasklet):
             def __del__(self):
@@ -676,6 +688,7 @@ class ChannelDeath(StacklessTestCase):
             t.kill()
         self.assertFalse(t.alive)
 
+    @needs_soft
     def test_a_resurrected_channel(self):
         class Sub(channel):
             def __del__(self):
@@ -695,6 +708,7 @@ class ChannelDeath(StacklessTestCase):
         ch.send(1)
         self.assertEqual(log, [1])
 
+    @needs_soft
     def test_closed_channels_are_collected_too(self):
         ch = channel()
         t = self.receiver(ch)
@@ -724,6 +738,7 @@ class BoundWhileDropped(StacklessTestCase):
             self.assertFalse(t.alive and not (t.paused or t.scheduled))
         return t
 
+    @needs_soft
     def test_bound(self):
         log = []
         t = self.bind_with(lambda t: t.bind(log.append, ("inner",)), log.append, ("outer",))
@@ -733,6 +748,7 @@ class BoundWhileDropped(StacklessTestCase):
         t = self.bind_with(lambda t: t.bind(log.append, ("inner",)), None)
         self.assertFalse(t.alive)
 
+    @needs_soft
     def test_inserted(self):
         # It used to break the queue.
         log = []

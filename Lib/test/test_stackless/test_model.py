@@ -1,11 +1,12 @@
 """Random programs, compared with a model of the scheduler in plain Python."""
 
+import sys
 import unittest
 
 import stackless
 
 from . import model
-from .support import ChildTestCase, StacklessTestCase
+from .support import ChildTestCase, StacklessTestCase, kill_uncollectables
 
 
 class Random(StacklessTestCase):
@@ -23,6 +24,41 @@ class Random(StacklessTestCase):
 
     def test_long_programs(self):
         self.check(range(100), 60)
+
+
+    def test_hard(self):
+        # Some operations are called by C functions.
+        for seed in range(3000, 3500):
+            model.check(seed, 15, hard=True)
+            kill_uncollectables()
+            self.assertQueue([stackless.main])
+
+    def test_hard_long(self):
+        for seed in range(3500, 3560):
+            model.check(seed, 60, hard=True)
+            kill_uncollectables()
+            self.assertQueue([stackless.main])
+
+
+@unittest.skipIf(model.SHUFFLED, "which programs would sleep instead of raising Deadlock "
+                                 "cannot be told in advance")
+class RandomThreads(StacklessTestCase):
+    """Schedulers that have nothing to do with each other, at the same time."""
+
+    def check(self, hard):
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            model.check_threads([range(i, i + 60) for i in range(4000, 4300, 100)],
+                                20, hard)
+        finally:
+            sys.setswitchinterval(interval)
+
+    def test_soft(self):
+        self.check(False)
+
+    def test_hard(self):
+        self.check(True)
 
 
 class RandomScript(ChildTestCase):

@@ -8,7 +8,7 @@ import unittest
 import stackless
 from stackless import schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase, runqueue
+from .support import StacklessTestCase, needs_soft, runqueue
 
 
 class Error(Exception):
@@ -401,6 +401,7 @@ class Nested(StacklessTestCase):
         self.assertEqual(log, ["killed", "worker"])
         self.assertDead(o)
 
+    @needs_soft
     def test_unbound_while_in_run(self):
         # It stayed on the watchdog stack, was woken, and crashed.
         def outer():

@@ -12,7 +12,7 @@ import unittest
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase
+from .support import StacklessTestCase, needs_soft
 
 
 class Error(Exception):
@@ -586,6 +586,7 @@ class Generators(StacklessTestCase):
         del t
         self.assertEqual(log, [1, "closed"])
 
+    @needs_soft
     def test_generator_running_in_a_dropped_tasklet(self):
         # The frame that waits in schedule_remove(None) is the generator's.
         log = []

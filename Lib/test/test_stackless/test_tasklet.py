@@ -12,7 +12,7 @@ import weakref
 import stackless
 from stackless import schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase, runqueue
+from .support import StacklessTestCase, needs_soft, runqueue
 
 
 def nothing():
@@ -372,6 +372,7 @@ class Bind(StacklessTestCase):
                                "tasklet has C state on its stack"))
         self.assertTrue(main.alive)
 
+    @needs_soft
     def test_drops_frames_without_running_them(self):
         log = []
 
@@ -390,6 +391,7 @@ class Bind(StacklessTestCase):
         self.assertIsNone(t.tempval)
         self.assertEqual(t.recursion_depth, 0)
 
+    @needs_soft
     def test_dropping_frames_releases_locals(self):
         class X:
             pass
@@ -409,6 +411,7 @@ class Bind(StacklessTestCase):
         t.bind(None)
         self.assertEqual([r() for r in refs], [None, None])
 
+    @needs_soft
     def test_dropping_frames_closes_generators(self):
         log = []
 
@@ -426,6 +429,7 @@ class Bind(StacklessTestCase):
         t.bind(None)
         self.assertEqual(log, ["closed"])
 
+    @needs_soft
     def test_rebinding_a_paused_tasklet(self):
         log = []
         t = self.paused(schedule_remove_once)
@@ -450,6 +454,7 @@ class Bind(StacklessTestCase):
         with self.assertRaisesRegex(RuntimeError, "the tasklet was not bound to a function"):
             t()
 
+    @needs_soft
     def test_binding_a_tasklet_within_its_own_locals(self):
         # Dropping the frames drops objects that use the tasklet.
         log = []

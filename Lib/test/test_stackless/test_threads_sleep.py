@@ -1,5 +1,6 @@
 """Threads that sleep for want of work; what wakes them; deadlock."""
 
+import ctypes
 import gc
 import os
 import signal
@@ -13,7 +14,7 @@ from stackless import channel, schedule, schedule_remove, tasklet
 
 from .support import runqueue
 from .threading_support import (
-    DEADLOCK, Error, ThreadsTestCase, asleep, nothing, pause, wait_until,
+    DEADLOCK, Error, Thread, ThreadsTestCase, asleep, nothing, pause, wait_until,
     Server,
 )
 
@@ -824,6 +825,32 @@ class Signals(ThreadsTestCase):
             t.join()
         finally:
             signal.signal(signal.SIGINT, old)
+
+    def test_exception_sent_to_a_thread(self):
+        # A daemon thread slept through it.
+        ch = channel()
+
+        def thread():
+            with self.assertRaises(Error):
+                ch.receive()
+            caught.append(1)
+            t = tasklet(ch.receive)()
+            with self.assertRaises(Error):
+                stackless.run(threadblock=True)
+            caught.append(2)
+            t.kill()
+        for daemon in (True, False):
+            with self.subTest(daemon=daemon):
+                caught = []
+                t = Thread(thread)
+                t.daemon = daemon
+                t.start()
+                for i in range(2):
+                    wait_until(t.asleep)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(t.ident), ctypes.py_object(Error))
+                    wait_until(lambda: len(caught) > i)
+                t.join()
 
     def test_other_threads_are_not_disturbed(self):
         s = self.server()
