@@ -130,6 +130,10 @@ schedule_slow(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
     PyObject *retval;
+    if (nargs == 0 && kwnames == NULL
+        && _PyStackless_FastHardSchedule(_PyThreadState_GET(), &retval)) {
+        return retval;
+    }
     if (parse_retval("schedule", args, nargs, kwnames, &retval) < 0) {
         return NULL;
     }

@@ -323,8 +323,6 @@ _PyStackless_TakeResult(PyTaskletObject *t)
     return value;
 }
 
-static void settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
-
 static PyObject *
 call_from_main(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op *op)
 {
@@ -362,7 +360,7 @@ _PyStackless_CallFromC(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                        : call_from_tasklet(tstate, sched, &op);
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
-    settle(tstate, sched);
+    _PyStackless_Settle(tstate, sched);
     _PyStackless_DebugSwitched(sched);
     return result;
 }
@@ -412,14 +410,12 @@ base_frame_init(_PyInterpreterFrame *base)
     base->stacktop = 1;
 }
 
-/* On top of main's C stack: runs tasklets until main is current, or one is suspended
-   hard and another one can begin here. */
-static void
-run_tasklets(void *arg)
+void
+_PyStackless_RunTasklets(void *arg)
 {
     _PyStackless_Scheduler *sched = arg;
     PyThreadState *tstate = sched->tstate;
-    sched->far = sched->main_slice.near;
+    sched->far = _PyStackless_Far(&sched->main_slice);
     if (_PyTasklet_IsHard(sched->current)) {
         _PyStackless_ResumeHard(tstate, sched);
     }
@@ -455,7 +451,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
     do {
         tstate->c_recursion_remaining = c_recursion;
-        _PyStackless_Enter(&sched->main_slice, run_tasklets, sched);
+        _PyStackless_Enter(&sched->main_slice, _PyStackless_RunTasklets, sched);
     } while (sched->current != main);
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
     assert(tstate->datastack_top == sched->datastack_base);
@@ -809,9 +805,8 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return 1;
 }
 
-/* Lets go of what the switch left over, now that the thread state is whole again. */
-static void
-settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+void
+_PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *left = sched->left;
     if (left != NULL && left->state != TASKLET_IDLE && Py_REFCNT(left) > 1) {
@@ -865,7 +860,7 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             if (sched->current->flags & TASKLET_IS_MAIN) {
                 return NULL;
             }
-            settle(tstate, sched);
+            _PyStackless_Settle(tstate, sched);
             finish_current(tstate, sched);
             frame = enter_current(tstate, sched);
         }
@@ -873,7 +868,7 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (switched && sched->watch_switch) {
         _PyStackless_WatchSwitch(tstate, sched);
     }
-    settle(tstate, sched);
+    _PyStackless_Settle(tstate, sched);
     _PyStackless_DebugSwitched(sched);
     if ((_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & _PY_EVAL_EVENTS_MASK)
         && tstate->current_exception == NULL) {

@@ -4,6 +4,10 @@
    stack from its dispatcher on (stackless_cstack.c) and the live part of the data
    stack, both to be put back at the same addresses, for C code has pointers into them.
 
+   The next tasklet, if it needs no slice, begins at another dispatcher below the slice,
+   which thus stays in place until somebody needs its memory: two that take turns within
+   C functions end up at different places, and only one of them is copied.
+
    Tasklets have a data stack of their own, of which the first chunk stays for ever, so
    that its addresses can be restored whatever main has done in between.  Of this chunk
    the part in use is copied.  Later chunks are not shared: the tasklet takes them along.
@@ -25,6 +29,10 @@
 /* Above what Enter() and its callers take of the stack between the place where main
    asks for memory and the place where its slice ends. */
 enum { ENTER_STACK = 8192 };
+
+/* No dispatcher begins so much lower in the stack than main's: the limit of the C
+   recursion, which each of them has for itself, leaves that much room. */
+enum { LOWER_BEGIN = 32 * 1024 };
 
 /* --- the data stack of the tasklets -------------------------------------------- */
 
@@ -356,10 +364,62 @@ _PyStackless_ResumeHard(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     Py_FatalError("the memory reserved for main's part of the C stack is too small");
 }
 
+/* Memory for all that leaving t takes, which the calling function does later on.  `here`
+   is a variable of that function; *below, how much deeper it goes from there, is a
+   constant that is found out the first time (0).  0 or -1 with an exception. */
+STACKLESS_INLINED int
+prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
+              const char *here, int *below)
+{
+    if (prepare_state(tstate, sched, t) < 0) {
+        return -1;
+    }
+    _PyStackless_Slice *slice = &t->extra->hard->slice;
+    int known = _Py_atomic_load_int_relaxed(below);
+    if (known != 0 && (size_t)(slice->far - here) + known <= slice->capacity) {
+        return 0;
+    }
+    if (_PyStackless_Prepare(slice, &sched->main_slice, &sched->main_slice) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    _Py_atomic_store_int_relaxed(below, (int)(here - slice->near));
+    return 0;
+}
+
+/* t, which was current and is prepared, is left for sched->current.  Returns when it is
+   resumed: whoever does that has called load_hard(). */
+STACKLESS_INLINED void
+leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    save_hard(tstate, sched, t);
+    _PyStackless_Slice *slice = &t->extra->hard->slice;
+    _PyStackless_Slice *main = &sched->main_slice;
+    PyTaskletObject *next = sched->current;
+    int err;
+    if (_PyTasklet_IsHard(next)) {
+        load_hard(tstate, sched, next);
+        err = _PyStackless_Switch(slice, main, &next->extra->hard->slice);
+    }
+    else if ((next->flags & TASKLET_IS_MAIN) || main->in_place != NULL
+             || main->near - (char *)&err > LOWER_BEGIN) {
+        err = _PyStackless_Switch(slice, main, main);
+    }
+    else {
+        tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
+        err = _PyStackless_SwitchBelow(slice, main, _PyStackless_RunTasklets, sched);
+    }
+    if (err < 0) {
+        Py_FatalError("the memory reserved for a slice of C stack is too small");
+    }
+}
+
 op_outcome
 _PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                          const stackless_op *op, PyObject **result)
 {
+    static int below;
+    char here;
     PyTaskletObject *t = sched->current;
     const char *obstacle = _PyStackless_SwitchObstacle();
     if (obstacle == NULL && is_collecting(tstate, sched)) {
@@ -376,38 +436,73 @@ _PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     _PyStackless_NoticeCxxRuntime(tstate, sched);
-    /* The slice ends in this function, so its size is found out in this function. */
-    if (prepare_state(tstate, sched, t) < 0) {
-        return OP_ERROR;
-    }
-    if (_PyStackless_Prepare(&t->extra->hard->slice, &sched->main_slice,
-                             &sched->main_slice) < 0) {
-        PyErr_NoMemory();
+    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
         return OP_ERROR;
     }
     op_outcome outcome = _PyStackless_Execute(tstate, sched, op, SWITCH_HARD, result);
-    if (outcome != OP_SWITCHED) {
-        return outcome;
+    if (outcome == OP_SWITCHED) {
+        _PyStackless_SetLeft(sched, t);
+        leave_hard(tstate, sched, t);
     }
-    _PyStackless_SetLeft(sched, t);
-    save_hard(tstate, sched, t);
-    PyTaskletObject *next = sched->current;
-    _PyStackless_Slice *to = &sched->main_slice;
-    if (_PyTasklet_IsHard(next)) {
-        load_hard(tstate, sched, next);
-        to = &next->extra->hard->slice;
+    return outcome;
+}
+
+/* schedule() when nothing is special about it but the C functions in between.  See
+   pycore_stackless_fast.h for what the conditions are there for; whoever goes on after
+   a hard switch checks the rest itself. */
+int
+_PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
+{
+    static int below;
+    char here;
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL) {
+        return 0;
     }
-    int err = _PyStackless_Switch(&t->extra->hard->slice, &sched->main_slice, to);
-    assert(err == 0);
-    (void)err;
-    /* Whoever switched here has called load_hard(). */
-    return OP_SWITCHED;
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
+    uintptr_t special =
+        (uintptr_t)(t->flags & TASKLET_IS_MAIN)
+        | (uintptr_t)t->tempval
+        | (uintptr_t)(next == t)
+        | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
+        | (uintptr_t)sched->mod->unusual
+        | (uintptr_t)sched->switch_trap
+        | (uintptr_t)sched->unusual_switch
+        | (uintptr_t)sched->divert_to;
+    if (special != 0
+        || _PyStackless_NestingLevel(tstate, sched) <= 1
+        || sched->nwatchdogs > 1
+        || (sched->nwatchdogs == 1 && sched->watchdogs[0] == next)
+        || is_collecting(tstate, sched)
+        || _PyStackless_SwitchObstacle() != NULL) {
+        return 0;
+    }
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
+    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    t->flags |= TASKLET_RETURNS_SELF;
+    t->state = TASKLET_RUNNABLE;
+    next->state = TASKLET_CURRENT;
+    sched->current = next;
+    leave_hard(tstate, sched, t);
+    *result = _PyStackless_TakeResult(t);
+    if (sched->left != NULL || sched->ntrash != 0) {
+        _PyStackless_Settle(tstate, sched);
+    }
+    return 1;
 }
 
 void
 _PyStackless_AbandonHard(PyTaskletObject *t)
 {
     if (_PyTasklet_IsHard(t)) {
+        _PyStackless_Slice *main = &t->sched->main_slice;
+        if (main->in_place == &t->extra->hard->slice) {
+            main->in_place = NULL;
+        }
         unlink_hard(t->sched, t->extra->hard);
         t->extra->hard = NULL;
         t->frame = NULL;

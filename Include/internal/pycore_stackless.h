@@ -450,6 +450,11 @@ extern PyObject *_PyStackless_TakeResult(PyTaskletObject *t);
 /* Runs tasklets until main is current again.  The caller made another one current, and
    settles what is left over when it has taken main's pending result. */
 extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* On a dispatcher's C stack: runs tasklets until main is current, or one is suspended
+   hard and another one can begin there. */
+extern void _PyStackless_RunTasklets(void *sched);
+/* Lets go of what the switch left over, now that the thread state is whole again. */
+extern void _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
 extern int _PyStackless_PrepareLeaveSlow(PyThreadState *tstate,
                                          _PyStackless_Scheduler *sched);
@@ -526,6 +531,9 @@ extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
 extern op_outcome _PyStackless_ExecuteHard(PyThreadState *tstate,
                                            _PyStackless_Scheduler *sched,
                                            const stackless_op *op, PyObject **result);
+/* schedule() without arguments, from within a C function.  False: nothing has been done,
+   it has to go the general way.  *result: the call's value, or NULL and an exception. */
+extern int _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result);
 /* Goes on in the current tasklet, which is suspended hard.  The activation that calls
    this is abandoned. */
 extern void _PyStackless_ResumeHard(PyThreadState *tstate,
