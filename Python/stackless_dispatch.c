@@ -215,8 +215,9 @@ direct_call_size(_PyInterpreterFrame *frame, int opcode, void *fn, PyObject *sel
 }
 
 /* The size of the calling instruction if there is no C code between it and the
-   builtin that could not be unwound, else 0. */
-static int
+   builtin that could not be unwound, else 0.  (Not inlined: a hard switch copies the
+   stack that its caller uses.) */
+static Py_NO_INLINE int
 direct_size(PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn,
             PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -351,7 +352,7 @@ call_from_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackles
     return result;
 }
 
-PyObject *
+Py_NO_INLINE PyObject *
 _PyStackless_CallFromC(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                        stackless_op op)
 {

@@ -120,30 +120,39 @@ is_collecting(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return tstate->interp->gc.collecting && sched->collecting;
 }
 
-/* Memory for all that a tasklet keeps but the slice. */
 static int
-prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+prepare_hard(PyTaskletObject *t)
 {
     if (_PyStackless_EnsureExtra(t) < 0) {
         return -1;
     }
+    t->extra->hard = PyMem_Calloc(1, sizeof(stackless_hard));
+    if (t->extra->hard == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+/* Memory for all that a tasklet keeps but the slice. */
+static inline int
+prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    if ((t->extra == NULL || t->extra->hard == NULL) && prepare_hard(t) < 0) {
+        return -1;
+    }
     stackless_hard *h = t->extra->hard;
-    if (h == NULL) {
-        h = t->extra->hard = PyMem_Calloc(1, sizeof(stackless_hard));
-        if (h == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-    }
-    size_t nentries = 0;
-    for (_PyInterpreterFrame *f = tstate->current_frame; f != &sched->base;
-         f = f->previous) {
-        nentries += is_entry(sched, f);
-    }
     h->slice.far = sched->far;
+    /* There are no more entry frames than eval loops above the dispatcher's. */
+    size_t nentries = (size_t)(sched->c_recursion_base - tstate->c_recursion_remaining)
+                      / STACKLESS_EVAL_C_UNITS;
+    size_t used = root_in_use(tstate, sched);
+    if (nentries <= h->entries_size && used <= h->data_size) {
+        return 0;
+    }
     return reserve((void **)&h->entries, &h->entries_size, nentries,
                    sizeof(hard_entry)) < 0
-           || reserve((void **)&h->data, &h->data_size, root_in_use(tstate, sched),
+           || reserve((void **)&h->data, &h->data_size, used,
                       sizeof(PyObject *)) < 0 ? -1 : 0;
 }
 
@@ -228,6 +237,9 @@ move_frames_to_copy(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless
         link = &frame->previous;
         _PyInterpreterFrame *previous = frame->previous;
         if (is_entry(sched, previous)) {
+            if (h->nentries == h->entries_size) {
+                Py_FatalError("eval loops that are not counted as C recursion");
+            }
             h->entries[h->nentries++] = (hard_entry){ frame, previous };
             previous = previous->previous;
         }
@@ -293,7 +305,7 @@ unlink_hard(_PyStackless_Scheduler *sched, stackless_hard *h)
 
 /* The current tasklet's part of the thread state goes to it; what is left is that of a
    dispatcher without a tasklet. */
-static void
+static inline void
 save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     stackless_hard *h = t->extra->hard;
@@ -303,8 +315,11 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     h->data_used = root_in_use(tstate, sched);
     h->root_top = sched->datastack_root->top;
     _PyStackless_SaveCFields(tstate, &h->fields);
-    h->pending = sched->pending;
-    sched->pending = (pending_op){0};
+    h->pending.owner = NULL;
+    if (sched->pending.owner != NULL) {
+        h->pending = sched->pending;
+        sched->pending = (pending_op){0};
+    }
     sched->announced_frame = NULL;
     move_frames_to_copy(sched, t, h);
     link_hard(sched, t, h);
@@ -333,9 +348,14 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     tstate->current_frame = t->frame;
     t->frame = NULL;
     tstate->c_recursion_remaining = sched->c_recursion_base - h->c_recursion;
-    _PyStackless_Discard(sched, sched->pending.op.target);   // of a token that was lost
-    _PyStackless_Discard(sched, sched->pending.op.value);
-    sched->pending = h->pending;
+    if (sched->pending.owner != NULL) {                      // of a token that was lost
+        _PyStackless_Discard(sched, sched->pending.op.target);
+        _PyStackless_Discard(sched, sched->pending.op.value);
+        sched->pending = (pending_op){0};
+    }
+    if (h->pending.owner != NULL) {
+        sched->pending = h->pending;
+    }
     sched->far = h->slice.far;
     if (sched->watch_switch) {
         _PyStackless_WatchSwitch(tstate, sched);
@@ -488,7 +508,14 @@ _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
     next->state = TASKLET_CURRENT;
     sched->current = next;
     leave_hard(tstate, sched, t);
-    *result = _PyStackless_TakeResult(t);
+    *result = (PyObject *)t;
+    if (t->tempval == NULL && (t->flags & TASKLET_RETURNS_SELF)) {
+        t->flags &= ~TASKLET_RETURNS_SELF;
+        Py_INCREF(t);
+    }
+    else {
+        *result = _PyStackless_TakeResult(t);
+    }
     if (sched->left != NULL || sched->ntrash != 0) {
         _PyStackless_Settle(tstate, sched);
     }

@@ -135,11 +135,23 @@ extern int _PyStackless_InlineInstruction(
     PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
     int opcode, int oparg);
 
+/* False if the operands tell, without a call, that the answer would be 0. */
+static inline int
+_PyStackless_MayInline(PyObject **stack_pointer, int opcode)
+{
+    if (opcode == FOR_ITER) {
+        PyTypeObject *type = Py_TYPE(stack_pointer[-1]);
+        return type == &PyGen_Type || (type->tp_flags & Py_TPFLAGS_HEAPTYPE);
+    }
+    return 1;
+}
+
 static inline int
 _PyStackless_Inline(PyThreadState *tstate, _PyInterpreterFrame *frame,
                     PyObject **stack_pointer, int opcode, int oparg)
 {
     return ((_PyThreadStateImpl *)tstate)->stackless_inlines
+           && _PyStackless_MayInline(stack_pointer, opcode)
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, opcode, oparg);
 }
 
