@@ -891,13 +891,29 @@ _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched->switched) {
-        sched->switched = 0;
-        tstate->current_exception = NULL;
-        return tstate->current_frame;
-    }
     if (_PyStackless_IsContinuation(frame)) {
         return _PyStackless_Continue(tstate, frame);
     }
     return eval_switch(tstate, sched, frame);
+}
+
+int
+_PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                            PyObject **stack_pointer)
+{
+    return fast_schedule(tstate, frame, stack_pointer);
+}
+
+int
+_PyStackless_InlineSend(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        PyObject **stack_pointer)
+{
+    return fast_send(tstate, frame, stack_pointer);
+}
+
+int
+_PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                           PyObject **stack_pointer)
+{
+    return fast_receive(tstate, frame, stack_pointer);
 }

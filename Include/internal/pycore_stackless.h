@@ -214,14 +214,12 @@ typedef enum {
 
 /* The types and callbacks of an interpreter: the state of module _stackless. */
 typedef struct {
+    _PyStackless_Operations ops;  // first
     PyTypeObject *tasklet_type;
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;
     PyTypeObject *atomic_type;
     PyTypeObject *greenlet_tasklet_type;
-    PyObject *schedule;           // the function; channel's methods send and receive
-    PyObject *send;
-    PyObject *receive;
     PyObject *str_run;            // "run", with it:
     PyObject *greenlet_switch;    // method descriptor; NULL: greenlet is not in use
     PyObject *trampoline;         // function: calls what is no plain Python function
@@ -235,10 +233,10 @@ typedef struct {
 } stackless_modstate;
 
 struct _PyStackless_Scheduler {
+    stackless_modstate *mod;           // first
     Py_ssize_t refcount;
     PyThreadState *tstate;             // NULL: the thread has ended
     PyObject *module;                  // strong: keeps the types
-    stackless_modstate *mod;
     PyTaskletObject *main;             // strong
     PyTaskletObject *current;
     Py_ssize_t runcount;
@@ -295,7 +293,6 @@ struct _PyStackless_Scheduler {
     };
     uint8_t finishing;                 // the current tasklet has ended
     uint8_t collecting;                // its thread made the last garbage collection
-    uint8_t switched;                  // before the hook: pycore_stackless_fast.h
     uint8_t in_channel_callback;
 
     /* Sleeping for want of work: stackless_threads.c. */
