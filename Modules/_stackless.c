@@ -693,6 +693,9 @@ stackless_exec(PyObject *module)
     return 0;
 }
 
+/* In the place of an operation that is gone.  (NULL could be on an evaluation stack.) */
+#define TOKEN ((PyObject *)&_PyStackless_UnwindToken.exc)
+
 static int
 stackless_traverse(PyObject *module, visitproc visit, void *arg)
 {
@@ -704,9 +707,11 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->greenlet_tasklet_type);
     Py_VISIT(state->greenlet_switch);
     Py_VISIT(state->str_run);
-    Py_VISIT(state->ops.schedule);
-    Py_VISIT(state->ops.send);
-    Py_VISIT(state->ops.receive);
+    if (state->ops.schedule != TOKEN) {
+        Py_VISIT(state->ops.schedule);
+        Py_VISIT(state->ops.send);
+        Py_VISIT(state->ops.receive);
+    }
     Py_VISIT(state->trampoline);
     Py_VISIT(state->schedule_callback);
     Py_VISIT(state->channel_callback);
@@ -718,10 +723,10 @@ static int
 stackless_clear(PyObject *module)
 {
     stackless_modstate *state = get_state(module);
-    /* They refer to the module.  NULL could be on a stack. */
-    Py_XSETREF(state->ops.schedule, Py_None);
-    Py_XSETREF(state->ops.send, Py_None);
-    Py_XSETREF(state->ops.receive, Py_None);
+    /* They refer to the module. */
+    Py_XSETREF(state->ops.schedule, TOKEN);
+    Py_XSETREF(state->ops.send, TOKEN);
+    Py_XSETREF(state->ops.receive, TOKEN);
     Py_CLEAR(state->schedule_callback);
     Py_CLEAR(state->channel_callback);
     Py_CLEAR(state->error_handler);

@@ -757,7 +757,7 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     else {
         t->state = TASKLET_IDLE;       // about to be freed
     }
-    fast_make_current(tstate, sched, next);
+    fast_make_current(tstate, sched, t, next);
     PyObject *context = t->context;    // t may be bound again by what is dropped below
     t->context = NULL;
     if (next->flags & TASKLET_STARTED) {

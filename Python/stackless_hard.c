@@ -487,7 +487,6 @@ _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
         | (uintptr_t)(next == t)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
-        | (uintptr_t)sched->switch_trap
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)sched->divert_to;
     if (special != 0

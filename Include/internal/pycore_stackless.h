@@ -283,13 +283,13 @@ struct _PyStackless_Scheduler {
     PyObject *last_context;            // of the tasklet left last, to be compared only
     uintptr_t seen_version;            // of instrumentation
     uint16_t epoch;
-    int switch_trap;
     union {
         struct {
+            int switch_trap;
             uint8_t in_schedule_callback;
             uint8_t watch_switch;      // the next switch is to be noticed
         };
-        uint16_t unusual_switch;       // one of them: not the fast way
+        uint64_t unusual_switch;       // one of them: not the fast way
     };
     uint8_t finishing;                 // the current tasklet has ended
     uint8_t collecting;                // its thread made the last garbage collection

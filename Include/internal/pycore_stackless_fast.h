@@ -54,7 +54,6 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         | ((uintptr_t)tstate->datastack_top ^ (uintptr_t)sched->datastack_base)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
-        | (uintptr_t)sched->switch_trap
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)t->extra
         | (uintptr_t)t->tempval
@@ -97,22 +96,22 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
 /* The queues and the state of the tasklet that is left are as they shall be. */
 static inline void
 fast_make_current(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                  PyTaskletObject *next)
+                  PyTaskletObject *t, PyTaskletObject *next)
 {
-    _PyStackless_SwapThreadFields(tstate, sched->current, next);
+    _PyStackless_SwapThreadFields(tstate, t, next);
     assert(_PyStackless_IsLegal(next, TASKLET_CURRENT));
     next->state = TASKLET_CURRENT;
     sched->current = next;
     _PyStackless_Check(sched, NULL);
 }
 
-/* Swaps. */
+/* Swaps `t`, which is current and executes `frame`, for `next`. */
 static inline void
-fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
             _PyInterpreterFrame *frame, PyTaskletObject *next)
 {
-    sched->current->frame = frame;
-    fast_make_current(tstate, sched, next);
+    t->frame = frame;
+    fast_make_current(tstate, sched, t, next);
     fast_resume(tstate, next);
 }
 
@@ -122,17 +121,16 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    PyObject *callable = stack_pointer[-2];
-    if (stack_pointer[-1] != NULL || callable == Py_None || next == t
+    if (stack_pointer[-1] != NULL || next == t
         || !fast_is_level_0(tstate, sched)
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
     fast_end_call(frame, stack_pointer - 2);
-    _Py_DECREF_NO_DEALLOC(callable);
+    _Py_DECREF_NO_DEALLOC(stack_pointer[-2]);
     t->flags |= TASKLET_RETURNS_SELF;
     t->state = TASKLET_RUNNABLE;
-    fast_switch(tstate, sched, frame, next);
+    fast_switch(tstate, sched, t, frame, next);
     return 1;
 }
 
@@ -143,7 +141,7 @@ static inline PyChannelObject *
 fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **base)
 {
     PyObject *self = base[1];
-    if (base[0] == Py_None || self == NULL || Py_REFCNT(self) == 1
+    if (self == NULL || Py_REFCNT(self) == 1
         || !Py_IS_TYPE(self, sched->mod->channel_type)
         || !fast_is_level_0(tstate, sched) || sched->mod->channel_callback != NULL
         || ((PyChannelObject *)self)->schedule_all) {
@@ -180,7 +178,7 @@ fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_QueueUnlink(sched, t);
     t->state = (uint8_t)state;
     _PyChannel_Append(ch, t);          // with the queue's reference
-    fast_switch(tstate, sched, frame, next);
+    fast_switch(tstate, sched, t, frame, next);
     return 1;
 }
 
@@ -218,7 +216,7 @@ fast_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_po
     partner->tempval = value;
     t->flags |= TASKLET_RETURNS_NONE;
     t->state = TASKLET_RUNNABLE;
-    fast_switch(tstate, sched, frame, partner);
+    fast_switch(tstate, sched, t, frame, partner);
     return 1;
 }
 
