@@ -57,48 +57,50 @@ _PyStackless_Token _PyStackless_UnwindToken = {
 
 /* --- promotion of frames -------------------------------------------------- */
 
-/* A block for each frame to promote, chained by its first word, topmost first. */
-static int
-promotion_allocate(_PyInterpreterFrame *frame, void ***blocks)
+/* Blocks of frames that are gone are kept for the next ones, a few of each size: who calls
+   a function that switches once allocates a frame for each turn. */
+enum { KEPT_FRAMES = 16 };
+
+static _PyInterpreterFrame *
+frame_alloc(_PyStackless_Scheduler *sched, size_t words)
 {
-    void ***tail = blocks;
-    *blocks = NULL;
-    for (; frame->owner != FRAME_OWNED_BY_CSTACK
-           && frame->owner != FRAME_OWNED_BY_TASKLET; frame = frame->previous) {
-        if (frame->owner != FRAME_OWNED_BY_THREAD) {
-            continue;
-        }
-        void **block = PyMem_Malloc(
-            _PyFrame_GetCode(frame)->co_framesize * sizeof(PyObject *));
-        if (block == NULL) {
-            while (*blocks != NULL) {
-                void **next = **blocks;
-                PyMem_Free(*blocks);
-                *blocks = next;
-            }
-            PyErr_NoMemory();
-            return -1;
-        }
-        *block = NULL;
-        *tail = block;
-        tail = (void ***)block;
+    if (words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL) {
+        void **block = sched->frames[words];
+        sched->frames[words] = *block;
+        sched->nframes[words]--;
+        return (_PyInterpreterFrame *)block;
     }
-    return 0;
+    return PyMem_Malloc(words * sizeof(PyObject *));
 }
 
-static int
-promote_frames(PyThreadState *tstate)
+static void
+frame_free(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame, size_t words)
 {
-    void **block;
-    if (promotion_allocate(tstate->current_frame, &block) < 0) {
-        return -1;
+    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->frames)
+        && sched->nframes[words] < KEPT_FRAMES) {
+        *(void **)frame = sched->frames[words];
+        sched->frames[words] = frame;
+        sched->nframes[words]++;
     }
+    else {
+        PyMem_Free(frame);
+    }
+}
+
+int
+_PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
     _PyInterpreterFrame **link = &tstate->current_frame;
-    while (block != NULL) {
+    while (tstate->datastack_top != sched->datastack_base) {
         _PyInterpreterFrame *old = *link;
+        assert(old->owner != FRAME_OWNED_BY_CSTACK);
         if (old->owner == FRAME_OWNED_BY_THREAD) {
-            _PyInterpreterFrame *new = (_PyInterpreterFrame *)block;
-            block = *block;
+            size_t words = _PyFrame_GetCode(old)->co_framesize;
+            _PyInterpreterFrame *new = frame_alloc(sched, words);
+            if (new == NULL) {
+                PyErr_NoMemory();
+                return -1;
+            }
             _PyFrame_Copy(old, new);
             new->previous = old->previous;
             new->owner = FRAME_OWNED_BY_TASKLET;
@@ -117,11 +119,25 @@ void
 _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     assert(frame->owner == FRAME_OWNED_BY_TASKLET);
+    PyObject *code = frame->f_executable;
+    size_t words = ((PyCodeObject *)code)->co_framesize;
     tstate->c_recursion_remaining--;
     _PyFrame_ClearExceptCode(frame);
-    Py_DECREF(frame->f_executable);
     tstate->c_recursion_remaining++;
-    PyMem_Free(frame);
+    frame_free(_PyStackless_PeekScheduler(tstate), frame, words);
+    Py_DECREF(code);
+}
+
+void
+_PyStackless_FreeFramePool(_PyStackless_Scheduler *sched)
+{
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->frames); i++) {
+        while (sched->frames[i] != NULL) {
+            void **block = sched->frames[i];
+            sched->frames[i] = *block;
+            PyMem_Free(block);
+        }
+    }
 }
 
 int
@@ -147,7 +163,7 @@ _PyStackless_PrepareLeaveSlow(PyThreadState *tstate, _PyStackless_Scheduler *sch
         return _PyStackless_PrepareOverlay(tstate, sched);
     }
     if (tstate->datastack_top != sched->datastack_base) {
-        return promote_frames(tstate);
+        return _PyStackless_PromoteFrames(tstate, sched);
     }
     return 0;
 }

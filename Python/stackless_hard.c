@@ -476,7 +476,7 @@ _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
     static int below;
     char here;
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched == NULL) {
+    if (sched == NULL || sched->c_recursion_base - tstate->c_recursion_remaining <= 1) {
         return 0;
     }
     PyTaskletObject *t = sched->current;
@@ -490,7 +490,6 @@ _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)sched->divert_to;
     if (special != 0
-        || _PyStackless_NestingLevel(tstate, sched) <= 1
         || sched->nwatchdogs > 1
         || (sched->nwatchdogs == 1 && sched->watchdogs[0] == next)
         || is_collecting(tstate, sched)

@@ -248,6 +248,8 @@ struct _PyStackless_Scheduler {
 
     /* The dispatcher. */
     _PyInterpreterFrame base;          // below the bottom frame of each tasklet
+    void *frames[32];                  // blocks for promoted frames, by size in words
+    uint8_t nframes[32];
     _PyStackChunk *datastack_root;     // the first chunk of the tasklets' data stack
     PyObject **datastack_base;         // its beginning: nothing is in use
     _PyInterpreterFrame *main_frame;   // main's current_frame while it is away
@@ -452,6 +454,10 @@ extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *
 extern void _PyStackless_RunTasklets(void *sched);
 /* Lets go of what the switch left over, now that the thread state is whole again. */
 extern void _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* Moves the frames of the current tasklet, whose stack pointers are saved, from the data
+   stack to blocks of their own.  0, or -1 with an exception: some have moved. */
+extern int _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+extern void _PyStackless_FreeFramePool(_PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
 extern int _PyStackless_PrepareLeaveSlow(PyThreadState *tstate,
                                          _PyStackless_Scheduler *sched);

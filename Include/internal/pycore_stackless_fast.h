@@ -39,6 +39,20 @@ fast_end_call(_PyInterpreterFrame *frame, PyObject **base)
     _PyFrame_SetStackPointer(frame, base);
 }
 
+/* The same, and the tasklet is about to be left: its frames move off the data stack.
+   Returns `frame`, which may have moved.  NULL, with an exception: no memory; go on with
+   tstate->current_frame. */
+static inline _PyInterpreterFrame *
+fast_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+           _PyInterpreterFrame *frame, PyObject **base)
+{
+    fast_end_call(frame, base);
+    if (tstate->datastack_top == sched->datastack_base) {
+        return frame;
+    }
+    return _PyStackless_PromoteFrames(tstate, sched) < 0 ? NULL : tstate->current_frame;
+}
+
 /* Can the current tasklet be left, and `next` be entered, by swapping nothing but
    frames?  One that has not been started only if can_start. */
 static inline int
@@ -51,7 +65,6 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         | (uintptr_t)tstate->c_profilefunc
         | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
         | (uintptr_t)sched->exc_root.exc_value
-        | ((uintptr_t)tstate->datastack_top ^ (uintptr_t)sched->datastack_base)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
@@ -126,8 +139,12 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
-    fast_end_call(frame, stack_pointer - 2);
-    _Py_DECREF_NO_DEALLOC(stack_pointer[-2]);
+    PyObject *callable = stack_pointer[-2];
+    frame = fast_leave(tstate, sched, frame, stack_pointer - 2);
+    _Py_DECREF_NO_DEALLOC(callable);
+    if (frame == NULL) {
+        return 1;
+    }
     t->flags |= TASKLET_RETURNS_SELF;
     t->state = TASKLET_RUNNABLE;
     fast_switch(tstate, sched, t, frame, next);
@@ -150,12 +167,16 @@ fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **ba
     return (PyChannelObject *)self;
 }
 
-static inline void
-fast_end_method(_PyInterpreterFrame *frame, PyObject **base)
+/* fast_leave(), and drops the callable and the channel. */
+static inline _PyInterpreterFrame *
+fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                  _PyInterpreterFrame *frame, PyObject **base, PyChannelObject *ch)
 {
-    fast_end_call(frame, base);
-    _Py_DECREF_NO_DEALLOC(base[0]);
-    _Py_DECREF_NO_DEALLOC(base[1]);
+    PyObject *callable = base[0];
+    frame = fast_leave(tstate, sched, frame, base);
+    _Py_DECREF_NO_DEALLOC(callable);
+    _Py_DECREF_NO_DEALLOC((PyObject *)ch);
+    return frame;
 }
 
 /* The current tasklet blocks on `ch`, and the next one of the run queue goes on. */
@@ -170,7 +191,11 @@ fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
-    fast_end_method(frame, base);
+    frame = fast_leave_method(tstate, sched, frame, base, ch);
+    if (frame == NULL) {
+        Py_XDECREF(value);
+        return 1;
+    }
     if (value != NULL) {
         t->tempval = value;
         t->flags |= TASKLET_RETURNS_NONE;
@@ -211,7 +236,11 @@ fast_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_po
         || !fast_is_plain_switch(tstate, sched, partner, 0)) {
         return 0;
     }
-    fast_end_method(frame, base);
+    frame = fast_leave_method(tstate, sched, frame, base, ch);
+    if (frame == NULL) {
+        Py_DECREF(value);
+        return 1;
+    }
     fast_wake(sched, partner, t->next);
     partner->tempval = value;
     t->flags |= TASKLET_RETURNS_NONE;
@@ -252,7 +281,9 @@ fast_receive(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack
     if (value == NULL) {
         return 0;
     }
-    fast_end_method(frame, base);
+    fast_end_call(frame, base);
+    _Py_DECREF_NO_DEALLOC(base[0]);
+    _Py_DECREF_NO_DEALLOC((PyObject *)ch);
     _PyFrame_StackPush(frame, value);
     return 1;
 }

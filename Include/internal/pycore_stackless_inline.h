@@ -27,6 +27,7 @@ extern "C" {
 
 #include "pycore_call.h"          // _PyFunction_Vectorcall
 #include "pycore_frame.h"         // _PyInterpreterFrame
+#include "pycore_long.h"          // _PyLong_SMALL_INTS
 #include "pycore_stackless.h"
 
 typedef enum {
@@ -73,14 +74,24 @@ enum { STATE_KIND, STATE_A, STATE_B, STATE_C, STATE_NUMBER, STATE_SIZE };
 static inline long
 continuation_number(_PyInterpreterFrame *c)
 {
-    return PyLong_AsLong(c->localsplus[STATE_NUMBER]);
+    PyLongObject *number = (PyLongObject *)c->localsplus[STATE_NUMBER];
+    return _PyLong_IsCompact(number) ? (long)_PyLong_CompactValue(number)
+                                     : PyLong_AsLong((PyObject *)number);
+}
+
+static inline PyObject *
+continuation_make_number(long number)
+{
+    return _PY_IS_SMALL_INT(number)
+           ? (PyObject *)&_PyLong_SMALL_INTS[_PY_NSMALLNEGINTS + number]
+           : PyLong_FromLong(number);
 }
 
 /* 0, or -1 with an exception. */
 static inline int
 continuation_set_number(_PyInterpreterFrame *c, long number)
 {
-    PyObject *object = PyLong_FromLong(number);
+    PyObject *object = continuation_make_number(number);
     if (object == NULL) {
         return -1;
     }
