@@ -281,7 +281,7 @@ run_steps(PyThreadState *tstate, step_event event, PyObject *value)
     while (_PyStackless_IsContinuation(c)) {
         c->instr_ptr = _PyCode_CODE(_PyStackless_ContinuationCode);
         c->return_offset = RETURNED;
-        long kind = (long)_PyLong_CompactValue((PyLongObject *)c->localsplus[STATE_KIND]);
+        long kind = continuation_get(c, STATE_KIND);
         step_outcome outcome = steps[kind](tstate, c, event, &value);
         if (outcome == STEP_PUSHED) {
             return;

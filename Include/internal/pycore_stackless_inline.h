@@ -71,12 +71,19 @@ typedef enum {
 /* The words of a continuation's localsplus, before its evaluation stack. */
 enum { STATE_KIND, STATE_A, STATE_B, STATE_C, STATE_NUMBER, STATE_SIZE };
 
+/* The word `which`, which is a number. */
+static inline long
+continuation_get(_PyInterpreterFrame *c, int which)
+{
+    PyLongObject *number = (PyLongObject *)c->localsplus[which];
+    return _PyLong_IsCompact(number) ? (long)_PyLong_CompactValue(number)
+                                     : PyLong_AsLong((PyObject *)number);
+}
+
 static inline long
 continuation_number(_PyInterpreterFrame *c)
 {
-    PyLongObject *number = (PyLongObject *)c->localsplus[STATE_NUMBER];
-    return _PyLong_IsCompact(number) ? (long)_PyLong_CompactValue(number)
-                                     : PyLong_AsLong((PyObject *)number);
+    return continuation_get(c, STATE_NUMBER);
 }
 
 static inline PyObject *
