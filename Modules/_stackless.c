@@ -705,7 +705,7 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->bomb_type);
     Py_VISIT(state->atomic_type);
     Py_VISIT(state->greenlet_tasklet_type);
-    Py_VISIT(state->greenlet_switch);
+    Py_VISIT(state->ops.greenlet_switch);
     Py_VISIT(state->str_run);
     if (state->ops.schedule != TOKEN) {
         Py_VISIT(state->ops.schedule);
@@ -743,7 +743,7 @@ stackless_free(void *module)
     Py_CLEAR(state->bomb_type);
     Py_CLEAR(state->atomic_type);
     Py_CLEAR(state->greenlet_tasklet_type);
-    Py_CLEAR(state->greenlet_switch);
+    Py_CLEAR(state->ops.greenlet_switch);
     Py_CLEAR(state->str_run);
     Py_CLEAR(state->trampoline);
 }

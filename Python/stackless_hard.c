@@ -505,6 +505,7 @@ _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
     t->state = TASKLET_RUNNABLE;
     next->state = TASKLET_CURRENT;
     sched->current = next;
+    sched->carry_tracing = 0;
     leave_hard(tstate, sched, t);
     *result = (PyObject *)t;
     if (t->tempval == NULL && (t->flags & TASKLET_RETURNS_SELF)) {

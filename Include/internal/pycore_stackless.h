@@ -220,8 +220,7 @@ typedef struct {
     PyTypeObject *bomb_type;
     PyTypeObject *atomic_type;
     PyTypeObject *greenlet_tasklet_type;
-    PyObject *str_run;            // "run", with it:
-    PyObject *greenlet_switch;    // method descriptor; NULL: greenlet is not in use
+    PyObject *str_run;            // "run", if greenlet is in use
     PyObject *trampoline;         // function: calls what is no plain Python function
     PyObject *schedule_callback;
     PyObject *channel_callback;

@@ -167,15 +167,15 @@ fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **ba
     return (PyChannelObject *)self;
 }
 
-/* fast_leave(), and drops the callable and the channel. */
+/* fast_leave(), and drops the callable and self. */
 static inline _PyInterpreterFrame *
 fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                  _PyInterpreterFrame *frame, PyObject **base, PyChannelObject *ch)
+                  _PyInterpreterFrame *frame, PyObject **base, PyObject *self)
 {
     PyObject *callable = base[0];
     frame = fast_leave(tstate, sched, frame, base);
     _Py_DECREF_NO_DEALLOC(callable);
-    _Py_DECREF_NO_DEALLOC((PyObject *)ch);
+    _Py_DECREF_NO_DEALLOC(self);
     return frame;
 }
 
@@ -191,7 +191,7 @@ fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
-    frame = fast_leave_method(tstate, sched, frame, base, ch);
+    frame = fast_leave_method(tstate, sched, frame, base, (PyObject *)ch);
     if (frame == NULL) {
         Py_XDECREF(value);
         return 1;
@@ -236,7 +236,7 @@ fast_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_po
         || !fast_is_plain_switch(tstate, sched, partner, 0)) {
         return 0;
     }
-    frame = fast_leave_method(tstate, sched, frame, base, ch);
+    frame = fast_leave_method(tstate, sched, frame, base, (PyObject *)ch);
     if (frame == NULL) {
         Py_DECREF(value);
         return 1;

@@ -179,6 +179,7 @@ typedef struct {
     PyObject *schedule;           // the function; channel's methods send and receive
     PyObject *send;
     PyObject *receive;
+    PyObject *greenlet_switch;    // NULL: greenlet is not in use
 } _PyStackless_Operations;
 
 extern int _PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
@@ -187,6 +188,9 @@ extern int _PyStackless_InlineSend(PyThreadState *tstate, _PyInterpreterFrame *f
                                    PyObject **stack_pointer);
 extern int _PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                       PyObject **stack_pointer);
+
+extern int _PyStackless_InlineGreenletSwitch(
+    PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer, int oparg);
 
 static inline const _PyStackless_Operations *
 _PyStackless_GetOperations(PyThreadState *tstate)
@@ -223,6 +227,9 @@ _PyStackless_InlineDescriptor(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
     if (oparg == 0 && stack_pointer[-2] == ops->receive) {
         return _PyStackless_InlineReceive(tstate, frame, stack_pointer);
+    }
+    if (stack_pointer[-2 - oparg] == ops->greenlet_switch) {
+        return _PyStackless_InlineGreenletSwitch(tstate, frame, stack_pointer, oparg);
     }
     return _PyStackless_InlineMethod(tstate, frame, stack_pointer, oparg);
 }
