@@ -32,7 +32,7 @@ enum { ENTER_STACK = 8192 };
 
 /* No dispatcher begins so much lower in the stack than main's: the limit of the C
    recursion, which each of them has for itself, leaves that much room. */
-enum { LOWER_BEGIN = 32 * 1024 };
+enum { LOWER_BEGIN = 16 * 1024 };
 
 /* --- the data stack of the tasklets -------------------------------------------- */
 
