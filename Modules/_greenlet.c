@@ -272,11 +272,11 @@ init_tasklets(void)
     if (state->str_run == NULL) {
         state->str_run = PyUnicode_InternFromString("run");
     }
-    if (state->greenlet_switch == NULL) {
-        state->greenlet_switch = Py_XNewRef(
+    if (state->ops.greenlet_switch == NULL) {
+        state->ops.greenlet_switch = Py_XNewRef(
             PyDict_GetItemString(PyGreenlet_Type.tp_dict, "switch"));
     }
-    if (state->greenlet_tasklet_type == NULL || state->greenlet_switch == NULL
+    if (state->greenlet_tasklet_type == NULL || state->ops.greenlet_switch == NULL
         || state->str_run == NULL) {
         err = -1;
     }

@@ -8,7 +8,7 @@
 #include "opcode_ids.h"           // RESUME
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_pystate.h"       // _PyThreadState_GET()
-#include "pycore_stackless_fast.h"
+#include "pycore_stackless.h"
 
 static stackless_modstate *
 get_state(PyObject *module)
@@ -123,29 +123,20 @@ PyDoc_STRVAR(schedule_doc,
 "Let the next tasklet of the run queue run.  Returns retval, by default the calling\n"
 "tasklet, when the caller's turn comes again.");
 
-static PyObject *stackless_schedule(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
-
-static Py_NO_INLINE PyObject *
-schedule_slow(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames)
+static PyObject *
+stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
 {
     PyObject *retval;
+    if (nargs == 0 && kwnames == NULL
+        && _PyStackless_FastHardSchedule(_PyThreadState_GET(), &retval)) {
+        return retval;
+    }
     if (parse_retval("schedule", args, nargs, kwnames, &retval) < 0) {
         return NULL;
     }
     return switching_call(module, OP_SCHEDULE, retval, stackless_schedule, args, nargs,
                           kwnames);
-}
-
-static PyObject *
-stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
-{
-    if (nargs == 0 && kwnames == NULL
-        && _PyStackless_FastSchedule(_PyThreadState_GET(), args)) {
-        return NULL;
-    }
-    return schedule_slow(module, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(schedule_remove_doc,
@@ -687,11 +678,11 @@ stackless_exec(PyObject *module)
         return -1;
     }
     state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);
-    state->schedule = PyObject_GetAttrString(module, "schedule");
-    state->send = PyObject_GetAttrString((PyObject *)state->channel_type, "send");
-    state->receive = PyObject_GetAttrString((PyObject *)state->channel_type, "receive");
-    if (state->trampoline == NULL || state->schedule == NULL || state->send == NULL
-        || state->receive == NULL) {
+    state->ops.schedule = PyObject_GetAttrString(module, "schedule");
+    state->ops.send = PyObject_GetAttrString((PyObject *)state->channel_type, "send");
+    state->ops.receive = PyObject_GetAttrString((PyObject *)state->channel_type, "receive");
+    if (state->trampoline == NULL || state->ops.schedule == NULL || state->ops.send == NULL
+        || state->ops.receive == NULL) {
         return -1;
     }
     if (PyModule_AddFunctions(module, _PyStackless_PrivateMethods) < 0
@@ -703,6 +694,9 @@ stackless_exec(PyObject *module)
     return 0;
 }
 
+/* In the place of an operation that is gone.  (NULL could be on an evaluation stack.) */
+#define TOKEN ((PyObject *)&_PyStackless_UnwindToken.exc)
+
 static int
 stackless_traverse(PyObject *module, visitproc visit, void *arg)
 {
@@ -712,11 +706,13 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->bomb_type);
     Py_VISIT(state->atomic_type);
     Py_VISIT(state->greenlet_tasklet_type);
-    Py_VISIT(state->greenlet_switch);
+    Py_VISIT(state->ops.greenlet_switch);
     Py_VISIT(state->str_run);
-    Py_VISIT(state->schedule);
-    Py_VISIT(state->send);
-    Py_VISIT(state->receive);
+    if (state->ops.schedule != TOKEN) {
+        Py_VISIT(state->ops.schedule);
+        Py_VISIT(state->ops.send);
+        Py_VISIT(state->ops.receive);
+    }
     Py_VISIT(state->trampoline);
     Py_VISIT(state->schedule_callback);
     Py_VISIT(state->channel_callback);
@@ -728,10 +724,10 @@ static int
 stackless_clear(PyObject *module)
 {
     stackless_modstate *state = get_state(module);
-    /* They refer to the module.  NULL could be on a stack. */
-    Py_XSETREF(state->schedule, Py_None);
-    Py_XSETREF(state->send, Py_None);
-    Py_XSETREF(state->receive, Py_None);
+    /* They refer to the module. */
+    Py_XSETREF(state->ops.schedule, TOKEN);
+    Py_XSETREF(state->ops.send, TOKEN);
+    Py_XSETREF(state->ops.receive, TOKEN);
     Py_CLEAR(state->schedule_callback);
     Py_CLEAR(state->channel_callback);
     Py_CLEAR(state->error_handler);
@@ -748,7 +744,7 @@ stackless_free(void *module)
     Py_CLEAR(state->bomb_type);
     Py_CLEAR(state->atomic_type);
     Py_CLEAR(state->greenlet_tasklet_type);
-    Py_CLEAR(state->greenlet_switch);
+    Py_CLEAR(state->ops.greenlet_switch);
     Py_CLEAR(state->str_run);
     Py_CLEAR(state->trampoline);
 }

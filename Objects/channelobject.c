@@ -140,9 +140,6 @@ channel_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
         return NULL;
     }
     PyChannelObject *ch = channel_cast(self);
-    if (_PyStackless_FastSend(_PyThreadState_GET(), ch, args)) {
-        return NULL;
-    }
     return channel_switching_call(ch, OP_SEND, Py_NewRef(args[0]), channel_send, args,
                                   nargs, kwnames);
 }
@@ -162,9 +159,13 @@ channel_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyChannelObject *ch = channel_cast(self);
-    PyObject *result = NULL;
-    if (_PyStackless_FastReceive(_PyThreadState_GET(), ch, args, &result)) {
-        return result;
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(_PyThreadState_GET());
+    if (ch->balance > 0 && !ch->schedule_all && sched != NULL
+        && sched->mod->channel_callback == NULL) {
+        PyObject *value = fast_take(sched, ch);
+        if (value != NULL) {
+            return value;
+        }
     }
     return channel_switching_call(ch, OP_RECEIVE, NULL, channel_receive, args, nargs,
                                   kwnames);

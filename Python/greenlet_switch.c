@@ -545,22 +545,26 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
 
 /* --- switch() and throw() -------------------------------------------------------------- */
 
-/* g.switch(value) from the eval loop, between two greenlets about which nothing is
-   special.  Returns true if it is done: the token is set. */
-static int
-switch_fast(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args, Py_ssize_t nargs)
+/* g.switch(value) as an instruction, between two greenlets about which nothing is special:
+   pycore_stackless_fast.h. */
+int
+_PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                  PyObject **stack_pointer, int oparg)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    PyTaskletObject *next = g->tasklet;
-    if (sched == NULL || next == NULL || nargs > 1) {
+    PyObject **base = stack_pointer - oparg - 2;
+    PyObject *self = base[1];
+    if (oparg > 1 || self == NULL || Py_REFCNT(self) == 1
+        || !PyObject_TypeCheck(self, &PyGreenlet_Type) || !fast_is_level_0(tstate, sched)) {
         return 0;
     }
+    PyGreenlet *g = (PyGreenlet *)self;
+    PyObject *value = oparg ? base[2] : (PyObject *)&_Py_SINGLETON(tuple_empty);
     PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = g->tasklet;
     PyTypeObject *type = sched->mod->greenlet_tasklet_type;
-    if (!Py_IS_TYPE(t, type) || !Py_IS_TYPE(next, type) || next->sched != sched
-        || next->state != TASKLET_PAUSED
-        || !fast_is_plain_method_call(tstate, sched, sched->mod->greenlet_switch,
-                                      (PyObject *)g, args, (int)nargs)
+    if (next == NULL || !Py_IS_TYPE(t, type) || !Py_IS_TYPE(next, type)
+        || next->sched != sched || next->state != TASKLET_PAUSED
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
@@ -568,11 +572,15 @@ switch_fast(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args, Py_ssiz
     PyObject *mine = (PyObject *)greenlet_linked(from);
     if (to->link != (uintptr_t)g || mine == NULL || !(from->link & 1)
         || Py_REFCNT(mine) == 1 || sched->nwatchdogs || sched->greenlet_trace != NULL
-        || sched->postponed != NULL
-        || (nargs && Py_IS_TYPE(args[0], sched->mod->bomb_type))) {
+        || sched->postponed != NULL || Py_IS_TYPE(value, sched->mod->bomb_type)) {
         return 0;
     }
-    next->tempval = nargs ? Py_NewRef(args[0]) : (PyObject *)&_Py_SINGLETON(tuple_empty);
+    frame = fast_leave_method(tstate, sched, frame, base, self);
+    if (frame == NULL) {
+        Py_DECREF(value);
+        return 1;
+    }
+    next->tempval = value;
     from->link &= ~(uintptr_t)1;
     Py_DECREF(mine);
     to->link |= 1;
@@ -584,7 +592,7 @@ switch_fast(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args, Py_ssiz
     if (!_PyObject_GC_IS_TRACKED(t)) {
         _PyObject_GC_TRACK(t);
     }
-    fast_switch(tstate, sched, next);
+    fast_switch(tstate, sched, t, frame, next);
     Py_DECREF(t);                      // the queue's; its greenlet has another one
     return 1;
 }
@@ -665,9 +673,6 @@ _PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs
 {
     PyThreadState *tstate = _PyThreadState_GET();
     PyGreenlet *g = (PyGreenlet *)self;
-    if (kwnames == NULL && switch_fast(tstate, g, args, nargs)) {
-        return NULL;
-    }
     _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);
     if (sched == NULL) {
         return NULL;

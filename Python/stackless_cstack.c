@@ -1,11 +1,13 @@
 /* Slices of C stack: saved to the heap, restored to the same addresses.
 
+   Who runs overwrites all that is below, so only what lies above can stay in place.
    Main is saved only as far as another slice overlays it, which takes one that was
-   left when main was less deep in the stack.  All others are saved completely when they
-   are left, since main, or whoever is next, overwrites them at once.  So there is
-   nobody but main to be asked what it still has on the stack.  (Rejected: saving lazily
-   from all of them, as far as the next one needs.  It takes a list of those that are
-   incomplete, and wins nothing as long as they all begin at the dispatcher.)
+   left when main was less deep in the stack.  Of the others one at a time may be left
+   in place, for what runs below it, and is saved later as far as another slice, or main,
+   needs its memory: two that take turns copy half as much, and one that takes turns with
+   those who need no C stack copies nothing.  The rest are saved completely when they are
+   left.  (Rejected: leaving several in place.  Those who take turns in a ring overlay
+   each other all the same, and begin lower and lower in the stack.)
 
    The order within a switch: save() copies from the stack, below which it runs; then
    the stack pointer moves; then put_back() copies to the stack, and runs below the
@@ -192,11 +194,34 @@ put_back_for_return(void *target)
     return NULL;
 }
 
+/* Saves of who is in place as much as `to` overlays. */
+static void
+make_way(_PyStackless_Slice *main, const _PyStackless_Slice *to)
+{
+    _PyStackless_Slice *s = main->in_place;
+    if (s == NULL) {
+        return;
+    }
+    if (s != to) {
+        char *end = to != main && to->far < s->far ? to->far : s->far;
+        if (end > s->saved_to) {
+            memcpy(s->copy + _PyStackless_SliceSaved(s), s->saved_to,
+                   (size_t)(end - s->saved_to));
+            s->saved_to = end;
+        }
+        if (s->saved_to < s->far) {
+            return;
+        }
+    }
+    main->in_place = NULL;
+}
+
 static void *
-choose(void *to, char *sp)
+leave_for_main(void *main, char *sp)
 {
     (void)sp;
-    return to;
+    make_way(main, main);
+    return main;
 }
 
 typedef struct {
@@ -211,11 +236,11 @@ enter(void *data, char *sp)
     entry *e = data;
     _PyStackless_Slice *main = e->main;
     main->near = main->saved_to = sp;
-    main->far = (char *)UINTPTR_MAX;
+    main->in_place = NULL;
     e->fn(e->arg);
     // `data` is main's, and main is perhaps somewhere else by now.
-    if (main->near != sp || main->saved_to != sp) {
-        _PyStackless_SwitchStack(choose, put_back_for_return, main);
+    if (main->near != sp || main->saved_to != sp || main->in_place != NULL) {
+        _PyStackless_SwitchStack(leave_for_main, put_back_for_return, main);
     }
     return NULL;
 }
@@ -241,11 +266,30 @@ overlaid(const _PyStackless_Slice *main, const _PyStackless_Slice *to)
     return to != main && to->far > main->saved_to ? (size_t)(to->far - main->near) : 0;
 }
 
+int
+_PyStackless_ReserveOverlaid(_PyStackless_Slice *main, const _PyStackless_Slice *to)
+{
+    return _PyStackless_SliceReserve(main, overlaid(main, to));
+}
+
 typedef struct {
     _PyStackless_Slice *from;
     _PyStackless_Slice *main;
-    _PyStackless_Slice *to;       // NULL: only find out where `from` ends
+    _PyStackless_Slice *to;       // NULL: call fn, or only find out where `from` ends
+    void (*fn)(void *);
+    void *arg;
 } transfer;
+
+static void *
+begin(transfer *t)
+{
+    _PyStackless_Slice *main = t->main;
+    main->in_place = t->from;
+    t->fn(t->arg);
+    // `t` is on the stack of t->from, which is perhaps not there any more.
+    _PyStackless_SwitchStack(leave_for_main, put_back_for_return, main);
+    return NULL;                  // not reached
+}
 
 static void *
 save(void *data, char *sp)
@@ -256,20 +300,33 @@ save(void *data, char *sp)
     if (from != NULL) {
         from->near = from->saved_to = sp;
         from_size = (size_t)(from->far - sp);
-    }
-    if (to == NULL) {
-        return NULL;
+        if (to == NULL && t->fn == NULL) {
+            return NULL;
+        }
+        if (from_size > from->capacity) {
+            return NULL;
+        }
+        if (to == NULL) {
+            return begin(t);
+        }
     }
     size_t main_size = overlaid(main, to);
-    if ((from != NULL && from_size > from->capacity) || main_size > main->capacity) {
-        return NULL;
-    }
     if (main_size != 0) {
+        if (main_size > main->capacity) {
+            return NULL;
+        }
         size_t saved = _PyStackless_SliceSaved(main);
         memcpy(main->copy + saved, main->saved_to, main_size - saved);
         main->saved_to = to->far;
     }
-    if (from != NULL) {
+    make_way(main, to);
+    if (from == NULL) {
+        return to;
+    }
+    if (main->in_place == NULL && to != main && to->far <= sp) {
+        main->in_place = from;
+    }
+    else {
         memcpy(from->copy, sp, from_size);
         from->saved_to = from->far;
     }
@@ -277,30 +334,19 @@ save(void *data, char *sp)
 }
 
 FIXED_FRAME int
-_PyStackless_Switch(_PyStackless_Slice *from, _PyStackless_Slice *main,
-                    _PyStackless_Slice *to)
+_PyStackless_Transfer(_PyStackless_Slice *from, _PyStackless_Slice *main,
+                      _PyStackless_Slice *to, void (*fn)(void *), void *arg)
 {
-    transfer t = {from, main, to};
+    transfer t = {from, main, to, fn, arg};
     cxx_state cxx;
     cxx_save(&cxx);
+    if (fn != NULL && cxx.where != NULL) {
+        *cxx.where = (cxx_globals){0};
+    }
     if (_PyStackless_SwitchStack(save, put_back, &t) == NULL) {
+        cxx_load(&cxx);
         return -1;
     }
     cxx_load(&cxx);
     return 0;
-}
-
-FIXED_FRAME int
-_PyStackless_Prepare(_PyStackless_Slice *from, _PyStackless_Slice *main,
-                     const _PyStackless_Slice *to)
-{
-    if (_PyStackless_SliceReserve(main, overlaid(main, to)) < 0) {
-        return -1;
-    }
-    if (from == NULL) {
-        return 0;
-    }
-    // Called from here, it ends lower than called by our caller.
-    _PyStackless_Switch(from, main, NULL);
-    return _PyStackless_SliceReserve(from, (size_t)(from->far - from->near));
 }

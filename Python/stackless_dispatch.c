@@ -57,48 +57,50 @@ _PyStackless_Token _PyStackless_UnwindToken = {
 
 /* --- promotion of frames -------------------------------------------------- */
 
-/* A block for each frame to promote, chained by its first word, topmost first. */
-static int
-promotion_allocate(_PyInterpreterFrame *frame, void ***blocks)
+/* Blocks of frames that are gone are kept for the next ones, a few of each size: who calls
+   a function that switches once allocates a frame for each turn. */
+enum { KEPT_FRAMES = 16 };
+
+static _PyInterpreterFrame *
+frame_alloc(_PyStackless_Scheduler *sched, size_t words)
 {
-    void ***tail = blocks;
-    *blocks = NULL;
-    for (; frame->owner != FRAME_OWNED_BY_CSTACK
-           && frame->owner != FRAME_OWNED_BY_TASKLET; frame = frame->previous) {
-        if (frame->owner != FRAME_OWNED_BY_THREAD) {
-            continue;
-        }
-        void **block = PyMem_Malloc(
-            _PyFrame_GetCode(frame)->co_framesize * sizeof(PyObject *));
-        if (block == NULL) {
-            while (*blocks != NULL) {
-                void **next = **blocks;
-                PyMem_Free(*blocks);
-                *blocks = next;
-            }
-            PyErr_NoMemory();
-            return -1;
-        }
-        *block = NULL;
-        *tail = block;
-        tail = (void ***)block;
+    if (words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL) {
+        void **block = sched->frames[words];
+        sched->frames[words] = *block;
+        sched->nframes[words]--;
+        return (_PyInterpreterFrame *)block;
     }
-    return 0;
+    return PyMem_Malloc(words * sizeof(PyObject *));
 }
 
-static int
-promote_frames(PyThreadState *tstate)
+static void
+frame_free(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame, size_t words)
 {
-    void **block;
-    if (promotion_allocate(tstate->current_frame, &block) < 0) {
-        return -1;
+    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->frames)
+        && sched->nframes[words] < KEPT_FRAMES) {
+        *(void **)frame = sched->frames[words];
+        sched->frames[words] = frame;
+        sched->nframes[words]++;
     }
+    else {
+        PyMem_Free(frame);
+    }
+}
+
+int
+_PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
     _PyInterpreterFrame **link = &tstate->current_frame;
-    while (block != NULL) {
+    while (tstate->datastack_top != sched->datastack_base) {
         _PyInterpreterFrame *old = *link;
+        assert(old->owner != FRAME_OWNED_BY_CSTACK);
         if (old->owner == FRAME_OWNED_BY_THREAD) {
-            _PyInterpreterFrame *new = (_PyInterpreterFrame *)block;
-            block = *block;
+            size_t words = _PyFrame_GetCode(old)->co_framesize;
+            _PyInterpreterFrame *new = frame_alloc(sched, words);
+            if (new == NULL) {
+                PyErr_NoMemory();
+                return -1;
+            }
             _PyFrame_Copy(old, new);
             new->previous = old->previous;
             new->owner = FRAME_OWNED_BY_TASKLET;
@@ -117,11 +119,25 @@ void
 _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     assert(frame->owner == FRAME_OWNED_BY_TASKLET);
+    PyObject *code = frame->f_executable;
+    size_t words = ((PyCodeObject *)code)->co_framesize;
     tstate->c_recursion_remaining--;
     _PyFrame_ClearExceptCode(frame);
-    Py_DECREF(frame->f_executable);
     tstate->c_recursion_remaining++;
-    PyMem_Free(frame);
+    frame_free(_PyStackless_PeekScheduler(tstate), frame, words);
+    Py_DECREF(code);
+}
+
+void
+_PyStackless_FreeFramePool(_PyStackless_Scheduler *sched)
+{
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->frames); i++) {
+        while (sched->frames[i] != NULL) {
+            void **block = sched->frames[i];
+            sched->frames[i] = *block;
+            PyMem_Free(block);
+        }
+    }
 }
 
 int
@@ -147,7 +163,7 @@ _PyStackless_PrepareLeaveSlow(PyThreadState *tstate, _PyStackless_Scheduler *sch
         return _PyStackless_PrepareOverlay(tstate, sched);
     }
     if (tstate->datastack_top != sched->datastack_base) {
-        return promote_frames(tstate);
+        return _PyStackless_PromoteFrames(tstate, sched);
     }
     return 0;
 }
@@ -215,8 +231,9 @@ direct_call_size(_PyInterpreterFrame *frame, int opcode, void *fn, PyObject *sel
 }
 
 /* The size of the calling instruction if there is no C code between it and the
-   builtin that could not be unwound, else 0. */
-static int
+   builtin that could not be unwound, else 0.  (Not inlined: a hard switch copies the
+   stack that its caller uses.) */
+static Py_NO_INLINE int
 direct_size(PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn,
             PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -323,8 +340,6 @@ _PyStackless_TakeResult(PyTaskletObject *t)
     return value;
 }
 
-static void settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
-
 static PyObject *
 call_from_main(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op *op)
 {
@@ -353,7 +368,7 @@ call_from_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackles
     return result;
 }
 
-PyObject *
+Py_NO_INLINE PyObject *
 _PyStackless_CallFromC(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                        stackless_op op)
 {
@@ -362,7 +377,7 @@ _PyStackless_CallFromC(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                        : call_from_tasklet(tstate, sched, &op);
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
-    settle(tstate, sched);
+    _PyStackless_Settle(tstate, sched);
     _PyStackless_DebugSwitched(sched);
     return result;
 }
@@ -412,14 +427,12 @@ base_frame_init(_PyInterpreterFrame *base)
     base->stacktop = 1;
 }
 
-/* On top of main's C stack: runs tasklets until main is current, or one is suspended
-   hard and another one can begin here. */
-static void
-run_tasklets(void *arg)
+void
+_PyStackless_RunTasklets(void *arg)
 {
     _PyStackless_Scheduler *sched = arg;
     PyThreadState *tstate = sched->tstate;
-    sched->far = sched->main_slice.near;
+    sched->far = _PyStackless_Far(&sched->main_slice);
     if (_PyTasklet_IsHard(sched->current)) {
         _PyStackless_ResumeHard(tstate, sched);
     }
@@ -455,7 +468,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
     do {
         tstate->c_recursion_remaining = c_recursion;
-        _PyStackless_Enter(&sched->main_slice, run_tasklets, sched);
+        _PyStackless_Enter(&sched->main_slice, _PyStackless_RunTasklets, sched);
     } while (sched->current != main);
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
     assert(tstate->datastack_top == sched->datastack_base);
@@ -760,7 +773,7 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     else {
         t->state = TASKLET_IDLE;       // about to be freed
     }
-    fast_make_current(tstate, sched, next);
+    fast_make_current(tstate, sched, t, next);
     PyObject *context = t->context;    // t may be bound again by what is dropped below
     t->context = NULL;
     if (next->flags & TASKLET_STARTED) {
@@ -809,9 +822,8 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return 1;
 }
 
-/* Lets go of what the switch left over, now that the thread state is whole again. */
-static void
-settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+void
+_PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *left = sched->left;
     if (left != NULL && left->state != TASKLET_IDLE && Py_REFCNT(left) > 1) {
@@ -865,7 +877,7 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             if (sched->current->flags & TASKLET_IS_MAIN) {
                 return NULL;
             }
-            settle(tstate, sched);
+            _PyStackless_Settle(tstate, sched);
             finish_current(tstate, sched);
             frame = enter_current(tstate, sched);
         }
@@ -873,7 +885,7 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (switched && sched->watch_switch) {
         _PyStackless_WatchSwitch(tstate, sched);
     }
-    settle(tstate, sched);
+    _PyStackless_Settle(tstate, sched);
     _PyStackless_DebugSwitched(sched);
     if ((_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & _PY_EVAL_EVENTS_MASK)
         && tstate->current_exception == NULL) {
@@ -895,13 +907,29 @@ _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched->switched) {
-        sched->switched = 0;
-        tstate->current_exception = NULL;
-        return tstate->current_frame;
-    }
     if (_PyStackless_IsContinuation(frame)) {
         return _PyStackless_Continue(tstate, frame);
     }
     return eval_switch(tstate, sched, frame);
+}
+
+int
+_PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                            PyObject **stack_pointer)
+{
+    return fast_schedule(tstate, frame, stack_pointer);
+}
+
+int
+_PyStackless_InlineSend(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        PyObject **stack_pointer)
+{
+    return fast_send(tstate, frame, stack_pointer);
+}
+
+int
+_PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                           PyObject **stack_pointer)
+{
+    return fast_receive(tstate, frame, stack_pointer);
 }

@@ -4,6 +4,10 @@
    stack from its dispatcher on (stackless_cstack.c) and the live part of the data
    stack, both to be put back at the same addresses, for C code has pointers into them.
 
+   The next tasklet, if it needs no slice, begins at another dispatcher below the slice,
+   which thus stays in place until somebody needs its memory: two that take turns within
+   C functions end up at different places, and only one of them is copied.
+
    Tasklets have a data stack of their own, of which the first chunk stays for ever, so
    that its addresses can be restored whatever main has done in between.  Of this chunk
    the part in use is copied.  Later chunks are not shared: the tasklet takes them along.
@@ -25,6 +29,10 @@
 /* Above what Enter() and its callers take of the stack between the place where main
    asks for memory and the place where its slice ends. */
 enum { ENTER_STACK = 8192 };
+
+/* No dispatcher begins so much lower in the stack than main's: the limit of the C
+   recursion, which each of them has for itself, leaves that much room. */
+enum { LOWER_BEGIN = 16 * 1024 };
 
 /* --- the data stack of the tasklets -------------------------------------------- */
 
@@ -112,30 +120,39 @@ is_collecting(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return tstate->interp->gc.collecting && sched->collecting;
 }
 
-/* Memory for all that a tasklet keeps but the slice. */
 static int
-prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+prepare_hard(PyTaskletObject *t)
 {
     if (_PyStackless_EnsureExtra(t) < 0) {
         return -1;
     }
+    t->extra->hard = PyMem_Calloc(1, sizeof(stackless_hard));
+    if (t->extra->hard == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+/* Memory for all that a tasklet keeps but the slice. */
+static inline int
+prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    if ((t->extra == NULL || t->extra->hard == NULL) && prepare_hard(t) < 0) {
+        return -1;
+    }
     stackless_hard *h = t->extra->hard;
-    if (h == NULL) {
-        h = t->extra->hard = PyMem_Calloc(1, sizeof(stackless_hard));
-        if (h == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-    }
-    size_t nentries = 0;
-    for (_PyInterpreterFrame *f = tstate->current_frame; f != &sched->base;
-         f = f->previous) {
-        nentries += is_entry(sched, f);
-    }
     h->slice.far = sched->far;
+    /* There are no more entry frames than eval loops above the dispatcher's. */
+    size_t nentries = (size_t)(sched->c_recursion_base - tstate->c_recursion_remaining)
+                      / STACKLESS_EVAL_C_UNITS;
+    size_t used = root_in_use(tstate, sched);
+    if (nentries <= h->entries_size && used <= h->data_size) {
+        return 0;
+    }
     return reserve((void **)&h->entries, &h->entries_size, nentries,
                    sizeof(hard_entry)) < 0
-           || reserve((void **)&h->data, &h->data_size, root_in_use(tstate, sched),
+           || reserve((void **)&h->data, &h->data_size, used,
                       sizeof(PyObject *)) < 0 ? -1 : 0;
 }
 
@@ -220,6 +237,9 @@ move_frames_to_copy(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless
         link = &frame->previous;
         _PyInterpreterFrame *previous = frame->previous;
         if (is_entry(sched, previous)) {
+            if (h->nentries == h->entries_size) {
+                Py_FatalError("eval loops that are not counted as C recursion");
+            }
             h->entries[h->nentries++] = (hard_entry){ frame, previous };
             previous = previous->previous;
         }
@@ -285,7 +305,7 @@ unlink_hard(_PyStackless_Scheduler *sched, stackless_hard *h)
 
 /* The current tasklet's part of the thread state goes to it; what is left is that of a
    dispatcher without a tasklet. */
-static void
+static inline void
 save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     stackless_hard *h = t->extra->hard;
@@ -295,8 +315,11 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     h->data_used = root_in_use(tstate, sched);
     h->root_top = sched->datastack_root->top;
     _PyStackless_SaveCFields(tstate, &h->fields);
-    h->pending = sched->pending;
-    sched->pending = (pending_op){0};
+    h->pending.owner = NULL;
+    if (sched->pending.owner != NULL) {
+        h->pending = sched->pending;
+        sched->pending = (pending_op){0};
+    }
     sched->announced_frame = NULL;
     move_frames_to_copy(sched, t, h);
     link_hard(sched, t, h);
@@ -325,9 +348,14 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     tstate->current_frame = t->frame;
     t->frame = NULL;
     tstate->c_recursion_remaining = sched->c_recursion_base - h->c_recursion;
-    _PyStackless_Discard(sched, sched->pending.op.target);   // of a token that was lost
-    _PyStackless_Discard(sched, sched->pending.op.value);
-    sched->pending = h->pending;
+    if (sched->pending.owner != NULL) {                      // of a token that was lost
+        _PyStackless_Discard(sched, sched->pending.op.target);
+        _PyStackless_Discard(sched, sched->pending.op.value);
+        sched->pending = (pending_op){0};
+    }
+    if (h->pending.owner != NULL) {
+        sched->pending = h->pending;
+    }
     sched->far = h->slice.far;
     if (sched->watch_switch) {
         _PyStackless_WatchSwitch(tstate, sched);
@@ -356,10 +384,62 @@ _PyStackless_ResumeHard(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     Py_FatalError("the memory reserved for main's part of the C stack is too small");
 }
 
+/* Memory for all that leaving t takes, which the calling function does later on.  `here`
+   is a variable of that function; *below, how much deeper it goes from there, is a
+   constant that is found out the first time (0).  0 or -1 with an exception. */
+STACKLESS_INLINED int
+prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
+              const char *here, int *below)
+{
+    if (prepare_state(tstate, sched, t) < 0) {
+        return -1;
+    }
+    _PyStackless_Slice *slice = &t->extra->hard->slice;
+    int known = _Py_atomic_load_int_relaxed(below);
+    if (known != 0 && (size_t)(slice->far - here) + known <= slice->capacity) {
+        return 0;
+    }
+    if (_PyStackless_Prepare(slice, &sched->main_slice, &sched->main_slice) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    _Py_atomic_store_int_relaxed(below, (int)(here - slice->near));
+    return 0;
+}
+
+/* t, which was current and is prepared, is left for sched->current.  Returns when it is
+   resumed: whoever does that has called load_hard(). */
+STACKLESS_INLINED void
+leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    save_hard(tstate, sched, t);
+    _PyStackless_Slice *slice = &t->extra->hard->slice;
+    _PyStackless_Slice *main = &sched->main_slice;
+    PyTaskletObject *next = sched->current;
+    int err;
+    if (_PyTasklet_IsHard(next)) {
+        load_hard(tstate, sched, next);
+        err = _PyStackless_Switch(slice, main, &next->extra->hard->slice);
+    }
+    else if ((next->flags & TASKLET_IS_MAIN) || main->in_place != NULL
+             || main->near - (char *)&err > LOWER_BEGIN) {
+        err = _PyStackless_Switch(slice, main, main);
+    }
+    else {
+        tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
+        err = _PyStackless_SwitchBelow(slice, main, _PyStackless_RunTasklets, sched);
+    }
+    if (err < 0) {
+        Py_FatalError("the memory reserved for a slice of C stack is too small");
+    }
+}
+
 op_outcome
 _PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                          const stackless_op *op, PyObject **result)
 {
+    static int below;
+    char here;
     PyTaskletObject *t = sched->current;
     const char *obstacle = _PyStackless_SwitchObstacle();
     if (obstacle == NULL && is_collecting(tstate, sched)) {
@@ -376,38 +456,79 @@ _PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return OP_ERROR;
     }
     _PyStackless_NoticeCxxRuntime(tstate, sched);
-    /* The slice ends in this function, so its size is found out in this function. */
-    if (prepare_state(tstate, sched, t) < 0) {
-        return OP_ERROR;
-    }
-    if (_PyStackless_Prepare(&t->extra->hard->slice, &sched->main_slice,
-                             &sched->main_slice) < 0) {
-        PyErr_NoMemory();
+    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
         return OP_ERROR;
     }
     op_outcome outcome = _PyStackless_Execute(tstate, sched, op, SWITCH_HARD, result);
-    if (outcome != OP_SWITCHED) {
-        return outcome;
+    if (outcome == OP_SWITCHED) {
+        _PyStackless_SetLeft(sched, t);
+        leave_hard(tstate, sched, t);
     }
-    _PyStackless_SetLeft(sched, t);
-    save_hard(tstate, sched, t);
-    PyTaskletObject *next = sched->current;
-    _PyStackless_Slice *to = &sched->main_slice;
-    if (_PyTasklet_IsHard(next)) {
-        load_hard(tstate, sched, next);
-        to = &next->extra->hard->slice;
+    return outcome;
+}
+
+/* schedule() when nothing is special about it but the C functions in between.  See
+   pycore_stackless_fast.h for what the conditions are there for; whoever goes on after
+   a hard switch checks the rest itself. */
+int
+_PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
+{
+    static int below;
+    char here;
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL || sched->c_recursion_base - tstate->c_recursion_remaining <= 1) {
+        return 0;
     }
-    int err = _PyStackless_Switch(&t->extra->hard->slice, &sched->main_slice, to);
-    assert(err == 0);
-    (void)err;
-    /* Whoever switched here has called load_hard(). */
-    return OP_SWITCHED;
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
+    uintptr_t special =
+        (uintptr_t)(t->flags & TASKLET_IS_MAIN)
+        | (uintptr_t)t->tempval
+        | (uintptr_t)(next == t)
+        | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
+        | (uintptr_t)sched->mod->unusual
+        | (uintptr_t)sched->unusual_switch
+        | (uintptr_t)sched->divert_to;
+    if (special != 0
+        || sched->nwatchdogs > 1
+        || (sched->nwatchdogs == 1 && sched->watchdogs[0] == next)
+        || is_collecting(tstate, sched)
+        || _PyStackless_SwitchObstacle() != NULL) {
+        return 0;
+    }
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
+    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    t->flags |= TASKLET_RETURNS_SELF;
+    t->state = TASKLET_RUNNABLE;
+    next->state = TASKLET_CURRENT;
+    sched->current = next;
+    sched->carry_tracing = 0;
+    leave_hard(tstate, sched, t);
+    *result = (PyObject *)t;
+    if (t->tempval == NULL && (t->flags & TASKLET_RETURNS_SELF)) {
+        t->flags &= ~TASKLET_RETURNS_SELF;
+        Py_INCREF(t);
+    }
+    else {
+        *result = _PyStackless_TakeResult(t);
+    }
+    if (sched->left != NULL || sched->ntrash != 0) {
+        _PyStackless_Settle(tstate, sched);
+    }
+    return 1;
 }
 
 void
 _PyStackless_AbandonHard(PyTaskletObject *t)
 {
     if (_PyTasklet_IsHard(t)) {
+        _PyStackless_Slice *main = &t->sched->main_slice;
+        if (main->in_place == &t->extra->hard->slice) {
+            main->in_place = NULL;
+        }
         unlink_hard(t->sched, t->extra->hard);
         t->extra->hard = NULL;
         t->frame = NULL;

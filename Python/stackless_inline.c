@@ -233,7 +233,7 @@ _PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
                               PyObject *a, PyObject *b, PyObject *c, long number)
 {
     PyCodeObject *code = _PyStackless_ContinuationCode;
-    PyObject *number_object = PyLong_FromLong(number);
+    PyObject *number_object = continuation_make_number(number);
     if (number_object == NULL) {
         return NULL;
     }
@@ -254,7 +254,7 @@ _PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
     frame->stacktop = STATE_SIZE;
     frame->return_offset = RETURNED;
     frame->owner = FRAME_OWNED_BY_THREAD;
-    frame->localsplus[STATE_KIND] = PyLong_FromLong(kind);   // small: not allocated
+    frame->localsplus[STATE_KIND] = continuation_make_number(kind);   // small
     frame->localsplus[STATE_A] = Py_XNewRef(a);
     frame->localsplus[STATE_B] = Py_XNewRef(b);
     frame->localsplus[STATE_C] = Py_XNewRef(c);
@@ -281,7 +281,7 @@ run_steps(PyThreadState *tstate, step_event event, PyObject *value)
     while (_PyStackless_IsContinuation(c)) {
         c->instr_ptr = _PyCode_CODE(_PyStackless_ContinuationCode);
         c->return_offset = RETURNED;
-        long kind = PyLong_AsLong(c->localsplus[STATE_KIND]);
+        long kind = continuation_get(c, STATE_KIND);
         step_outcome outcome = steps[kind](tstate, c, event, &value);
         if (outcome == STEP_PUSHED) {
             return;

@@ -126,6 +126,7 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         forget_busy(sched);
         PyObject *module = sched->module;
         _PyStackless_DataStackFree(sched);
+        _PyStackless_FreeFramePool(sched);
         _PyStackless_SliceRelease(&sched->main_slice);
         PyMem_Free(sched->main_entries);
         PyMem_Free(sched->watchdogs);

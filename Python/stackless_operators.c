@@ -197,7 +197,7 @@ begin_plan(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_p
            int size, continuation_kind kind, int oparg, long plan)
 {
     _PyStackless_Begin(frame, stack_pointer, 2, size);
-    PyObject *argument = PyLong_FromLong(oparg);      // small: not allocated
+    PyObject *argument = continuation_make_number(oparg);      // small
     _PyInterpreterFrame *c = _PyStackless_PushContinuation(
         tstate, kind, stack_pointer[-2], stack_pointer[-1], argument, plan);
     return _PyStackless_Deliver(tstate, c ? STEP_BEGIN : STEP_FAILED, NULL, stack_pointer,
@@ -214,7 +214,7 @@ _PyStackless_BinaryStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_even
     }
     PyObject *v = c->localsplus[STATE_A];
     PyObject *w = c->localsplus[STATE_B];
-    long oparg = PyLong_AsLong(c->localsplus[STATE_C]);
+    long oparg = continuation_get(c, STATE_C);
     long plan = continuation_number(c);
     int inplace = oparg >= NB_INPLACE_ADD;
     const binary_operator *op = &operators[inplace ? oparg - NB_INPLACE_ADD : oparg];
@@ -324,7 +324,7 @@ comparison_done(PyThreadState *tstate, _PyInterpreterFrame *c, long oparg, PyObj
     if (!(oparg & 16) || PyBool_Check(*value)) {
         return STEP_DONE;
     }
-    c->localsplus[STATE_KIND] = PyLong_FromLong(CONTINUE_TRUTH);
+    c->localsplus[STATE_KIND] = continuation_make_number(CONTINUE_TRUTH);
     return test_truth(tstate, c, 0, value);
 }
 
@@ -350,7 +350,7 @@ _PyStackless_CompareStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_eve
     }
     PyObject *v = c->localsplus[STATE_A];
     PyObject *w = c->localsplus[STATE_B];
-    long oparg = PyLong_AsLong(c->localsplus[STATE_C]);
+    long oparg = continuation_get(c, STATE_C);
     int op = oparg >> 5;
     for (;;) {
         long plan = continuation_number(c);

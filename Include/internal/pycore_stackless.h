@@ -214,16 +214,13 @@ typedef enum {
 
 /* The types and callbacks of an interpreter: the state of module _stackless. */
 typedef struct {
+    _PyStackless_Operations ops;  // first
     PyTypeObject *tasklet_type;
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;
     PyTypeObject *atomic_type;
     PyTypeObject *greenlet_tasklet_type;
-    PyObject *schedule;           // the function; channel's methods send and receive
-    PyObject *send;
-    PyObject *receive;
-    PyObject *str_run;            // "run", with it:
-    PyObject *greenlet_switch;    // method descriptor; NULL: greenlet is not in use
+    PyObject *str_run;            // "run", if greenlet is in use
     PyObject *trampoline;         // function: calls what is no plain Python function
     PyObject *schedule_callback;
     PyObject *channel_callback;
@@ -237,10 +234,10 @@ typedef struct {
 } stackless_modstate;
 
 struct _PyStackless_Scheduler {
+    stackless_modstate *mod;           // first
     Py_ssize_t refcount;
     PyThreadState *tstate;             // NULL: the thread has ended
     PyObject *module;                  // strong: keeps the types
-    stackless_modstate *mod;
     PyTaskletObject *main;             // strong
     PyTaskletObject *current;
     Py_ssize_t runcount;
@@ -252,6 +249,8 @@ struct _PyStackless_Scheduler {
 
     /* The dispatcher. */
     _PyInterpreterFrame base;          // below the bottom frame of each tasklet
+    void *frames[32];                  // blocks for promoted frames, by size in words
+    uint8_t nframes[32];
     _PyStackChunk *datastack_root;     // the first chunk of the tasklets' data stack
     PyObject **datastack_base;         // its beginning: nothing is in use
     _PyInterpreterFrame *main_frame;   // main's current_frame while it is away
@@ -287,17 +286,16 @@ struct _PyStackless_Scheduler {
     PyObject *last_context;            // of the tasklet left last, to be compared only
     uintptr_t seen_version;            // of instrumentation
     uint16_t epoch;
-    int switch_trap;
     union {
         struct {
+            int switch_trap;
             uint8_t in_schedule_callback;
             uint8_t watch_switch;      // the next switch is to be noticed
         };
-        uint16_t unusual_switch;       // one of them: not the fast way
+        uint64_t unusual_switch;       // one of them: not the fast way
     };
     uint8_t finishing;                 // the current tasklet has ended
     uint8_t collecting;                // its thread made the last garbage collection
-    uint8_t switched;                  // before the hook: pycore_stackless_fast.h
     uint8_t in_channel_callback;
 
     /* Sleeping for want of work: stackless_threads.c. */
@@ -452,6 +450,15 @@ extern PyObject *_PyStackless_TakeResult(PyTaskletObject *t);
 /* Runs tasklets until main is current again.  The caller made another one current, and
    settles what is left over when it has taken main's pending result. */
 extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* On a dispatcher's C stack: runs tasklets until main is current, or one is suspended
+   hard and another one can begin there. */
+extern void _PyStackless_RunTasklets(void *sched);
+/* Lets go of what the switch left over, now that the thread state is whole again. */
+extern void _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* Moves the frames of the current tasklet, whose stack pointers are saved, from the data
+   stack to blocks of their own.  0, or -1 with an exception: some have moved. */
+extern int _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+extern void _PyStackless_FreeFramePool(_PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
 extern int _PyStackless_PrepareLeaveSlow(PyThreadState *tstate,
                                          _PyStackless_Scheduler *sched);
@@ -528,6 +535,9 @@ extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
 extern op_outcome _PyStackless_ExecuteHard(PyThreadState *tstate,
                                            _PyStackless_Scheduler *sched,
                                            const stackless_op *op, PyObject **result);
+/* schedule() without arguments, from within a C function.  False: nothing has been done,
+   it has to go the general way.  *result: the call's value, or NULL and an exception. */
+extern int _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result);
 /* Goes on in the current tasklet, which is suspended hard.  The activation that calls
    this is abandoned. */
 extern void _PyStackless_ResumeHard(PyThreadState *tstate,

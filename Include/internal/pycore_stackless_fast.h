@@ -1,18 +1,17 @@
 /* schedule(), send() and receive() when nothing special is going on, which is nearly
    always: both tasklets are suspended softly, nothing is traced, no callback is set.
 
-   The builtin switches at once, instead of recording its wish for the hook.  That is
-   safe where the eval loop drops only references that are not the last ones on its way
-   from the builtin to the hook: no code can run in that window then.  All that is left
-   to the hook is to take the token away and to go on with tstate->current_frame.
+   The specialised CALL instruction knows the builtin and carries the operation out
+   itself, without calling it.  No code runs on the way: the operands are references
+   that are not the last ones, or are handed on.
 
    Whatever is not obviously plain goes the general way (stackless_dispatch.c,
    stackless_sched.c), which does the same in any situation.
 
    This is a header because what counts here is instructions: a switch costs about as
-   many as the loop around it.  Each function returns true if the operation is done:
-   the builtin returns NULL, for the token is set, or what is said there.  Otherwise
-   nothing has been changed. */
+   many as the loop around it.  Each function returns true if the operation is done and
+   tstate->current_frame is the frame to go on with, as _PyStackless_InlineInstruction()
+   does.  Otherwise nothing has been changed. */
 
 #ifndef Py_INTERNAL_STACKLESS_FAST_H
 #define Py_INTERNAL_STACKLESS_FAST_H
@@ -21,35 +20,37 @@
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
-#include "opcode_ids.h"           // CALL_BUILTIN_FAST_WITH_KEYWORDS
 #include "pycore_code.h"          // INLINE_CACHE_ENTRIES_CALL
 #include "pycore_stackless.h"
 
-/* Is it the eval loop of the current tasklet, at nesting level 0, that calls by the
-   instruction `opcode` (a specialised one), and will it drop no last reference
-   afterwards?  (The argument of send() has a new owner by then.)  `callable` belongs to
-   the module, which owns a reference too. */
+/* Is this the eval loop of the current tasklet, at nesting level 0? */
 static inline int
-fast_is_plain_call(PyThreadState *tstate, _PyStackless_Scheduler *sched, int opcode,
-                   PyObject *callable, PyObject *first, PyObject *const *args, int nargs)
+fast_is_level_0(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
-    _PyInterpreterFrame *frame = tstate->current_frame;
-    _Py_CODEUNIT instr = *frame->instr_ptr;
-    size_t offset = (size_t)((char *)args - (char *)frame);
-    return instr.op.code == opcode && instr.op.arg == nargs
-           && tstate->c_recursion_remaining == sched->c_recursion_base
-           && offset <= _PyFrame_GetCode(frame)->co_framesize * sizeof(PyObject *)
-           && args[-2] == callable && args[-1] == first;
+    return tstate->c_recursion_remaining == sched->c_recursion_base;
 }
 
-static inline int
-fast_is_plain_method_call(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                          PyObject *descr, PyObject *self, PyObject *const *args,
-                          int nargs)
+/* The instruction of `frame` is over: its operands from `base` on are no longer on the
+   stack. */
+static inline void
+fast_end_call(_PyInterpreterFrame *frame, PyObject **base)
 {
-    return Py_REFCNT(self) > 1
-           && fast_is_plain_call(tstate, sched, CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS,
-                                 descr, self, args, nargs);
+    frame->return_offset = 1 + INLINE_CACHE_ENTRIES_CALL;
+    _PyFrame_SetStackPointer(frame, base);
+}
+
+/* The same, and the tasklet is about to be left: its frames move off the data stack.
+   Returns `frame`, which may have moved.  NULL, with an exception: no memory; go on with
+   tstate->current_frame. */
+static inline _PyInterpreterFrame *
+fast_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+           _PyInterpreterFrame *frame, PyObject **base)
+{
+    fast_end_call(frame, base);
+    if (tstate->datastack_top == sched->datastack_base) {
+        return frame;
+    }
+    return _PyStackless_PromoteFrames(tstate, sched) < 0 ? NULL : tstate->current_frame;
 }
 
 /* Can the current tasklet be left, and `next` be entered, by swapping nothing but
@@ -64,10 +65,8 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         | (uintptr_t)tstate->c_profilefunc
         | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
         | (uintptr_t)sched->exc_root.exc_value
-        | ((uintptr_t)tstate->datastack_top ^ (uintptr_t)sched->datastack_base)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
-        | (uintptr_t)sched->switch_trap
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)t->extra
         | (uintptr_t)t->tempval
@@ -110,52 +109,80 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
 /* The queues and the state of the tasklet that is left are as they shall be. */
 static inline void
 fast_make_current(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                  PyTaskletObject *next)
+                  PyTaskletObject *t, PyTaskletObject *next)
 {
-    _PyStackless_SwapThreadFields(tstate, sched->current, next);
+    _PyStackless_SwapThreadFields(tstate, t, next);
     assert(_PyStackless_IsLegal(next, TASKLET_CURRENT));
     next->state = TASKLET_CURRENT;
     sched->current = next;
     _PyStackless_Check(sched, NULL);
 }
 
-/* Swaps, with the token under way. */
+/* Swaps `t`, which is current and executes `frame`, for `next`. */
 static inline void
-fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *next)
+fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
+            _PyInterpreterFrame *frame, PyTaskletObject *next)
 {
-    PyTaskletObject *t = sched->current;
-    t->frame = tstate->current_frame;
-    t->frame->return_offset = 1 + INLINE_CACHE_ENTRIES_CALL;
-    fast_make_current(tstate, sched, next);
+    t->frame = frame;
+    fast_make_current(tstate, sched, t, next);
     fast_resume(tstate, next);
-    sched->switched = 1;
-    tstate->current_exception = (PyObject *)&_PyStackless_UnwindToken.exc;
 }
 
 static inline int
-_PyStackless_FastSchedule(PyThreadState *tstate, PyObject *const *args)
+fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched == NULL) {
-        return 0;
-    }
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if ((t->flags & TASKLET_IS_MAIN) || next == t
-        || !fast_is_plain_call(tstate, sched, CALL_BUILTIN_FAST_WITH_KEYWORDS,
-                               sched->mod->schedule, NULL, args, 0)
+    if (stack_pointer[-1] != NULL || next == t
+        || !fast_is_level_0(tstate, sched)
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
+    PyObject *callable = stack_pointer[-2];
+    frame = fast_leave(tstate, sched, frame, stack_pointer - 2);
+    _Py_DECREF_NO_DEALLOC(callable);
+    if (frame == NULL) {
+        return 1;
+    }
     t->flags |= TASKLET_RETURNS_SELF;
     t->state = TASKLET_RUNNABLE;
-    fast_switch(tstate, sched, next);
+    fast_switch(tstate, sched, t, frame, next);
     return 1;
+}
+
+/* --- channels ---------------------------------------------------------------------- */
+
+/* The operands of the call of a channel's method. */
+static inline PyChannelObject *
+fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **base)
+{
+    PyObject *self = base[1];
+    if (self == NULL || Py_REFCNT(self) == 1
+        || !Py_IS_TYPE(self, sched->mod->channel_type)
+        || !fast_is_level_0(tstate, sched) || sched->mod->channel_callback != NULL
+        || ((PyChannelObject *)self)->schedule_all) {
+        return NULL;
+    }
+    return (PyChannelObject *)self;
+}
+
+/* fast_leave(), and drops the callable and self. */
+static inline _PyInterpreterFrame *
+fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                  _PyInterpreterFrame *frame, PyObject **base, PyObject *self)
+{
+    PyObject *callable = base[0];
+    frame = fast_leave(tstate, sched, frame, base);
+    _Py_DECREF_NO_DEALLOC(callable);
+    _Py_DECREF_NO_DEALLOC(self);
+    return frame;
 }
 
 /* The current tasklet blocks on `ch`, and the next one of the run queue goes on. */
 static inline int
-fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyChannelObject *ch,
+fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+           _PyInterpreterFrame *frame, PyObject **base, PyChannelObject *ch,
            PyObject *value, tasklet_state state)
 {
     PyTaskletObject *t = sched->current;
@@ -164,14 +191,19 @@ fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyChannelObject
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
+    frame = fast_leave_method(tstate, sched, frame, base, (PyObject *)ch);
+    if (frame == NULL) {
+        Py_XDECREF(value);
+        return 1;
+    }
     if (value != NULL) {
-        t->tempval = Py_NewRef(value);
+        t->tempval = value;
         t->flags |= TASKLET_RETURNS_NONE;
     }
     _PyStackless_QueueUnlink(sched, t);
     t->state = (uint8_t)state;
     _PyChannel_Append(ch, t);          // with the queue's reference
-    fast_switch(tstate, sched, next);
+    fast_switch(tstate, sched, t, frame, next);
     return 1;
 }
 
@@ -185,65 +217,74 @@ fast_wake(_PyStackless_Scheduler *sched, PyTaskletObject *partner, PyTaskletObje
 }
 
 static inline int
-_PyStackless_FastSend(PyThreadState *tstate, PyChannelObject *ch, PyObject *const *args)
+fast_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched == NULL) {
+    PyObject **base = stack_pointer - 3;
+    PyChannelObject *ch = fast_channel(tstate, sched, base);
+    if (ch == NULL) {
         return 0;
     }
     PyTaskletObject *t = sched->current;
-    if ((t->flags & TASKLET_IS_MAIN) || sched->mod->channel_callback != NULL
-        || ch->schedule_all
-        || !fast_is_plain_method_call(tstate, sched, sched->mod->send, (PyObject *)ch,
-                                      args, 1)) {
-        return 0;
-    }
+    PyObject *value = base[2];
     if (ch->balance >= 0) {
-        return fast_block(tstate, sched, ch, args[0], TASKLET_SENDING);
+        return fast_block(tstate, sched, frame, base, ch, value, TASKLET_SENDING);
     }
     PyTaskletObject *partner = ch->first;
     if (ch->preference != -1 || partner->sched != sched || partner->tempval != NULL
-        || Py_IS_TYPE(args[0], sched->mod->bomb_type)
+        || Py_IS_TYPE(value, sched->mod->bomb_type)
         || !fast_is_plain_switch(tstate, sched, partner, 0)) {
         return 0;
     }
+    frame = fast_leave_method(tstate, sched, frame, base, (PyObject *)ch);
+    if (frame == NULL) {
+        Py_DECREF(value);
+        return 1;
+    }
     fast_wake(sched, partner, t->next);
-    partner->tempval = Py_NewRef(args[0]);
+    partner->tempval = value;
     t->flags |= TASKLET_RETURNS_NONE;
     t->state = TASKLET_RUNNABLE;
-    fast_switch(tstate, sched, partner);
+    fast_switch(tstate, sched, t, frame, partner);
     return 1;
 }
 
-/* *result: NULL, or the value if there was no need to switch. */
-static inline int
-_PyStackless_FastReceive(PyThreadState *tstate, PyChannelObject *ch,
-                         PyObject *const *args, PyObject **result)
+/* Takes the value of a sender that waits, if that takes no switch, else NULL.  No matter
+   from where it is called. */
+static inline PyObject *
+fast_take(_PyStackless_Scheduler *sched, PyChannelObject *ch)
 {
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched == NULL) {
-        return 0;
-    }
-    PyTaskletObject *t = sched->current;
-    if (sched->mod->channel_callback != NULL || ch->schedule_all) {
-        return 0;
-    }
     PyTaskletObject *partner = ch->first;
-    if (ch->balance <= 0) {
-        return !(t->flags & TASKLET_IS_MAIN)
-               && fast_is_plain_method_call(tstate, sched, sched->mod->receive,
-                                            (PyObject *)ch, args, 0)
-               && fast_block(tstate, sched, ch, NULL, TASKLET_RECEIVING);
-    }
     PyObject *value = partner->tempval;
     if (ch->preference == 1 || partner->sched != sched || value == NULL
         || Py_IS_TYPE(value, sched->mod->bomb_type)) {
+        return NULL;
+    }
+    partner->tempval = NULL;
+    fast_wake(sched, partner, sched->current);
+    return value;
+}
+
+static inline int
+fast_receive(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyObject **base = stack_pointer - 2;
+    PyChannelObject *ch = fast_channel(tstate, sched, base);
+    if (ch == NULL) {
         return 0;
     }
-    /* No switch, so it does not matter from where this is called. */
-    partner->tempval = NULL;
-    fast_wake(sched, partner, t);
-    *result = value;
+    if (ch->balance <= 0) {
+        return fast_block(tstate, sched, frame, base, ch, NULL, TASKLET_RECEIVING);
+    }
+    PyObject *value = fast_take(sched, ch);
+    if (value == NULL) {
+        return 0;
+    }
+    fast_end_call(frame, base);
+    _Py_DECREF_NO_DEALLOC(base[0]);
+    _Py_DECREF_NO_DEALLOC((PyObject *)ch);
+    _PyFrame_StackPush(frame, value);
     return 1;
 }
 

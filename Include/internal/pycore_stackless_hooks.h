@@ -135,11 +135,23 @@ extern int _PyStackless_InlineInstruction(
     PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
     int opcode, int oparg);
 
+/* False if the operands tell, without a call, that the answer would be 0. */
+static inline int
+_PyStackless_MayInline(PyObject **stack_pointer, int opcode)
+{
+    if (opcode == FOR_ITER) {
+        PyTypeObject *type = Py_TYPE(stack_pointer[-1]);
+        return type == &PyGen_Type || (type->tp_flags & Py_TPFLAGS_HEAPTYPE);
+    }
+    return 1;
+}
+
 static inline int
 _PyStackless_Inline(PyThreadState *tstate, _PyInterpreterFrame *frame,
                     PyObject **stack_pointer, int opcode, int oparg)
 {
     return ((_PyThreadStateImpl *)tstate)->stackless_inlines
+           && _PyStackless_MayInline(stack_pointer, opcode)
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, opcode, oparg);
 }
 
@@ -159,6 +171,67 @@ _PyStackless_InlineMethod(PyThreadState *tstate, _PyInterpreterFrame *frame,
     return ((next != NULL && next != _PyChannel_IterNext) || PyCoro_CheckExact(op)
             || PyContext_CheckExact(op) || PyFunction_Check(op))
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, CALL, oparg);
+}
+
+/* The builtins that a specialised call carries out itself: what a module's state begins
+   with, to which a scheduler begins with a pointer. */
+typedef struct {
+    PyObject *schedule;           // the function; channel's methods send and receive
+    PyObject *send;
+    PyObject *receive;
+    PyObject *greenlet_switch;    // NULL: greenlet is not in use
+} _PyStackless_Operations;
+
+extern int _PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                       PyObject **stack_pointer);
+extern int _PyStackless_InlineSend(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                   PyObject **stack_pointer);
+extern int _PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                      PyObject **stack_pointer);
+
+extern int _PyStackless_InlineGreenletSwitch(
+    PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer, int oparg);
+
+static inline const _PyStackless_Operations *
+_PyStackless_GetOperations(PyThreadState *tstate)
+{
+    return *(const _PyStackless_Operations **)((_PyThreadStateImpl *)tstate)->stackless;
+}
+
+/* _PyStackless_InlineMethod() for a function with keywords. */
+static inline int
+_PyStackless_InlineFunction(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                            PyObject **stack_pointer, int oparg)
+{
+    if (!((_PyThreadStateImpl *)tstate)->stackless_inlines) {
+        return 0;
+    }
+    if (oparg == 0
+        && stack_pointer[-2] == _PyStackless_GetOperations(tstate)->schedule) {
+        return _PyStackless_InlineSchedule(tstate, frame, stack_pointer);
+    }
+    return _PyStackless_InlineMethod(tstate, frame, stack_pointer, oparg);
+}
+
+/* The same for a method with keywords. */
+static inline int
+_PyStackless_InlineDescriptor(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                              PyObject **stack_pointer, int oparg)
+{
+    if (!((_PyThreadStateImpl *)tstate)->stackless_inlines) {
+        return 0;
+    }
+    const _PyStackless_Operations *ops = _PyStackless_GetOperations(tstate);
+    if (oparg == 1 && stack_pointer[-3] == ops->send) {
+        return _PyStackless_InlineSend(tstate, frame, stack_pointer);
+    }
+    if (oparg == 0 && stack_pointer[-2] == ops->receive) {
+        return _PyStackless_InlineReceive(tstate, frame, stack_pointer);
+    }
+    if (stack_pointer[-2 - oparg] == ops->greenlet_switch) {
+        return _PyStackless_InlineGreenletSwitch(tstate, frame, stack_pointer, oparg);
+    }
+    return _PyStackless_InlineMethod(tstate, frame, stack_pointer, oparg);
 }
 
 /* The code of all continuation frames (stackless_inline.c).  What calls them always

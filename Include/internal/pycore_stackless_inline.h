@@ -27,6 +27,7 @@ extern "C" {
 
 #include "pycore_call.h"          // _PyFunction_Vectorcall
 #include "pycore_frame.h"         // _PyInterpreterFrame
+#include "pycore_long.h"          // _PyLong_SMALL_INTS
 #include "pycore_stackless.h"
 
 typedef enum {
@@ -70,17 +71,34 @@ typedef enum {
 /* The words of a continuation's localsplus, before its evaluation stack. */
 enum { STATE_KIND, STATE_A, STATE_B, STATE_C, STATE_NUMBER, STATE_SIZE };
 
+/* The word `which`, which is a number. */
+static inline long
+continuation_get(_PyInterpreterFrame *c, int which)
+{
+    PyLongObject *number = (PyLongObject *)c->localsplus[which];
+    return _PyLong_IsCompact(number) ? (long)_PyLong_CompactValue(number)
+                                     : PyLong_AsLong((PyObject *)number);
+}
+
 static inline long
 continuation_number(_PyInterpreterFrame *c)
 {
-    return PyLong_AsLong(c->localsplus[STATE_NUMBER]);
+    return continuation_get(c, STATE_NUMBER);
+}
+
+static inline PyObject *
+continuation_make_number(long number)
+{
+    return _PY_IS_SMALL_INT(number)
+           ? (PyObject *)&_PyLong_SMALL_INTS[_PY_NSMALLNEGINTS + number]
+           : PyLong_FromLong(number);
 }
 
 /* 0, or -1 with an exception. */
 static inline int
 continuation_set_number(_PyInterpreterFrame *c, long number)
 {
-    PyObject *object = PyLong_FromLong(number);
+    PyObject *object = continuation_make_number(number);
     if (object == NULL) {
         return -1;
     }

@@ -115,7 +115,7 @@ static Slice main_slice;
 static Context contexts[CONTEXTS];
 static Context *current;          // NULL: main
 static long switches;
-static long returned, abandoned, overlaid, retried;    // to see that they happen
+static long returned, abandoned, overlaid, retried, begun, kept;   // do they happen?
 
 static void
 go_on_in(Context *next)
@@ -125,7 +125,30 @@ go_on_in(Context *next)
     if (next != NULL) {
         next->state = RUNNING;
         overlaid += next->slice.far > main_slice.saved_to;
+        kept += main_slice.in_place != NULL && main_slice.in_place != &next->slice
+                && next->slice.far <= main_slice.in_place->near;
     }
+}
+
+static void run_context(void *arg);
+static void (*runner)(void *) = run_context;
+
+/* Leaves the current context, which stays where it is, for one below it. */
+static int
+leave_in_place(Slice *from)
+{
+    enum { DEEP = 100000 };
+    char here;
+    if (main_slice.in_place != NULL || main_slice.near - &here > DEEP) {
+        return 0;
+    }
+    Context *next = &contexts[choose(CONTEXTS)];
+    CHECK(_PyStackless_Prepare(from, &main_slice, &main_slice) == 0);
+    current->state = SUSPENDED;
+    current = NULL;
+    begun++;
+    CHECK(_PyStackless_SwitchBelow(from, &main_slice, runner, next) == 0);
+    return 1;
 }
 
 /* Leaves the current context until it is chosen again, or for ever (`from` is NULL). */
@@ -133,6 +156,10 @@ static void
 leave(Slice *from)
 {
     Context *self = current;
+    if (from != NULL && choose(8) == 0 && leave_in_place(from)) {
+        CHECK(current == self && _PyStackless_SliceSaved(from) == 0);
+        return;
+    }
     Context *next = &contexts[choose(CONTEXTS)];
     if (next->state != SUSPENDED || choose(4) == 0) {
         next = NULL;
@@ -230,7 +257,7 @@ run_context(void *arg)
         _PyStackless_Switch(NULL, &main_slice, &self->slice);
         CHECK(!"an abandoned activation was resumed");
     }
-    self->slice.far = main_slice.near;
+    self->slice.far = _PyStackless_Far(&main_slice);
     self->depth = 0;
     self->leaving = 0;
     go_on_in(self);
@@ -249,7 +276,7 @@ dispatch(void *n)
         int switched_to = _PyStackless_Enter(&main_slice, run_context,
                                              &contexts[choose(CONTEXTS)]);
         CHECK(current == NULL && switched_to == (returned == before));
-        CHECK(_PyStackless_SliceSaved(&main_slice) == 0);
+        CHECK(_PyStackless_SliceSaved(&main_slice) == 0 && main_slice.in_place == NULL);
     }
 }
 
@@ -286,9 +313,10 @@ test_random(long steps)
         main_at_depth(choose(10));
     }
     set_rounding(0);
-    CHECK(steps < 10000 || (returned && abandoned && overlaid && retried));
-    printf("%ld switches, %ld contexts returned, %ld abandoned; %ld overlaid main\n",
-           switches, returned, abandoned, overlaid);
+    CHECK(steps < 10000
+          || (returned && abandoned && overlaid && retried && begun && kept));
+    printf("%ld switches, %ld contexts returned, %ld abandoned; %ld overlaid main, %ld left "
+           "another one in place\n", switches, returned, abandoned, overlaid, kept);
     for (unsigned i = 0; i < CONTEXTS; i++) {
         _PyStackless_SliceRelease(&contexts[i].slice);
     }
@@ -407,7 +435,7 @@ run_cxx_context(void *arg)
     if (self->state == SUSPENDED) {
         run_context(self);
     }
-    self->slice.far = main_slice.near;
+    self->slice.far = _PyStackless_Far(&main_slice);
     go_on_in(self);
     if (body == NULL) {
         load_body();
@@ -432,6 +460,7 @@ static void
 test_cxx(const char *path)
 {
     cxx_library = path;
+    runner = run_cxx_context;
     for (unsigned i = 0; i < CONTEXTS; i++) {
         contexts[i].number = i;
     }

@@ -387,6 +387,59 @@ class Values(StacklessTestCase):
         stackless.run()
         self.assertEqual(got, list(range(10_000)))
 
+    def test_left_in_place(self):
+        # Those who are left while others run below them, on the C stack, until somebody
+        # or main needs their memory.
+        ways = [through_map, through_sort, through_reduce, through_len, through_repr]
+        ended = []
+
+        def leave(depth, dice, way):
+            if depth:
+                return way(lambda: leave(depth - 1, dice, dice.choice(ways)))
+            return way(lambda: schedule() and 1)
+
+        def body(n):
+            dice = random.Random(n)
+            for turn in range(dice.randrange(30)):
+                text = f"{n} {turn}"
+                if dice.random() < 0.3:
+                    schedule()
+                else:
+                    leave(dice.randrange(4), dice, dice.choice(ways))
+                self.assertEqual(text, f"{n} {turn}")
+            ended.append(n)
+
+        def body_in_c(n):
+            through_map(lambda: body(n) or 1)
+
+        for size in 1, 2, 3, 10:
+            ended.clear()
+            tasklets = [tasklet((body, body_in_c)[n % 2])(n) for n in range(size)]
+            for turn in range(15):
+                leave(turn % 3, random.Random(turn), through_map)
+            tasklets[0].kill()
+            stackless.run()
+            self.assertEqual(set(ended) | {0}, set(range(size)))
+
+    def test_dropped_in_place(self):
+        # The one that stays in place is killed by the one that runs below it.
+        class Witness:
+            pass
+
+        def victim():
+            witness = Witness()
+            refs.append(weakref.ref(witness))
+            through_map(schedule)
+            self.fail("it was killed")
+
+        for end in tasklet.kill, lambda t: t.throw(TaskletExit, pending=True):
+            refs = []
+            first = tasklet(victim)()
+            second = tasklet(lambda: through_sort(lambda: end(first) or 1))()
+            stackless.run()
+            self.assertFalse(first.alive or second.alive)
+            self.assertIsNone(refs[0]())
+
     def test_soft_again(self):
         def body():
             through_map(schedule_remove)
