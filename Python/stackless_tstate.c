@@ -14,7 +14,8 @@
                              of them runs; extra->exc_info, extra->exc_value
    c_tracefunc, c_traceobj,  extra; the interpreter's counts of tracing threads thus
    c_profilefunc, ...obj     count holders of a function, running or not.  A switch
-                             between greenlets leaves them with the thread
+                             between greenlets leaves them with the thread, and so
+                             tracing and what_event
    current_exception,        nothing in a tasklet that is suspended softly, which has
    delete_later, tracing,    no C function under way.  Otherwise a stackless_c_fields:
    what_event, datastack_*   of main in the dispatcher, of a tasklet that is suspended
@@ -158,8 +159,10 @@ _PyStackless_SaveCFields(PyThreadState *tstate, stackless_c_fields *save)
     save->what_event = tstate->what_event;
     tstate->current_exception = NULL;
     tstate->delete_later = NULL;
-    tstate->tracing = 0;
-    tstate->what_event = -1;
+    if (!_PyStackless_PeekScheduler(tstate)->carry_tracing) {
+        tstate->tracing = 0;
+        tstate->what_event = -1;
+    }
 }
 
 void
@@ -168,8 +171,10 @@ _PyStackless_LoadCFields(PyThreadState *tstate, const stackless_c_fields *load)
     _PyStackless_DataStackSet(tstate, &load->datastack);
     tstate->current_exception = load->exception;
     tstate->delete_later = load->delete_later;
-    tstate->tracing = load->tracing;
-    tstate->what_event = load->what_event;
+    if (!_PyStackless_PeekScheduler(tstate)->carry_tracing) {
+        tstate->tracing = load->tracing;
+        tstate->what_event = load->what_event;
+    }
 }
 
 static void

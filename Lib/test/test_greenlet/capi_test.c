@@ -184,10 +184,16 @@ static int
 sub_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(((Sub *)self)->extra);
-    if (Py_TYPE(self)->tp_flags & Py_TPFLAGS_HEAPTYPE) {
-        Py_VISIT(Py_TYPE(self));
-    }
     return PyGreenlet_Type.tp_traverse(self, visit, arg);
+}
+
+/* A heap type's instances own a reference to their type.  (A Python class over a static
+   type sees to that itself.) */
+static int
+heap_sub_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return sub_traverse(self, visit, arg);
 }
 
 static int
@@ -203,14 +209,18 @@ sub_clear(PyObject *self)
 static void
 sub_dealloc(PyObject *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_CLEAR(((Sub *)self)->extra);
     PyObject_GC_Track(self);
     PyGreenlet_Type.tp_dealloc(self);
-    if (type->tp_flags & Py_TPFLAGS_HEAPTYPE) {
-        Py_DECREF(type);
-    }
+}
+
+static void
+heap_sub_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    sub_dealloc(self);
+    Py_DECREF(type);
 }
 
 static PyObject *
@@ -246,8 +256,8 @@ static PyTypeObject StaticSub = {
 static PyType_Slot heap_slots[] = {
     {Py_tp_new, (void *)sub_new},
     {Py_tp_init, (void *)sub_init},
-    {Py_tp_dealloc, (void *)sub_dealloc},
-    {Py_tp_traverse, (void *)sub_traverse},
+    {Py_tp_dealloc, (void *)heap_sub_dealloc},
+    {Py_tp_traverse, (void *)heap_sub_traverse},
     {Py_tp_clear, (void *)sub_clear},
     {Py_tp_getset, sub_getset},
     {0, NULL},
