@@ -132,6 +132,7 @@ class Recursion(GreenletTestCase):
 
 
 @needs_ours
+@needs_soft
 class Threads(GreenletTestCase):
 
     def test_frames_are_given_back(self):
