@@ -59,7 +59,11 @@ _PyStackless_Token _PyStackless_UnwindToken = {
 
 /* Blocks of frames that are gone are kept for the next ones, a few of each size: who calls
    a function that switches once allocates a frame for each turn. */
+#ifdef Py_DEBUG
+enum { KEPT_FRAMES = 1 };
+#else
 enum { KEPT_FRAMES = 16 };
+#endif
 
 static _PyInterpreterFrame *
 frame_alloc(_PyStackless_Scheduler *sched, size_t words)

@@ -1,7 +1,9 @@
 """The C interface: capi_test.c, compiled here with each greenlet.h there is, as C and as C++."""
 
+import atexit
 import functools
 import gc
+import functools
 import importlib.util
 import os
 import shlex
@@ -73,6 +75,15 @@ def build(headers, language, directory):
     return library
 
 
+@functools.cache
+def built(headers, language):
+    """The library, built once: its static types stay for good."""
+    directory = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, directory)
+    library = build(headers, language, directory)
+    return library, load(library)
+
+
 def load(library):
     spec = importlib.util.spec_from_file_location("capi_test", library)
     module = importlib.util.module_from_spec(spec)
@@ -88,10 +99,7 @@ class CapiTests:
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        directory = tempfile.mkdtemp()
-        cls.addClassCleanup(shutil.rmtree, directory)
-        cls.library = build(cls.headers, cls.language, directory)
-        cls.capi = load(cls.library)
+        cls.library, cls.capi = built(cls.headers, cls.language)
 
     @classmethod
     def tearDownClass(cls):

@@ -1,8 +1,6 @@
 """What happens when nobody refers to a greenlet any more."""
 
-import contextlib
 import gc
-import io
 import sys
 import unittest
 import weakref
@@ -10,11 +8,35 @@ import weakref
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .support import (
-    Error, GreenletTestCase, echo, needs_soft, switch_back)
+    ChildTestCase, Error, GreenletTestCase, echo, needs_soft, run_python, switch_back)
 
 
 class X:
     pass
+
+
+class Immortal(ChildTestCase):
+
+    def test_that_does_not_die(self):
+        # It is left alone for ever, and its memory with it.
+        result = run_python("""
+            from greenlet import GreenletExit, getcurrent, greenlet
+
+            def run():
+                while True:
+                    try:
+                        getcurrent().parent.switch()
+                    except GreenletExit:
+                        pass
+            g = greenlet(run)
+            g.switch()
+            print(f"{id(g):#x}")
+            del g
+            """)
+        self.check(result, 0)
+        address = result.stdout.strip()
+        self.assertRegex(result.stderr, r"^GreenletExit did not kill <greenlet\.greenlet "
+                         rf"object at {address} .*>\n$")
 
 
 class Suspended(GreenletTestCase):
@@ -195,23 +217,6 @@ class Suspended(GreenletTestCase):
         g = saved.pop()
         self.assertDead(g)
         self.assertIs(r(), g)
-
-    def test_that_does_not_die(self):
-        # It is left alone for ever.
-        self.check_leaks = False
-
-        def run():
-            while True:
-                try:
-                    switch_back()
-                except GreenletExit:
-                    pass
-        g = self.started(run)
-        address = f"{id(g):#x}"
-        with contextlib.redirect_stderr(io.StringIO()) as stderr:
-            del g
-        self.assertRegex(stderr.getvalue(), r"^GreenletExit did not kill <greenlet\.greenlet "
-                         rf"object at {address} .*>\n$")
 
     def test_value_in_flight_is_not_lost(self):
         log = []
