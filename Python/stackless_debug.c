@@ -145,7 +145,8 @@ check_suspended_frames(PyTaskletObject *t)
               "a suspended frame has no stack pointer");
         CHECK(t, f->frame_obj == NULL || f->frame_obj->f_frame == f,
               "a frame object refers to another frame");
-        if (f->owner == FRAME_OWNED_BY_GENERATOR) {
+        /* (A trace function is told of a yield when the generator is suspended.) */
+        if (f->owner == FRAME_OWNED_BY_GENERATOR && !_PyTasklet_IsHard(t)) {
             CHECK(t, _PyFrame_GetGenerator(f)->gi_frame_state == FRAME_EXECUTING,
                   "a generator of a suspended tasklet is not executing");
         }

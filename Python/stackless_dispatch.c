@@ -635,7 +635,17 @@ tell_c_return(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *fr
     PyObject *callable = t->extra->c_callable;
     PyObject *arg = t->extra->c_arg;
     t->extra->c_callable = t->extra->c_arg = NULL;
-    if (value == NULL) {
+    /* greenlet's trace function may have changed what is monitored. */
+    PyObject *exc = PyErr_GetRaisedException();
+    int err = _Py_Instrument(_PyFrame_GetCode(frame), tstate->interp);
+    if (err < 0) {
+        PyErr_FormatUnraisable("Exception ignored: the end of a C call is not monitored");
+    }
+    PyErr_SetRaisedException(exc);
+    if (err < 0) {
+        ;
+    }
+    else if (value == NULL) {
         _Py_call_instrumentation_exc2(tstate, PY_MONITORING_EVENT_C_RAISE, frame,
                                       frame->instr_ptr, callable, arg);
     }

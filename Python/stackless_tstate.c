@@ -14,12 +14,15 @@
                              of them runs; extra->exc_info, extra->exc_value
    c_tracefunc, c_traceobj,  extra; the interpreter's counts of tracing threads thus
    c_profilefunc, ...obj     count holders of a function, running or not.  A switch
-                             between greenlets leaves them with the thread, and so
-                             tracing and what_event
+                             between greenlets leaves them with the thread
    current_exception,        nothing in a tasklet that is suspended softly, which has
    delete_later, tracing,    no C function under way.  Otherwise a stackless_c_fields:
    what_event, datastack_*   of main in the dispatcher, of a tasklet that is suspended
                              hard in extra->hard
+                             The thread stays untraced after a switch of greenlets in
+                             a trace function: `tracing` counts those, too, then, and
+                             sched->tracing_elsewhere tells how many of them do not
+                             belong to the current tasklet
    c_recursion_remaining     the same; extra->hard has what was used of it
 
    Monitoring: frames that are suspended while tools come and go are not reached by
@@ -152,29 +155,36 @@ _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t)
 void
 _PyStackless_SaveCFields(PyThreadState *tstate, stackless_c_fields *save)
 {
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     _PyStackless_DataStackGet(tstate, &save->datastack);
     save->exception = tstate->current_exception;
     save->delete_later = tstate->delete_later;
-    save->tracing = tstate->tracing;
+    save->tracing = tstate->tracing - sched->tracing_elsewhere;
     save->what_event = tstate->what_event;
     tstate->current_exception = NULL;
     tstate->delete_later = NULL;
-    if (!_PyStackless_PeekScheduler(tstate)->carry_tracing) {
+    if (!sched->carry_tracing) {
         tstate->tracing = 0;
         tstate->what_event = -1;
     }
+    sched->tracing_elsewhere = tstate->tracing;
 }
 
 void
 _PyStackless_LoadCFields(PyThreadState *tstate, const stackless_c_fields *load)
 {
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     _PyStackless_DataStackSet(tstate, &load->datastack);
     tstate->current_exception = load->exception;
     tstate->delete_later = load->delete_later;
-    if (!_PyStackless_PeekScheduler(tstate)->carry_tracing) {
+    if (!sched->carry_tracing) {
         tstate->tracing = load->tracing;
         tstate->what_event = load->what_event;
     }
+    else if (tstate->tracing < load->tracing) {
+        tstate->tracing = load->tracing;           // what it will take off again
+    }
+    sched->tracing_elsewhere = tstate->tracing - load->tracing;
 }
 
 static void

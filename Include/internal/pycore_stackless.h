@@ -310,6 +310,7 @@ struct _PyStackless_Scheduler {
     /* Greenlets. */
     PyObject *greenlet_trace;          // greenlet.settrace(), or NULL
     PyObject *postponed;               // list of greenlets to delete, or NULL
+    int tracing_elsewhere;             // see stackless_tstate.c
     uint8_t carry_tracing;             // in the switch under way: greenlets share sys.settrace()
 
     /* What a switch leaves over.  Decref'ing may run any code, so it has to wait
