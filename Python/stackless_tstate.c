@@ -167,7 +167,7 @@ _PyStackless_SaveCFields(PyThreadState *tstate, stackless_c_fields *save)
         tstate->tracing = 0;
         tstate->what_event = -1;
     }
-    sched->tracing_elsewhere = tstate->tracing;
+    sched->tracing_elsewhere = (uint16_t)tstate->tracing;
 }
 
 void
@@ -184,7 +184,7 @@ _PyStackless_LoadCFields(PyThreadState *tstate, const stackless_c_fields *load)
     else if (tstate->tracing < load->tracing) {
         tstate->tracing = load->tracing;           // what it will take off again
     }
-    sched->tracing_elsewhere = tstate->tracing - load->tracing;
+    sched->tracing_elsewhere = (uint16_t)(tstate->tracing - load->tracing);
 }
 
 static void

@@ -291,6 +291,7 @@ struct _PyStackless_Scheduler {
             int switch_trap;
             uint8_t in_schedule_callback;
             uint8_t watch_switch;      // the next switch is to be noticed
+            uint16_t tracing_elsewhere;    // see stackless_tstate.c
         };
         uint64_t unusual_switch;       // one of them: not the fast way
     };
@@ -310,7 +311,6 @@ struct _PyStackless_Scheduler {
     /* Greenlets. */
     PyObject *greenlet_trace;          // greenlet.settrace(), or NULL
     PyObject *postponed;               // list of greenlets to delete, or NULL
-    int tracing_elsewhere;             // see stackless_tstate.c
     uint8_t carry_tracing;             // in the switch under way: greenlets share sys.settrace()
 
     /* What a switch leaves over.  Decref'ing may run any code, so it has to wait
@@ -771,6 +771,9 @@ _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     t->context = t->sched->last_context = tstate->context;
     tstate->context = NULL;
     t->epoch = t->sched->epoch;
+    if (tstate->tracing) {
+        t->epoch--;                    // what was called meanwhile is not instrumented
+    }
     if (t->extra != NULL) {
         _PyStackless_SaveExtra(tstate, t);
     }
