@@ -260,9 +260,32 @@ while stackless.runcount > 1:
 assert len(seen) == 26, len(seen)
 """)
 
+    def test_trace_function_of_a_yield(self):
+        # The generator counts as suspended already when its frame is left.
+        self.survives("""
+import sys
+done = []
+def numbers():
+    yield 1
+def trace(frame, event, arg):
+    if event == "return" and frame.f_code.co_name == "numbers" and not done:
+        done.append(1)
+        schedule()
+    return trace
+def task():
+    sys.settrace(trace)
+    assert list(numbers()) == [1]
+    sys.settrace(None)
+    done.append(2)
+tasklet(task)()
+stackless.run()
+assert done == [1, 2]
+""")
+
     def test_signal_handler_that_raises(self):
         self.survives("""
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell may have it ignored
 log = []
 def task():
     try:
