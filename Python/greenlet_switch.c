@@ -273,17 +273,34 @@ delivered_value(const stackless_op *op)
             value = PyTuple_GET_ITEM(value, 1);
         }
     }
-    else if (op->code == OP_GREENLET_SWITCH && PyTuple_GET_SIZE(value) == 1) {
-        value = PyTuple_GET_ITEM(value, 0);
+    else if (op->code == OP_GREENLET_SWITCH) {
+        if (PyTuple_GET_SIZE(value) == 1) {
+            value = PyTuple_GET_ITEM(value, 0);
+        }
+    }
+    else {
+        value = PyCell_GET(value);
     }
     return Py_NewRef(value);
+}
+
+/* An exception is not kept alive by whoever has thrown it, and may be suspended in C code
+   for a long time. */
+static void
+forget_exception(_PyStackless_Scheduler *sched, const stackless_op *op)
+{
+    if (op->code == OP_GREENLET_THROW || op->code == OP_GREENLET_EXIT) {
+        PyObject *exc = PyCell_GET(op->value);
+        PyCell_SET(op->value, NULL);
+        _PyStackless_Discard(sched, exc);
+    }
 }
 
 /* Wraps the result for the trace function, if there is one. */
 static int
 handover_trace(_PyStackless_Scheduler *sched, handover *h, PyGreenlet *origin)
 {
-    if (sched->greenlet_trace == NULL || origin == NULL) {
+    if (sched->greenlet_trace == NULL || origin == NULL || h->target == NULL) {
         return 0;
     }
     PyObject *result = h->result ? h->result : Py_None;
@@ -300,11 +317,10 @@ handover_discard(_PyStackless_Scheduler *sched, handover *h)
     _PyStackless_Discard(sched, h->result);
 }
 
-/* The target's tasklet gets what is in `h`, and its references.  Nothing can fail. */
+/* t, the target's tasklet, gets what is in `h`, and its references.  Nothing can fail. */
 static void
-handover_commit(_PyStackless_Scheduler *sched, handover *h)
+handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
 {
-    PyTaskletObject *t = h->target->tasklet;
     if (t->state == TASKLET_IDLE) {
         assert(t->func != NULL);
         if (t->sched != sched) {
@@ -322,9 +338,9 @@ handover_commit(_PyStackless_Scheduler *sched, handover *h)
     }
     if (_PyGreenlet_IsTasklet(t)) {
         greenlet_tasklet *gt = greenlet_tasklet_cast(t);
-        if (!(gt->link & 1)) {
+        if (gt->link != 0 && !(gt->link & 1)) {
             gt->link |= 1;
-            Py_INCREF(h->target);
+            Py_XINCREF(greenlet_linked(gt));
         }
     }
     _PyStackless_SetPending(sched, t, h->result);
@@ -407,9 +423,9 @@ begin(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *
     if (!greenlet_is_pending(h->target)) {
         h->result = delivered_value(op);
     }
-    else if (h->raises) {
+    else if (h->raises || op->code == OP_GREENLET_EXIT) {
         h->args = Py_NewRef(&_Py_SINGLETON(tuple_empty));
-        h->result = Py_NewRef(op->value);
+        h->result = h->raises ? delivered_value(op) : NULL;
     }
     else {
         h->args = Py_NewRef(op->value);
@@ -431,11 +447,12 @@ _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     if (outcome == OP_SWITCHED) {
         PyTaskletObject *t = sched->current;
-        handover_commit(sched, &h);
+        handover_commit(sched, d.next, &h);
         let_go(sched, t);
         _PyStackless_SetPending(sched, t, NULL);
         _PyStackless_Commit(sched, &d);
         _PyStackless_Discard(sched, (PyObject *)t);
+        forget_exception(sched, op);
     }
     handover_discard(sched, &h);
     return outcome;
@@ -473,6 +490,29 @@ find_heir(_PyStackless_Scheduler *sched, PyGreenlet *parent, PyObject **value,
     return (PyGreenlet *)Py_XNewRef(_PyGreenlet_Main(sched));
 }
 
+/* Who is next, as long as the current greenlet's result is `value` or `exc`: *d and
+   h->target.  True if that one gets the result. */
+static int
+decide_end(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject **value,
+           PyObject **exc, decision *d, handover *h)
+{
+    PyGreenlet *old = h->target;
+    h->target = find_heir(sched, gt->parent, value, exc);
+    _PyStackless_Discard(sched, (PyObject *)old);
+    PyTaskletObject *heir = h->target ? h->target->tasklet : sched->main;
+    if (*exc != NULL || is_switchable(heir)) {
+        *d = (decision){ .next = heir, .insert_next = !tasklet_is_queued(heir),
+                         .direct = 1, .carry_tracing = 1 };
+        return 1;
+    }
+    _PyStackless_DecideAfterEnd(sched, exc, d);
+    PyGreenlet *next = _PyGreenlet_OfTasklet(d->next);
+    Py_XINCREF(next);
+    _PyStackless_Discard(sched, (PyObject *)h->target);
+    h->target = next;
+    return *exc != NULL;
+}
+
 void
 _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *value,
                    PyObject *exc)
@@ -480,55 +520,53 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
     PyTaskletObject *t = sched->current;
     greenlet_tasklet *gt = greenlet_tasklet_cast(t);
     PyGreenlet *g = (PyGreenlet *)Py_XNewRef(greenlet_linked(gt));
+    int exits = 0;
     if (exc != NULL && (PyErr_GivenExceptionMatches(exc, _PyGreenlet_Exit)
                         || PyErr_GivenExceptionMatches(exc, PyExc_TaskletExit))) {
         value = exc;
         exc = NULL;
+        exits = 1;
     }
     handover h = {0};
-    h.target = find_heir(sched, gt->parent, &value, &exc);
     decision d;
-    PyTaskletObject *next = h.target ? h.target->tasklet : sched->main;
-    int reached = exc != NULL || is_switchable(next);
-    if (reached) {
-        d = (decision){ .next = next, .insert_next = !tasklet_is_queued(next), .direct = 1,
-                        .carry_tracing = 1 };
-    }
-    else {
-        _PyStackless_Discard(sched, value);        // nobody waits for it
-        value = NULL;
-        _PyStackless_DecideAfterEnd(sched, &exc, &d);
-        d.carry_tracing = 0;
-        reached = exc != NULL;
-        next = d.next;
-        Py_XSETREF(h.target, (PyGreenlet *)Py_XNewRef(_PyGreenlet_OfTasklet(next)));
+    int reached = decide_end(sched, gt, &value, &exc, &d, &h);
+    if (sched->mod->schedule_callback != NULL) {
+        sched->finishing = 1;
+        _PyStackless_CallScheduleCallback(sched, t, d.next);
+        sched->finishing = 0;
+        reached = decide_end(sched, gt, &value, &exc, &d, &h);
     }
     d.fate = TASKLET_IDLE;
     h.raises = exc != NULL;
-    h.result = exc != NULL ? exc : value;
-    if (next->state == TASKLET_IDLE && !h.raises) {
-        h.args = PyTuple_Pack(1, value);
-        _PyStackless_Discard(sched, value);
-        h.result = NULL;
+    h.result = exc;
+    if (!h.raises && reached) {
+        h.result = value;
+        value = NULL;
+    }
+    _PyStackless_Discard(sched, value);            // nobody waits for it
+    if (d.next->state == TASKLET_IDLE) {
+        if (h.raises || exits) {
+            h.args = Py_NewRef(&_Py_SINGLETON(tuple_empty));
+        }
+        else {
+            h.args = PyTuple_Pack(1, h.result);
+        }
+        if (!h.raises) {
+            _PyStackless_Discard(sched, h.result);
+            h.result = NULL;
+        }
         if (h.args == NULL) {
             h.result = PyErr_GetRaisedException();
             h.raises = 1;
+            h.args = Py_NewRef(&_Py_SINGLETON(tuple_empty));
         }
-    }
-    if (next->state == TASKLET_IDLE && h.args == NULL) {
-        h.args = Py_NewRef(&_Py_SINGLETON(tuple_empty));
     }
     if (reached && handover_trace(sched, &h, g) < 0) {
         h.result = PyErr_GetRaisedException();
         h.raises = 1;
     }
-    if (sched->mod->schedule_callback != NULL) {
-        sched->finishing = 1;
-        _PyStackless_CallScheduleCallback(sched, sched->current, next);
-        sched->finishing = 0;
-    }
-    if (reached && h.target != NULL) {
-        handover_commit(sched, &h);
+    if (reached) {
+        handover_commit(sched, d.next, &h);
     }
     let_go(sched, t);
     gt->link = 0;
@@ -765,13 +803,11 @@ throw_op(PyThreadState *tstate, PyGreenlet *g, PyObject *exc, void *fn,
     stackless_opcode code = OP_GREENLET_THROW;
     if (!greenlet_is_active(g) && !greenlet_is_pending(g)
         && PyErr_GivenExceptionMatches(exc, _PyGreenlet_Exit)) {
-        code = OP_GREENLET_SWITCH;     // a dead one returns it
-        Py_SETREF(exc, PyTuple_Pack(1, exc));
-        if (exc == NULL) {
-            return NULL;
-        }
+        code = OP_GREENLET_EXIT;
     }
-    return run_op(tstate, sched, g, code, exc, fn, args, nargs, NULL);
+    PyObject *cell = PyCell_New(exc);
+    Py_DECREF(exc);
+    return cell ? run_op(tstate, sched, g, code, cell, fn, args, nargs, NULL) : NULL;
 }
 
 PyObject *

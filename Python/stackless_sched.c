@@ -927,6 +927,7 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         case OP_GREENLET_SWITCH:
         case OP_GREENLET_SWITCH_KW:
         case OP_GREENLET_THROW:
+        case OP_GREENLET_EXIT:
             return _PyGreenlet_Execute(tstate, sched, op, how, result);
     }
     Py_UNREACHABLE();

@@ -64,7 +64,8 @@ typedef enum {
     OP_INTERRUPT,                 // target: who is inside run() with a time limit
     OP_GREENLET_SWITCH,           // target: greenlet, value: tuple
     OP_GREENLET_SWITCH_KW,        // same, value: pair of tuple and dict
-    OP_GREENLET_THROW,            // same, value: exception
+    OP_GREENLET_THROW,            // same, value: cell with the exception
+    OP_GREENLET_EXIT,             // same, GreenletExit for a dead one: it is handed over
 } stackless_opcode;
 
 typedef struct {

@@ -3,6 +3,7 @@
 import sys
 import traceback
 import unittest
+import weakref
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -300,6 +301,34 @@ class Context(ThrowTestCase):
             with self.assertRaises(Error) as cm:
                 g.throw(Error)
         self.assertIsNone(cm.exception.__context__)
+
+
+class PendingParent(GreenletTestCase):
+    """A parent that has not been started gets no GreenletExit as an argument."""
+
+    def parent(self):
+        return greenlet(lambda *args: args)
+
+    def test_of_a_dead_one(self):
+        g = greenlet(lambda: None)
+        g.switch()
+        g.parent = self.parent()
+        self.assertEqual(g.throw(), ())
+
+    def test_of_a_pending_one(self):
+        self.assertEqual(greenlet(lambda: None, self.parent()).throw(), ())
+
+
+class Thrower(GreenletTestCase):
+
+    def test_does_not_keep_the_exception(self):
+        main = getcurrent()
+        g = greenlet(lambda: sorted([1], key=lambda x: main.throw(Error)))
+        try:
+            g.switch()
+        except Error as e:
+            r = weakref.ref(e)
+        self.assertIsNone(r())
 
 
 if __name__ == "__main__":
