@@ -2,7 +2,7 @@
 # Usage: run_tests.sh BUILDDIR quick|all [PYTEST-ARGUMENT]...
 # Run Lib/test/test_stackless and test_greenlet with pytest on the build as
 # configured; for "all" then on the debug build: as it is, with the tests in
-# random order, test_stackless with every switch hard, and, those tests which do
+# random order, with every switch hard, and, those tests which do
 # not depend on who is next, with tasklets chosen at random; and the tests of our
 # tools.  The seed is printed; SEED=N repeats a run.  (STACKLESS_DEBUG: see
 # Python/stackless_debug.c)
@@ -66,7 +66,7 @@ if [ "$scope" = all ]; then
     [ "$debug" = "$topdir/python" ] || run_suite "$debug" '' "$@"
     seed=${SEED:-$$}
     run_suite "$debug" "random:$seed" "$@"
-    run "$debug" hard --pyargs test.test_stackless "$@"
+    run_suite "$debug" hard "$@"
     run "$debug" "shuffle:$seed" --pyargs test.test_stackless.test_model \
         test.test_stackless.test_inflight test.test_stackless.test_threads_stress "$@"
     # One at a time: the tools have modules of the same names.
