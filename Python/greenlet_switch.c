@@ -2,8 +2,8 @@
 
    A switch is an operation like those of the scheduler (stackless_sched.c): decided,
    prepared, committed; softly where the eval loop itself called switch() or throw(), hard
-   otherwise.  A plain one is done by the method at once, as pycore_stackless_fast.h
-   explains.
+   otherwise.  A plain one is done by the call instruction itself
+   (_PyStackless_InlineGreenletSwitch), as pycore_stackless_fast.h explains.
 
    The callable of a greenlet that is switched to for the first time is whatever attribute
    lookup of `run` gives, which may be any Python code, even a switch.  It is looked up
