@@ -343,6 +343,9 @@ handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
             Py_XINCREF(greenlet_linked(gt));
         }
     }
+    if (t->flags & TASKLET_STARTED) {
+        t->flags &= ~TASKLET_RETURNS_NONE;
+    }
     _PyStackless_SetPending(sched, t, h->result);
     h->result = NULL;
     if (h->raises) {
@@ -366,6 +369,17 @@ let_go(_PyStackless_Scheduler *sched, PyTaskletObject *t)
             _PyStackless_Discard(sched, (PyObject *)greenlet_linked(gt));
         }
     }
+}
+
+/* t is suspended softly in target.switch() or throw(): its evaluation stack does not hold
+   the target any more, as it would during any other call, so t does.  (If nobody switches
+   back to it, but the scheduler makes it go on, the call returns None.)  Steals target. */
+static void
+keep_target(PyTaskletObject *t, PyObject *target)
+{
+    assert(t->tempval == NULL && (t->flags & TASKLET_STARTED));
+    t->tempval = target;
+    t->flags |= TASKLET_RETURNS_NONE;
 }
 
 /* --- the operation ------------------------------------------------------------------- */
@@ -450,6 +464,9 @@ _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         handover_commit(sched, d.next, &h);
         let_go(sched, t);
         _PyStackless_SetPending(sched, t, NULL);
+        if (how == SWITCH_SOFT && !(t->flags & TASKLET_IS_MAIN)) {
+            keep_target(t, Py_NewRef(op->target));
+        }
         _PyStackless_Commit(sched, &d);
         _PyStackless_Discard(sched, (PyObject *)t);
         forget_exception(sched, op);
@@ -592,7 +609,7 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyObject **base = stack_pointer - oparg - 2;
     PyObject *self = base[1];
-    if (oparg > 1 || self == NULL || Py_REFCNT(self) == 1
+    if (oparg > 1 || self == NULL
         || !PyObject_TypeCheck(self, &PyGreenlet_Type) || !fast_is_level_0(tstate, sched)) {
         return 0;
     }
@@ -602,8 +619,7 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
     PyTaskletObject *next = g->tasklet;
     PyTypeObject *type = sched->mod->greenlet_tasklet_type;
     if (next == NULL || !Py_IS_TYPE(t, type) || !Py_IS_TYPE(next, type)
-        || next->sched != sched || next->state != TASKLET_PAUSED
-        || !fast_is_plain_switch(tstate, sched, next, 0)) {
+        || next->sched != sched || next->state != TASKLET_PAUSED) {
         return 0;
     }
     greenlet_tasklet *from = greenlet_tasklet_cast(t), *to = greenlet_tasklet_cast(next);
@@ -613,12 +629,26 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
         || sched->postponed != NULL || Py_IS_TYPE(value, sched->mod->bomb_type)) {
         return 0;
     }
+    PyObject *kept = next->tempval;
+    if (kept != NULL && (!(next->flags & TASKLET_RETURNS_NONE) || Py_REFCNT(kept) == 1)) {
+        return 0;
+    }
+    next->tempval = NULL;
+    if (!fast_is_plain_switch(tstate, sched, next, 0)) {
+        next->tempval = kept;
+        return 0;
+    }
+    Py_INCREF(self);
     frame = fast_leave_method(tstate, sched, frame, base, self);
     if (frame == NULL) {
+        next->tempval = kept;
         Py_DECREF(value);
+        Py_DECREF(self);
         return 1;
     }
+    Py_XDECREF(kept);                  // not the last one
     next->tempval = value;
+    keep_target(t, self);
     from->link &= ~(uintptr_t)1;
     Py_DECREF(mine);
     to->link |= 1;

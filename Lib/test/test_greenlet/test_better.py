@@ -98,6 +98,27 @@ class Collection(GreenletTestCase):
         gc.collect()
         self.assertIsNone(r())
 
+    def test_many_switches(self):
+        main = getcurrent()
+        alive = []
+
+        def partner(a):
+            while True:
+                a = a.switch(getcurrent())
+
+        def run(n):
+            for i in range(n):
+                g = greenlet(partner)
+                alive.append(weakref.ref(g))
+                g.switch(getcurrent())
+                del g
+                main.switch()
+        p = greenlet(run)
+        p.switch(20)
+        for i in range(19):
+            p.switch()
+        self.assertEqual([r() for r in alive], [None] * 20)
+
     def test_reachable_ones_stay(self):
         g = self.started(lambda: switch_back("first"))
         g.me = g

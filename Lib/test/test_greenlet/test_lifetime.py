@@ -15,6 +15,46 @@ class X:
     pass
 
 
+class Called(GreenletTestCase):
+    """A greenlet that is being switched to is referred to by that call."""
+
+    def check(self, call):
+        log = []
+        main = getcurrent()
+
+        def child():
+            try:
+                main.switch("child")
+                log.append("back")
+                main.switch("child")
+            except GreenletExit:
+                log.append("exit")
+                raise
+
+        def parent():
+            log.append(call(child))
+            main.switch("parent")
+        p = greenlet(parent)
+        self.assertEqual(p.switch(), "child")
+        self.assertEqual(log, [])
+        self.assertEqual(p.switch(5), "parent")
+        self.assertEqual(log, ["exit", 5])
+
+    def test_from_python(self):
+        self.check(lambda child: greenlet(child).switch())
+
+    def test_by_throw(self):
+        def call(child):
+            g = greenlet(child)
+            g.switch_later = getcurrent()
+            return greenlet(g.switch).switch()
+        self.check(call)
+
+    def test_from_c(self):
+        self.check(lambda child: sorted([1], key=lambda x: 0) and
+                   list(map(lambda g: g.switch(), [greenlet(child)]))[0])
+
+
 class Immortal(ChildTestCase):
 
     def test_that_does_not_die(self):
