@@ -1,10 +1,9 @@
 #!/bin/sh
 # Usage: run_tests.sh BUILDDIR quick|all [PYTEST-ARGUMENT]...
 # Run Lib/test/test_stackless and test_greenlet with pytest on the build as
-# configured; for "all" then on the debug build: as it is, with the tests in
-# random order, with every switch hard, and, those tests which do
-# not depend on who is next, with tasklets chosen at random; and the tests of our
-# tools.  The seed is printed; SEED=N repeats a run.  (STACKLESS_DEBUG: see
+# configured; for "all" then on the debug build: in random order, with every switch
+# hard, and, those tests which do not depend on who is next, with tasklets chosen at
+# random; and the tests of our tools.  The seed is printed; SEED=N repeats a run.  (STACKLESS_DEBUG: see
 # Python/stackless_debug.c)
 # The settings come from config.sh.
 # shellcheck disable=SC1091,SC2154
@@ -63,7 +62,6 @@ case $pass in
 esac
 run_suite "$topdir/python" '' "$@"
 if [ "$scope" = all ]; then
-    [ "$debug" = "$topdir/python" ] || run_suite "$debug" '' "$@"
     seed=${SEED:-$$}
     run_suite "$debug" "random:$seed" "$@"
     run_suite "$debug" hard "$@"
