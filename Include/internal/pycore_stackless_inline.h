@@ -89,7 +89,7 @@ continuation_number(_PyInterpreterFrame *c)
 static inline PyObject *
 continuation_make_number(long number)
 {
-    return _PY_IS_SMALL_INT(number)
+    return -_PY_NSMALLNEGINTS <= number && number < _PY_NSMALLPOSINTS
            ? (PyObject *)&_PyLong_SMALL_INTS[_PY_NSMALLNEGINTS + number]
            : PyLong_FromLong(number);
 }
