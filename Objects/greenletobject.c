@@ -226,24 +226,17 @@ _PyGreenlet_GetParent(PyGreenlet *g)
     return main != NULL ? _PyGreenlet_OfTasklet(main) : NULL;
 }
 
-/* NULL without an exception if it cannot be told. */
-static _PyStackless_Scheduler *
-peek_scheduler(PyGreenlet *g)
+_PyStackless_Scheduler *
+_PyGreenlet_FindScheduler(PyGreenlet *g)
 {
     while (g != NULL && greenlet_is_pending(g)) {
         g = _PyGreenlet_GetParent(g);
     }
-    return g != NULL && g->tasklet != NULL ? g->tasklet->sched : NULL;
-}
-
-_PyStackless_Scheduler *
-_PyGreenlet_FindScheduler(PyGreenlet *g)
-{
-    _PyStackless_Scheduler *sched = peek_scheduler(g);
-    if (sched == NULL) {
+    if (g == NULL || g->tasklet == NULL) {
         PyErr_SetString(_PyGreenlet_Error, "cannot switch to a garbage collected greenlet");
+        return NULL;
     }
-    return sched;
+    return g->tasklet->sched;
 }
 
 /* --- deletion --------------------------------------------------------------------------- */

@@ -816,16 +816,8 @@ tasklet_set_ignore_nesting(PyObject *self, PyObject *value)
 static int
 has_c_state(PyTaskletObject *t)
 {
-    if ((t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t || _PyTasklet_IsHard(t)
-        || _PyTasklet_NestingLevel(t) != 0) {
-        return 1;
-    }
-    for (Py_ssize_t i = 0; i < t->sched->nwatchdogs; i++) {
-        if (t->sched->watchdogs[i] == t) {
-            return 1;
-        }
-    }
-    return 0;
+    return (t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t || _PyTasklet_IsHard(t)
+           || _PyTasklet_NestingLevel(t) != 0 || tasklet_is_watchdog(t);
 }
 
 /* The argument of bind_thread(): the id, or that of the calling thread.  -1 with

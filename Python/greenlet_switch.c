@@ -231,12 +231,7 @@ is_switchable(PyTaskletObject *t)
     if (t->state != TASKLET_PAUSED) {
         return t->state == TASKLET_IDLE;           // pending
     }
-    for (Py_ssize_t i = 0; i < t->sched->nwatchdogs; i++) {
-        if (t->sched->watchdogs[i] == t) {
-            return 0;
-        }
-    }
-    return 1;
+    return !tasklet_is_watchdog(t);
 }
 
 static int
@@ -350,10 +345,6 @@ handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
     h->result = NULL;
     if (h->raises) {
         t->flags |= TASKLET_RAISES;
-    }
-    if (tasklet_is_blocked(t)) {
-        _PyStackless_Unblock(t);
-        _PyStackless_Discard(sched, (PyObject *)t);
     }
 }
 
@@ -587,13 +578,7 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
     }
     let_go(sched, t);
     gt->link = 0;
-    _PyStackless_SetPending(sched, t, NULL);
-    assert(t->flags & TASKLET_STARTED);
-    t->flags &= ~TASKLET_STARTED;
-    t->frame = NULL;
-    t->args = NULL;
-    _PyStackless_Commit(sched, &d);
-    _PyStackless_Discard(sched, (PyObject *)t);
+    _PyStackless_CommitEnd(sched, &d);
     _PyStackless_Discard(sched, (PyObject *)g);
     handover_discard(sched, &h);
 }

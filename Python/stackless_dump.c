@@ -65,17 +65,6 @@ queue_head(_PyStackless_Scheduler *sched)
     return sched->sleeper != NULL ? sched->woken : sched->current;
 }
 
-static int
-is_watchdog(PyTaskletObject *t)
-{
-    for (Py_ssize_t i = t->sched->nwatchdogs; i > 0; i--) {
-        if (t->sched->watchdogs[i - 1] == t) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* --- one tasklet --------------------------------------------------------------------- */
 
 static const char *
@@ -95,7 +84,7 @@ state_name(PyTaskletObject *t)
         case TASKLET_PAUSED:
             break;
     }
-    return is_watchdog(t) ? "in run()" : "paused";
+    return tasklet_is_watchdog(t) ? "in run()" : "paused";
 }
 
 static _PyInterpreterFrame *
@@ -275,7 +264,7 @@ add_collectable(PyInterpreterState *interp, thread_dump *dumps, Py_ssize_t n)
                 for (d = dumps; d->sched != NULL && d->sched != t->sched; d++) {
                 }
             }
-            if (t->state == TASKLET_PAUSED && !(d->sched && is_watchdog(t))) {
+            if (t->state == TASKLET_PAUSED && !(d->sched && tasklet_is_watchdog(t))) {
                 d->paused++;
             }
             else if (d->sched == NULL && tasklet_is_blocked(t)) {

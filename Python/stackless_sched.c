@@ -306,6 +306,10 @@ _PyStackless_Commit(_PyStackless_Scheduler *sched, const decision *d)
     PyTaskletObject *next = d->next;
     PyTaskletObject *instead = diverted(sched, d);
     if (d->insert_next) {
+        if (tasklet_is_blocked(next)) {
+            _PyStackless_Unblock(next);
+            _PyStackless_Discard(sched, (PyObject *)next);
+        }
         queue_insert_before(sched, cur, next);
     }
     if (instead != NULL) {
@@ -662,10 +666,6 @@ execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                                             decide_throw, &d, result);
     if (outcome != OP_SWITCHED) {
         return outcome;
-    }
-    if (tasklet_is_blocked(t)) {
-        _PyStackless_Unblock(t);
-        _PyStackless_Discard(sched, (PyObject *)t);
     }
     _PyStackless_SetPending(sched, t, Py_NewRef(op->value));
     _PyStackless_SetPending(sched, cur, NULL);
@@ -1037,6 +1037,19 @@ _PyStackless_DecideAfterEnd(_PyStackless_Scheduler *sched, PyObject **exc, decis
 }
 
 void
+_PyStackless_CommitEnd(_PyStackless_Scheduler *sched, const decision *d)
+{
+    PyTaskletObject *t = sched->current;
+    _PyStackless_SetPending(sched, t, NULL);
+    assert(t->flags & TASKLET_STARTED);
+    t->flags &= ~TASKLET_STARTED;
+    t->frame = NULL;
+    t->args = NULL;
+    _PyStackless_Commit(sched, d);
+    _PyStackless_Discard(sched, (PyObject *)t);
+}
+
+void
 _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *exc)
 {
     PyTaskletObject *t = sched->current;
@@ -1049,19 +1062,9 @@ _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObje
         sched->finishing = 0;
         _PyStackless_DecideAfterEnd(sched, &exc, &d);
     }
-    if (tasklet_is_blocked(d.next)) {
-        _PyStackless_Unblock(d.next);
-        _PyStackless_Discard(sched, (PyObject *)d.next);
-    }
     if (exc != NULL) {
         _PyStackless_SetPending(sched, d.next, exc);
         d.next->flags |= TASKLET_RAISES;
     }
-    _PyStackless_SetPending(sched, t, NULL);
-    assert(t->flags & TASKLET_STARTED);
-    t->flags &= ~TASKLET_STARTED;
-    t->frame = NULL;
-    t->args = NULL;
-    _PyStackless_Commit(sched, &d);
-    _PyStackless_Discard(sched, (PyObject *)t);
+    _PyStackless_CommitEnd(sched, &d);
 }

@@ -148,8 +148,7 @@ extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
 
 /* greenlet_switch.c */
 
-/* The method switch(); also g->switch() from C code (from_c: `args` is not that of a
-   direct call). */
+/* The methods switch() and throw(). */
 extern PyObject *_PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args,
                                           Py_ssize_t nargs, PyObject *kwnames);
 extern PyObject *_PyGreenlet_ThrowMethod(PyObject *self, PyObject *const *args,

@@ -815,6 +815,18 @@ _PyStackless_SwapThreadFields(PyThreadState *tstate, PyTaskletObject *t,
     t->epoch = next->epoch;            // the scheduler's
 }
 
+/* Is it inside run()? */
+static inline int
+tasklet_is_watchdog(const PyTaskletObject *t)
+{
+    for (Py_ssize_t i = t->sched->nwatchdogs; i > 0; i--) {
+        if (t->sched->watchdogs[i - 1] == t) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static inline int
 tasklet_is_queued(const PyTaskletObject *t)
 {

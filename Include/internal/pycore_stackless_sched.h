@@ -14,7 +14,7 @@
 typedef struct {
     PyTaskletObject *next;        // who becomes current; NULL: sleep until there is one
     tasklet_state fate;           // of the current tasklet
-    int insert_next;              // next has to be queued first
+    int insert_next;              // next has to be queued first, if need be unblocked
     int direct;                   // a soft time limit does not divert this switch
     int carry_tracing;            // trace and profile function stay with the thread
 } decision;
@@ -32,6 +32,9 @@ extern int _PyStackless_PrepareCommit(PyThreadState *tstate, _PyStackless_Schedu
    changed to its fate; if it leaves the queue, the queue's reference to it is the
    caller's, for the new list (channel, watchdogs) or to be discarded. */
 extern void _PyStackless_Commit(_PyStackless_Scheduler *sched, const decision *d);
+
+/* The same when the current tasklet has ended: d->fate is TASKLET_IDLE. */
+extern void _PyStackless_CommitEnd(_PyStackless_Scheduler *sched, const decision *d);
 
 /* Gives a tasklet its pending result: value (stolen) or NULL for None. */
 extern void _PyStackless_SetPending(_PyStackless_Scheduler *sched, PyTaskletObject *t,
