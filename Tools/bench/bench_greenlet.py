@@ -15,12 +15,12 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
-import os
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from arguments import arguments_of_all, parse
 from catalogue import Row, Workload
 from runner import Interpreter, Sampler, WorkloadFailed, find_greenlet, quietest_cpu
 
@@ -53,25 +53,13 @@ WORKLOADS = (
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--python", required=True, type=Path, help="our build")
-    parser.add_argument("--stock", required=True, type=Path,
-                        help="a stock build of the same release and compiler options")
-    parser.add_argument("--rounds", type=int, help="default: 5 (1 with --quick)")
+    arguments_of_all(parser)
     parser.add_argument("--quick", action="store_true", help="small sizes, measures roughly")
     parser.add_argument("--only", nargs="+", metavar="NAME", default=["*"],
                         help="workloads by name, * and ? allowed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw data there")
     parser.add_argument("--cache", type=Path, metavar="FOLDER",
                         help="where greenlet and gevent are kept (default: beside the stock build)")
-    arguments = parser.parse_args()
-    arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
-    for option in ("python", "stock"):
-        path = getattr(arguments, option).absolute()
-        if not os.access(path, os.X_OK) or path.is_dir():
-            parser.error(f"--{option}: {path} is not a program")
-        setattr(arguments, option, path)
-    arguments.cache = arguments.cache or arguments.stock.parent / "bench-peers"
-    return arguments
+    return parse(parser)
 
 
 def measure(arguments: argparse.Namespace, workloads: list[Workload],

@@ -27,21 +27,18 @@ import catalogue
 import plot
 import pyperf_suite
 import report
+from arguments import arguments_of_all, parse
 from catalogue import Workload
 from runner import Interpreter, Sampler, WorkloadFailed, find_greenlet, quietest_cpu, run
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--python", required=True, type=Path, help="our build")
-    parser.add_argument("--stock", required=True, type=Path,
-                        help="a stock build of the same release and compiler options")
-    parser.add_argument("--rounds", type=int, help="default: 5 (1 with --quick)")
+    arguments_of_all(parser)
     parser.add_argument("--quick", action="store_true",
                         help="small sizes, about a minute: shows that all runs, measures roughly")
     parser.add_argument("--only", nargs="+", metavar="NAME", default=["*"],
                         help="workloads by name, * and ? allowed; plain Python's: plain.NAME")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw data there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write an SVG picture there")
     parser.add_argument("--no-peers", action="store_true", help="leave out the peers")
     parser.add_argument("--pyperformance", action="store_true",
@@ -50,15 +47,7 @@ def parse_arguments() -> argparse.Namespace:
                         help="where greenlet is kept (default: beside the stock build)")
     parser.add_argument("--check", action="store_true",
                         help="exit with status 1 when a target is not reached")
-    arguments = parser.parse_args()
-    arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
-    for option in ("python", "stock"):
-        path = getattr(arguments, option).absolute()
-        if not os.access(path, os.X_OK) or path.is_dir():
-            parser.error(f"--{option}: {path} is not a program")
-        setattr(arguments, option, path)
-    arguments.cache = arguments.cache or arguments.stock.parent / "bench-peers"
-    return arguments
+    return parse(parser)
 
 
 class Session:

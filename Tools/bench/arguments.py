@@ -1,0 +1,30 @@
+"""The command line that our benchmark programs have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+
+def arguments_of_all(parser: argparse.ArgumentParser) -> None:
+    """Add them; the program adds --quick and --cache, to say what they do."""
+    parser.add_argument("--python", required=True, type=Path, help="our build")
+    parser.add_argument("--stock", required=True, type=Path,
+                        help="a stock build of the same release and compiler options")
+    parser.add_argument("--rounds", type=int, help="default: 5 (1 with --quick)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw data there")
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments, with the defaults that depend on others; the process ends if they are
+    unusable."""
+    arguments = parser.parse_args()
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
+    for option in ("python", "stock"):
+        path = getattr(arguments, option).absolute()
+        if not os.access(path, os.X_OK) or path.is_dir():
+            parser.error(f"--{option}: {path} is not a program")
+        setattr(arguments, option, path)
+    arguments.cache = arguments.cache or arguments.stock.parent / "bench-peers"
+    return arguments
