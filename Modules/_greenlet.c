@@ -272,12 +272,7 @@ init_tasklets(void)
     if (state->str_run == NULL) {
         state->str_run = PyUnicode_InternFromString("run");
     }
-    if (state->ops.greenlet_switch == NULL) {
-        state->ops.greenlet_switch = Py_XNewRef(
-            PyDict_GetItemString(PyGreenlet_Type.tp_dict, "switch"));
-    }
-    if (state->greenlet_tasklet_type == NULL || state->ops.greenlet_switch == NULL
-        || state->str_run == NULL) {
+    if (state->greenlet_tasklet_type == NULL || state->str_run == NULL) {
         err = -1;
     }
     Py_DECREF(module);

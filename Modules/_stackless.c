@@ -123,9 +123,9 @@ PyDoc_STRVAR(schedule_doc,
 "Let the next tasklet of the run queue run.  Returns retval, by default the calling\n"
 "tasklet, when the caller's turn comes again.");
 
-static PyObject *
-stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
+PyObject *
+_PyStackless_ScheduleFunction(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
 {
     PyObject *retval;
     if (nargs == 0 && kwnames == NULL
@@ -135,7 +135,7 @@ stackless_schedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     if (parse_retval("schedule", args, nargs, kwnames, &retval) < 0) {
         return NULL;
     }
-    return switching_call(module, OP_SCHEDULE, retval, stackless_schedule, args, nargs,
+    return switching_call(module, OP_SCHEDULE, retval, _PyStackless_ScheduleFunction, args, nargs,
                           kwnames);
 }
 
@@ -543,7 +543,7 @@ register_at_exit(PyObject *module)
 #define SWITCHING(NAME) _PyCFunction_CAST(NAME), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef stackless_methods[] = {
-    {"schedule", SWITCHING(stackless_schedule), schedule_doc},
+    {"schedule", SWITCHING(_PyStackless_ScheduleFunction), schedule_doc},
     {"schedule_remove", SWITCHING(stackless_schedule_remove), schedule_remove_doc},
     {"run", SWITCHING(stackless_run), run_doc},
     {"getcurrent", stackless_getcurrent, METH_NOARGS,
@@ -678,14 +678,8 @@ stackless_exec(PyObject *module)
         return -1;
     }
     state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);
-    state->ops.schedule = PyObject_GetAttrString(module, "schedule");
-    state->ops.send = PyObject_GetAttrString((PyObject *)state->channel_type, "send");
-    state->ops.receive = PyObject_GetAttrString((PyObject *)state->channel_type, "receive");
-    if (state->trampoline == NULL || state->ops.schedule == NULL || state->ops.send == NULL
-        || state->ops.receive == NULL) {
-        return -1;
-    }
-    if (PyModule_AddFunctions(module, _PyStackless_PrivateMethods) < 0
+    if (state->trampoline == NULL
+        || PyModule_AddFunctions(module, _PyStackless_PrivateMethods) < 0
         || register_at_exit(module) < 0) {
         return -1;
     }
@@ -693,9 +687,6 @@ stackless_exec(PyObject *module)
     _PyStackless_NoteUnusual(state);
     return 0;
 }
-
-/* In the place of an operation that is gone.  (NULL could be on an evaluation stack.) */
-#define TOKEN ((PyObject *)&_PyStackless_UnwindToken.exc)
 
 static int
 stackless_traverse(PyObject *module, visitproc visit, void *arg)
@@ -706,13 +697,7 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->bomb_type);
     Py_VISIT(state->atomic_type);
     Py_VISIT(state->greenlet_tasklet_type);
-    Py_VISIT(state->ops.greenlet_switch);
     Py_VISIT(state->str_run);
-    if (state->ops.schedule != TOKEN) {
-        Py_VISIT(state->ops.schedule);
-        Py_VISIT(state->ops.send);
-        Py_VISIT(state->ops.receive);
-    }
     Py_VISIT(state->trampoline);
     Py_VISIT(state->schedule_callback);
     Py_VISIT(state->channel_callback);
@@ -724,10 +709,6 @@ static int
 stackless_clear(PyObject *module)
 {
     stackless_modstate *state = get_state(module);
-    /* They refer to the module. */
-    Py_XSETREF(state->ops.schedule, TOKEN);
-    Py_XSETREF(state->ops.send, TOKEN);
-    Py_XSETREF(state->ops.receive, TOKEN);
     Py_CLEAR(state->schedule_callback);
     Py_CLEAR(state->channel_callback);
     Py_CLEAR(state->error_handler);
@@ -744,7 +725,6 @@ stackless_free(void *module)
     Py_CLEAR(state->bomb_type);
     Py_CLEAR(state->atomic_type);
     Py_CLEAR(state->greenlet_tasklet_type);
-    Py_CLEAR(state->ops.greenlet_switch);
     Py_CLEAR(state->str_run);
     Py_CLEAR(state->trampoline);
 }

@@ -131,8 +131,9 @@ PyDoc_STRVAR(channel_send_doc,
 "must not block (block_trap) or nobody could ever receive (deadlock), ValueError if it\n"
 "would block on a closing channel.");
 
-static PyObject *
-channel_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *
+_PyChannel_SendMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
 {
     if (nargs != 1 || kwnames != NULL) {
         PyErr_Format(PyExc_TypeError, "send() takes exactly one argument (%zd given)",
@@ -140,8 +141,8 @@ channel_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
         return NULL;
     }
     PyChannelObject *ch = channel_cast(self);
-    return channel_switching_call(ch, OP_SEND, Py_NewRef(args[0]), channel_send, args,
-                                  nargs, kwnames);
+    return channel_switching_call(ch, OP_SEND, Py_NewRef(args[0]), _PyChannel_SendMethod,
+                                  args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(channel_receive_doc,
@@ -149,9 +150,9 @@ PyDoc_STRVAR(channel_receive_doc,
 "Return the value of the tasklet that has waited longest to send, or wait for one.\n\n"
 "An exception that was sent is raised here.  Errors as those of send().");
 
-static PyObject *
-channel_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                PyObject *kwnames)
+PyObject *
+_PyChannel_ReceiveMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
 {
     if (nargs != 0 || kwnames != NULL) {
         PyErr_Format(PyExc_TypeError, "receive() takes no arguments (%zd given)",
@@ -167,8 +168,8 @@ channel_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
             return value;
         }
     }
-    return channel_switching_call(ch, OP_RECEIVE, NULL, channel_receive, args, nargs,
-                                  kwnames);
+    return channel_switching_call(ch, OP_RECEIVE, NULL, _PyChannel_ReceiveMethod, args,
+                                  nargs, kwnames);
 }
 
 PyDoc_STRVAR(channel_send_exception_doc,
@@ -370,8 +371,8 @@ static PyGetSetDef channel_getset[] = {
 #define SWITCHING(NAME) _PyCFunction_CAST(NAME), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef channel_methods[] = {
-    {"send", SWITCHING(channel_send), channel_send_doc},
-    {"receive", SWITCHING(channel_receive), channel_receive_doc},
+    {"send", SWITCHING(_PyChannel_SendMethod), channel_send_doc},
+    {"receive", SWITCHING(_PyChannel_ReceiveMethod), channel_receive_doc},
     {"send_exception", SWITCHING(channel_send_exception), channel_send_exception_doc},
     {"send_throw", SWITCHING(channel_send_throw), channel_send_throw_doc},
     {"close", channel_close, METH_NOARGS, channel_close_doc},

@@ -2,8 +2,8 @@
 
    A switch is an operation like those of the scheduler (stackless_sched.c): decided,
    prepared, committed; softly where the eval loop itself called switch() or throw(), hard
-   otherwise.  A plain one is done by the call instruction itself
-   (_PyStackless_InlineGreenletSwitch), as pycore_stackless_fast.h explains.
+   otherwise.  One of which nothing is special goes a shorter way (plain_switch); if
+   nothing but frames is to be exchanged, the call instruction itself does it.
 
    The callable of a greenlet that is switched to for the first time is whatever attribute
    lookup of `run` gives, which may be any Python code, even a switch.  It is looked up
@@ -172,7 +172,7 @@ look_up_run(PyGreenlet *g)
 /* Can g itself be switched to, with nothing to be looked up?  (Nearly always; 0: look
    closer.) */
 static int
-is_plain_target(_PyStackless_Scheduler *sched, PyGreenlet *g)
+needs_no_lookup(_PyStackless_Scheduler *sched, PyGreenlet *g)
 {
     if (!greenlet_is_linked(g)) {
         return 0;
@@ -194,7 +194,7 @@ find_target(_PyStackless_Scheduler *sched, PyGreenlet *g, int may_look_up)
 {
     for (;;) {
         PyGreenlet *target = g;
-        if (is_plain_target(sched, g)) {
+        if (needs_no_lookup(sched, g)) {
             return (PyGreenlet *)Py_NewRef(g);
         }
         while (target != NULL && !greenlet_is_active(target)
@@ -312,6 +312,19 @@ handover_discard(_PyStackless_Scheduler *sched, handover *h)
     _PyStackless_Discard(sched, h->result);
 }
 
+/* t becomes current: from now on it owns its greenlet. */
+static inline void
+own_greenlet(PyTaskletObject *t)
+{
+    if (_PyGreenlet_IsTasklet(t)) {
+        greenlet_tasklet *gt = greenlet_tasklet_cast(t);
+        if (gt->link != 0 && !(gt->link & 1)) {
+            gt->link |= 1;
+            Py_INCREF(greenlet_linked(gt));
+        }
+    }
+}
+
 /* t, the target's tasklet, gets what is in `h`, and its references.  Nothing can fail. */
 static void
 handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
@@ -331,13 +344,7 @@ handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
         h->args = NULL;
         _PyStackless_SetState(t, TASKLET_PAUSED);
     }
-    if (_PyGreenlet_IsTasklet(t)) {
-        greenlet_tasklet *gt = greenlet_tasklet_cast(t);
-        if (gt->link != 0 && !(gt->link & 1)) {
-            gt->link |= 1;
-            Py_XINCREF(greenlet_linked(gt));
-        }
-    }
+    own_greenlet(t);
     if (t->flags & TASKLET_STARTED) {
         t->flags &= ~TASKLET_RETURNS_NONE;
     }
@@ -350,7 +357,7 @@ handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
 
 /* The current tasklet, a greenlet's, is left by a switch or has ended: from now on it
    does not own its greenlet. */
-static void
+static inline void
 let_go(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     if (_PyGreenlet_IsTasklet(t)) {
@@ -466,6 +473,86 @@ _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return outcome;
 }
 
+/* --- the short way ------------------------------------------------------------------- */
+
+/* A switch at which nothing is to be decided, called or traced: most are like that. */
+typedef struct {
+    PyGreenlet *target;
+    PyObject *value;              // strong; for one that is to be started: args
+} plain_switch;
+
+/* Does g wait in a pending switch? */
+static inline int
+is_plain_target(_PyStackless_Scheduler *sched, PyGreenlet *g)
+{
+    PyTaskletObject *t = g->tasklet;
+    return t != NULL && t->state == TASKLET_PAUSED && (t->flags & TASKLET_STARTED)
+           && t->sched == sched && _PyGreenlet_OfTasklet(t) == g
+           && (t->tempval == NULL
+               || ((t->flags & TASKLET_RETURNS_NONE) && Py_REFCNT(t->tempval) > 1));
+}
+
+/* Can g be started, with a callable that need not be looked up? */
+static inline int
+is_plain_start(_PyStackless_Scheduler *sched, PyGreenlet *g)
+{
+    PyTaskletObject *t = g->tasklet;
+    if (t == NULL || t->state != TASKLET_IDLE || !Py_IS_TYPE(g, &PyGreenlet_Type)
+        || !greenlet_is_linked(g) || t->tempval == NULL || t->func != NULL
+        || t->sched != sched) {
+        return 0;
+    }
+    PyGreenlet *parent = greenlet_tasklet_cast(t)->parent;
+    return parent != NULL && greenlet_is_active(parent) && parent->tasklet->sched == sched;
+}
+
+/* Is there nothing special about leaving the current tasklet for `next`? */
+static inline int
+is_plain_switch(_PyStackless_Scheduler *sched, PyTaskletObject *next)
+{
+    PyTaskletObject *t = sched->current;
+    uintptr_t special =
+        (uintptr_t)sched->nwatchdogs
+        | (uintptr_t)sched->greenlet_trace
+        | (uintptr_t)sched->postponed
+        | (uintptr_t)sched->mod->unusual
+        | (uintptr_t)sched->unusual_switch
+        | (uintptr_t)t->tempval
+        | (uintptr_t)((t->flags | next->flags) & TASKLET_RAISES);
+    return special == 0;
+}
+
+/* Makes the target's tasklet current.  The queue's reference to the one that was is the
+   caller's. */
+static inline void
+commit_plain(_PyStackless_Scheduler *sched, void *arg)
+{
+    plain_switch *s = arg;
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = s->target->tasklet;
+    own_greenlet(next);
+    if (next->state == TASKLET_IDLE) {
+        next->func = next->tempval;
+        next->tempval = NULL;
+        next->args = s->value;
+    }
+    else {
+        Py_XDECREF(next->tempval);     // not the last one
+        next->tempval = s->value;
+        next->flags &= ~TASKLET_RETURNS_NONE;
+    }
+    let_go(sched, t);
+    _PyStackless_QueueLink(sched, t, (PyTaskletObject *)Py_NewRef(next));
+    _PyStackless_QueueUnlink(sched, t);
+    t->state = TASKLET_PAUSED;
+    if (!_PyObject_GC_IS_TRACKED(t)) {
+        _PyObject_GC_TRACK(t);
+    }
+    next->state = TASKLET_CURRENT;     // tracked, still
+    sched->current = next;
+    sched->carry_tracing = 1;
+}
+
 /* --- the end --------------------------------------------------------------------------- */
 
 /* Who gets the result of a greenlet whose parent is `parent`: as find_target(), but what
@@ -521,12 +608,37 @@ decide_end(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject **value
     return *exc != NULL;
 }
 
+/* A greenlet that returned, if nothing is special about its end.  Steals `value`, if so;
+   otherwise false: nothing has been done. */
+static int
+finish_plainly(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject *value)
+{
+    PyTaskletObject *t = &gt->tasklet;
+    plain_switch s = { gt->parent, value };
+    if (s.target == NULL || !is_plain_target(sched, s.target)
+        || !is_plain_switch(sched, s.target->tasklet)
+        || Py_IS_TYPE(value, sched->mod->bomb_type)) {
+        return 0;
+    }
+    commit_plain(sched, &s);
+    gt->link = 0;
+    t->flags &= ~TASKLET_STARTED;
+    t->frame = NULL;
+    t->args = NULL;
+    t->state = TASKLET_IDLE;
+    _PyStackless_Discard(sched, (PyObject *)t);
+    return 1;
+}
+
 void
 _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *value,
                    PyObject *exc)
 {
     PyTaskletObject *t = sched->current;
     greenlet_tasklet *gt = greenlet_tasklet_cast(t);
+    if (value != NULL && finish_plainly(sched, gt, value)) {
+        return;
+    }
     PyGreenlet *g = (PyGreenlet *)Py_XNewRef(greenlet_linked(gt));
     int exits = 0;
     if (exc != NULL && (PyErr_GivenExceptionMatches(exc, _PyGreenlet_Exit)
@@ -585,7 +697,7 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
 
 /* --- switch() and throw() -------------------------------------------------------------- */
 
-/* g.switch(value) as an instruction, between two greenlets about which nothing is special:
+/* As an instruction, between two that are suspended softly, or such a one and main:
    pycore_stackless_fast.h. */
 int
 _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame,
@@ -593,60 +705,93 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyObject **base = stack_pointer - oparg - 2;
-    PyObject *self = base[1];
-    if (oparg > 1 || self == NULL
-        || !PyObject_TypeCheck(self, &PyGreenlet_Type) || !fast_is_level_0(tstate, sched)) {
+    PyObject *self = oparg <= 1 ? fast_self(base) : NULL;
+    if (self == NULL || !PyObject_TypeCheck(self, &PyGreenlet_Type)
+        || !fast_is_level_0(tstate, sched)) {
         return 0;
     }
-    PyGreenlet *g = (PyGreenlet *)self;
-    PyObject *value = oparg ? base[2] : (PyObject *)&_Py_SINGLETON(tuple_empty);
+    plain_switch s = { (PyGreenlet *)self,
+                       oparg ? base[2] : (PyObject *)&_Py_SINGLETON(tuple_empty) };
     PyTaskletObject *t = sched->current;
-    PyTaskletObject *next = g->tasklet;
-    PyTypeObject *type = sched->mod->greenlet_tasklet_type;
-    if (next == NULL || !Py_IS_TYPE(t, type) || !Py_IS_TYPE(next, type)
-        || next->sched != sched || next->state != TASKLET_PAUSED) {
+    PyTaskletObject *next = s.target->tasklet;
+    if (!_PyGreenlet_IsTasklet(t) || !is_plain_target(sched, s.target)
+        || !is_plain_switch(sched, next) || Py_IS_TYPE(s.value, sched->mod->bomb_type)) {
         return 0;
     }
-    greenlet_tasklet *from = greenlet_tasklet_cast(t), *to = greenlet_tasklet_cast(next);
-    PyObject *mine = (PyObject *)greenlet_linked(from);
-    if (to->link != (uintptr_t)g || mine == NULL || !(from->link & 1)
-        || Py_REFCNT(mine) == 1 || sched->nwatchdogs || sched->greenlet_trace != NULL
-        || sched->postponed != NULL || Py_IS_TYPE(value, sched->mod->bomb_type)) {
-        return 0;
-    }
-    PyObject *kept = next->tempval;
-    if (kept != NULL && (!(next->flags & TASKLET_RETURNS_NONE) || Py_REFCNT(kept) == 1)) {
-        return 0;
-    }
-    next->tempval = NULL;
-    if (!fast_is_plain_switch(tstate, sched, next, 0)) {
-        next->tempval = kept;
+    PyGreenlet *mine = greenlet_linked(greenlet_tasklet_cast(t));
+    if (fast_special(tstate, sched) != 0 || mine == NULL || Py_REFCNT(mine) == 1
+        || (next != sched->main && (next->extra != NULL || next->epoch != sched->epoch))) {
         return 0;
     }
     Py_INCREF(self);
-    frame = fast_leave_method(tstate, sched, frame, base, self);
+    frame = fast_leave_method(tstate, sched, frame, base);
     if (frame == NULL) {
-        next->tempval = kept;
-        Py_DECREF(value);
+        Py_DECREF(s.value);
         Py_DECREF(self);
         return 1;
     }
-    Py_XDECREF(kept);                  // not the last one
-    next->tempval = value;
+    commit_plain(sched, &s);
     keep_target(t, self);
-    from->link &= ~(uintptr_t)1;
-    Py_DECREF(mine);
-    to->link |= 1;
-    Py_INCREF(g);
-    _PyStackless_QueueLink(sched, t, (PyTaskletObject *)Py_NewRef(next));
-    _PyStackless_QueueUnlink(sched, t);
-    t->state = TASKLET_PAUSED;
-    next->state = TASKLET_RUNNABLE;
-    if (!_PyObject_GC_IS_TRACKED(t)) {
-        _PyObject_GC_TRACK(t);
+    if (next == sched->main) {
+        _PyStackless_LeaveForMain(tstate, sched, t, frame);
     }
-    fast_switch(tstate, sched, t, frame, next);
+    else {
+        t->frame = frame;
+        _PyStackless_SwapThreadFields(tstate, t, next);
+        fast_resume(tstate, next);
+        _PyStackless_Check(sched, NULL);
+    }
     Py_DECREF(t);                      // the queue's; its greenlet has another one
+    return 1;
+}
+
+/* What switch(*args) hands over (new reference), or NULL with an exception. */
+static inline PyObject *
+plain_value(PyTaskletObject *next, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (next->state == TASKLET_IDLE || nargs > 1) {
+        return _PyTuple_FromArray(args, nargs);
+    }
+    return nargs == 1 ? Py_NewRef(args[0]) : (PyObject *)&_Py_SINGLETON(tuple_empty);
+}
+
+/* As a call from main, or from within C functions.  1: *result is what it returns.  0:
+   nothing has been done, it has to go the general way. */
+static int
+switch_plainly(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args,
+               Py_ssize_t nargs, PyObject **result)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL || !(is_plain_target(sched, g) || is_plain_start(sched, g))
+        || !is_plain_switch(sched, g->tasklet)
+        || (nargs == 1 && Py_IS_TYPE(args[0], sched->mod->bomb_type))) {
+        return 0;
+    }
+    PyTaskletObject *t = sched->current;
+    plain_switch s = { g, plain_value(g->tasklet, args, nargs) };
+    if (s.value == NULL) {
+        *result = NULL;
+        return 1;
+    }
+    if (!(t->flags & TASKLET_IS_MAIN)) {
+        if (!_PyStackless_LeaveHard(tstate, sched, commit_plain, &s)) {
+            Py_DECREF(s.value);
+            return 0;
+        }
+        *result = _PyStackless_TakeResult(t);
+    }
+    else if (_PyStackless_PrepareLeaveSlow(tstate, sched) < 0) {
+        PyErr_Clear();
+        Py_DECREF(s.value);
+        return 0;
+    }
+    else {
+        commit_plain(sched, &s);
+        Py_DECREF(t);
+        *result = _PyStackless_Dispatch(tstate, sched) < 0 ? NULL : _PyStackless_TakeResult(t);
+    }
+    _PyStackless_Settle(tstate, sched);
+    _PyStackless_DebugSwitched(sched);
     return 1;
 }
 
@@ -661,7 +806,7 @@ look_up_before(_PyStackless_Scheduler *sched, PyGreenlet *g)
             return -1;
         }
     }
-    if (is_plain_target(sched, g)) {
+    if (needs_no_lookup(sched, g)) {
         return 0;
     }
     PyGreenlet *target = find_target(sched, g, 1);
@@ -720,17 +865,30 @@ dict_from_kwnames(PyObject *const *values, PyObject *kwnames)
     return kwargs;
 }
 
+/* May the calling instruction be a tasklet's, with no C function in between? */
+static int
+may_be_soft(PyThreadState *tstate)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    return sched != NULL && !(sched->current->flags & TASKLET_IS_MAIN)
+           && _PyStackless_NestingLevel(tstate, sched) <= 1;
+}
+
 PyObject *
 _PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames)
 {
     PyThreadState *tstate = _PyThreadState_GET();
     PyGreenlet *g = (PyGreenlet *)self;
+    PyObject *kwargs = NULL, *result;
+    if (kwnames == NULL && !may_be_soft(tstate)
+        && switch_plainly(tstate, g, args, nargs, &result)) {
+        return result;
+    }
     _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);
     if (sched == NULL) {
         return NULL;
     }
-    PyObject *kwargs = NULL;
     if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 0) {
         kwargs = dict_from_kwnames(args + nargs, kwnames);
         if (kwargs == NULL) {
@@ -750,19 +908,23 @@ PyObject *
 _PyGreenlet_Switch(PyGreenlet *g, PyObject *args, PyObject *kwargs)
 {
     PyThreadState *tstate = _PyThreadState_GET();
+    if (args == NULL) {
+        args = (PyObject *)&_Py_SINGLETON(tuple_empty);
+    }
+    if (kwargs != NULL && (!PyDict_Check(kwargs) || PyDict_GET_SIZE(kwargs) == 0)) {
+        kwargs = NULL;
+    }
+    PyObject *result;
+    if (kwargs == NULL && switch_plainly(tstate, g, &PyTuple_GET_ITEM(args, 0),
+                                         PyTuple_GET_SIZE(args), &result)) {
+        return result;
+    }
     _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);
     if (sched == NULL) {
         return NULL;
     }
-    args = args ? Py_NewRef(args) : (PyObject *)&_Py_SINGLETON(tuple_empty);
-    if (kwargs != NULL && PyDict_Check(kwargs) && PyDict_GET_SIZE(kwargs) > 0) {
-        Py_INCREF(kwargs);
-    }
-    else {
-        kwargs = NULL;
-    }
     stackless_opcode code;
-    PyObject *value = switch_value(args, kwargs, &code);
+    PyObject *value = switch_value(Py_NewRef(args), Py_XNewRef(kwargs), &code);
     return value ? run_op(tstate, sched, g, code, value, NULL, NULL, 0, NULL) : NULL;
 }
 

@@ -876,6 +876,9 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         sched->base.previous = NULL;
         sched->base.stacktop = 0;
     }
+    else if (sched->current->flags & TASKLET_IS_MAIN) {
+        return NULL;                   // _PyStackless_LeaveForMain()
+    }
     else if (finish_fast(tstate, sched, &frame)) {
         switched = frame == NULL;
         if (switched) {
@@ -925,6 +928,18 @@ _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
         return _PyStackless_Continue(tstate, frame);
     }
     return eval_switch(tstate, sched, frame);
+}
+
+void
+_PyStackless_LeaveForMain(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                          PyTaskletObject *t, _PyInterpreterFrame *frame)
+{
+    assert(sched->current == sched->main);
+    t->frame = frame;
+    _PyStackless_SaveThreadFields(tstate, t);
+    tstate->current_frame = &sched->base;
+    sched->base.localsplus[0] = Py_None;
+    sched->base.stacktop = 1;
 }
 
 int

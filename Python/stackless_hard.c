@@ -467,6 +467,26 @@ _PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return outcome;
 }
 
+int
+_PyStackless_LeaveHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                       void (*commit)(_PyStackless_Scheduler *, void *), void *arg)
+{
+    static int below;
+    char here;
+    PyTaskletObject *t = sched->current;
+    if (is_collecting(tstate, sched) || _PyStackless_SwitchObstacle() != NULL) {
+        return 0;
+    }
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
+    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    commit(sched, arg);
+    leave_hard(tstate, sched, t);
+    return 1;
+}
+
 /* schedule() when nothing is special about it but the C functions in between.  See
    pycore_stackless_fast.h for what the conditions are there for; whoever goes on after
    a hard switch checks the rest itself. */

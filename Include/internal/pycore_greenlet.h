@@ -148,9 +148,7 @@ extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
 
 /* greenlet_switch.c */
 
-/* The methods switch() and throw(). */
-extern PyObject *_PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args,
-                                          Py_ssize_t nargs, PyObject *kwnames);
+/* The method throw(); switch() is in pycore_stackless_hooks.h. */
 extern PyObject *_PyGreenlet_ThrowMethod(PyObject *self, PyObject *const *args,
                                          Py_ssize_t nargs);
 /* g.switch(*args, **kwargs) and g.throw(typ, val, tb), called from C code.  kwargs, val

@@ -215,7 +215,6 @@ typedef enum {
 
 /* The types and callbacks of an interpreter: the state of module _stackless. */
 typedef struct {
-    _PyStackless_Operations ops;  // first
     PyTypeObject *tasklet_type;
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;
@@ -455,6 +454,10 @@ extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *
 /* On a dispatcher's C stack: runs tasklets until main is current, or one is suspended
    hard and another one can begin there. */
 extern void _PyStackless_RunTasklets(void *sched);
+/* t, which has executed `frame`, is left softly for main, which has been made current: the
+   next thing that the eval loop does is to return to the dispatcher. */
+extern void _PyStackless_LeaveForMain(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                      PyTaskletObject *t, _PyInterpreterFrame *frame);
 /* Lets go of what the switch left over, now that the thread state is whole again. */
 extern void _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* Moves the frames of the current tasklet, whose stack pointers are saved, from the data
@@ -537,6 +540,12 @@ extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
 extern op_outcome _PyStackless_ExecuteHard(PyThreadState *tstate,
                                            _PyStackless_Scheduler *sched,
                                            const stackless_op *op, PyObject **result);
+/* The current tasklet, anywhere within C functions, is left for the one that
+   commit(sched, arg) makes current; it cannot fail.  False: nothing has been done, it has
+   to go the general way. */
+extern int _PyStackless_LeaveHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                  void (*commit)(_PyStackless_Scheduler *, void *),
+                                  void *arg);
 /* schedule() without arguments, from within a C function.  False: nothing has been done,
    it has to go the general way.  *result: the call's value, or NULL and an exception. */
 extern int _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result);

@@ -53,15 +53,47 @@ fast_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return _PyStackless_PromoteFrames(tstate, sched) < 0 ? NULL : tstate->current_frame;
 }
 
-/* Can the current tasklet be left, and `next` be entered, by swapping nothing but
-   frames?  One that has not been started only if can_start. */
-static inline int
-fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                     PyTaskletObject *next, int can_start)
+/* Whose method is called at `base`: by the method and self, or a bound method.  NULL if
+   dropping them is not safe. */
+static inline PyObject *
+fast_self(PyObject **base)
+{
+    PyObject *callable = base[0], *self = base[1];
+    if (Py_REFCNT(callable) == 1) {
+        return NULL;
+    }
+    if (PyCFunction_CheckExact(callable)) {
+        return self == NULL ? PyCFunction_GET_SELF(callable) : NULL;
+    }
+    return self != NULL && Py_REFCNT(self) > 1 ? self : NULL;
+}
+
+static inline void
+fast_drop_method(PyObject *callable, PyObject *self)
+{
+    _Py_DECREF_NO_DEALLOC(callable);
+    if (self != NULL) {
+        _Py_DECREF_NO_DEALLOC(self);
+    }
+}
+
+/* fast_leave(), and drops the method. */
+static inline _PyInterpreterFrame *
+fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                  _PyInterpreterFrame *frame, PyObject **base)
+{
+    PyObject *callable = base[0], *self = base[1];
+    frame = fast_leave(tstate, sched, frame, base);
+    fast_drop_method(callable, self);
+    return frame;
+}
+
+/* Zero if the current tasklet can be left by saving nothing but its frames. */
+static inline uintptr_t
+fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
-    uintptr_t special =
-        (uintptr_t)tstate->c_tracefunc
+    return (uintptr_t)tstate->c_tracefunc
         | (uintptr_t)tstate->c_profilefunc
         | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
         | (uintptr_t)sched->exc_root.exc_value
@@ -69,7 +101,17 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)t->extra
-        | (uintptr_t)t->tempval
+        | (uintptr_t)t->tempval;
+}
+
+/* Can the current tasklet be left, and `next` be entered, by swapping nothing but
+   frames?  One that has not been started only if can_start. */
+static inline int
+fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                     PyTaskletObject *next, int can_start)
+{
+    uintptr_t special =
+        fast_special(tstate, sched)
         | (uintptr_t)next->extra
         | (uintptr_t)(next->flags & (TASKLET_IS_MAIN | TASKLET_RAISES));
     if (special != 0) {
@@ -153,30 +195,17 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
 
 /* --- channels ---------------------------------------------------------------------- */
 
-/* The operands of the call of a channel's method. */
+/* The channel whose method is called, or NULL. */
 static inline PyChannelObject *
 fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **base)
 {
-    PyObject *self = base[1];
-    if (self == NULL || Py_REFCNT(self) == 1
-        || !Py_IS_TYPE(self, sched->mod->channel_type)
+    PyObject *self = fast_self(base);
+    if (self == NULL || !Py_IS_TYPE(self, sched->mod->channel_type)
         || !fast_is_level_0(tstate, sched) || sched->mod->channel_callback != NULL
         || ((PyChannelObject *)self)->schedule_all) {
         return NULL;
     }
     return (PyChannelObject *)self;
-}
-
-/* fast_leave(), and drops the callable and self. */
-static inline _PyInterpreterFrame *
-fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                  _PyInterpreterFrame *frame, PyObject **base, PyObject *self)
-{
-    PyObject *callable = base[0];
-    frame = fast_leave(tstate, sched, frame, base);
-    _Py_DECREF_NO_DEALLOC(callable);
-    _Py_DECREF_NO_DEALLOC(self);
-    return frame;
 }
 
 /* The current tasklet blocks on `ch`, and the next one of the run queue goes on. */
@@ -191,7 +220,7 @@ fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
-    frame = fast_leave_method(tstate, sched, frame, base, (PyObject *)ch);
+    frame = fast_leave_method(tstate, sched, frame, base);
     if (frame == NULL) {
         Py_XDECREF(value);
         return 1;
@@ -236,7 +265,7 @@ fast_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_po
         || !fast_is_plain_switch(tstate, sched, partner, 0)) {
         return 0;
     }
-    frame = fast_leave_method(tstate, sched, frame, base, (PyObject *)ch);
+    frame = fast_leave_method(tstate, sched, frame, base);
     if (frame == NULL) {
         Py_DECREF(value);
         return 1;
@@ -282,8 +311,7 @@ fast_receive(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack
         return 0;
     }
     fast_end_call(frame, base);
-    _Py_DECREF_NO_DEALLOC(base[0]);
-    _Py_DECREF_NO_DEALLOC((PyObject *)ch);
+    fast_drop_method(base[0], base[1]);
     _PyFrame_StackPush(frame, value);
     return 1;
 }

@@ -19,6 +19,7 @@ extern "C" {
 #endif
 
 #include "opcode_ids.h"           // CALL
+#include "pycore_descrobject.h"   // PyMethodDescrObject
 #include "pycore_frame.h"         // _PyInterpreterFrame
 #include "pycore_gc.h"            // PyGC_Head
 #include "pycore_tstate.h"        // _PyThreadStateImpl
@@ -173,14 +174,15 @@ _PyStackless_InlineMethod(PyThreadState *tstate, _PyInterpreterFrame *frame,
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, CALL, oparg);
 }
 
-/* The builtins that a specialised call carries out itself: what a module's state begins
-   with, to which a scheduler begins with a pointer. */
-typedef struct {
-    PyObject *schedule;           // the function; channel's methods send and receive
-    PyObject *send;
-    PyObject *receive;
-    PyObject *greenlet_switch;    // NULL: greenlet is not in use
-} _PyStackless_Operations;
+/* The builtins that a specialised call carries out itself (pycore_stackless_fast.h). */
+extern PyObject *_PyStackless_ScheduleFunction(PyObject *module, PyObject *const *args,
+                                               Py_ssize_t nargs, PyObject *kwnames);
+extern PyObject *_PyChannel_SendMethod(PyObject *self, PyObject *const *args,
+                                       Py_ssize_t nargs, PyObject *kwnames);
+extern PyObject *_PyChannel_ReceiveMethod(PyObject *self, PyObject *const *args,
+                                          Py_ssize_t nargs, PyObject *kwnames);
+extern PyObject *_PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args,
+                                          Py_ssize_t nargs, PyObject *kwnames);
 
 extern int _PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                        PyObject **stack_pointer);
@@ -188,17 +190,31 @@ extern int _PyStackless_InlineSend(PyThreadState *tstate, _PyInterpreterFrame *f
                                    PyObject **stack_pointer);
 extern int _PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                       PyObject **stack_pointer);
-
 extern int _PyStackless_InlineGreenletSwitch(
     PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer, int oparg);
 
-static inline const _PyStackless_Operations *
-_PyStackless_GetOperations(PyThreadState *tstate)
+/* `method` (may be NULL) is what is called. */
+static inline int
+_PyStackless_InlineSwitching(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                             PyObject **stack_pointer, int oparg, const PyMethodDef *method)
 {
-    return *(const _PyStackless_Operations **)((_PyThreadStateImpl *)tstate)->stackless;
+    PyCFunction function = method != NULL ? method->ml_meth : NULL;
+    if (oparg == 0 && function == _PyCFunction_CAST(_PyStackless_ScheduleFunction)) {
+        return _PyStackless_InlineSchedule(tstate, frame, stack_pointer);
+    }
+    if (oparg == 1 && function == _PyCFunction_CAST(_PyChannel_SendMethod)) {
+        return _PyStackless_InlineSend(tstate, frame, stack_pointer);
+    }
+    if (oparg == 0 && function == _PyCFunction_CAST(_PyChannel_ReceiveMethod)) {
+        return _PyStackless_InlineReceive(tstate, frame, stack_pointer);
+    }
+    if (function == _PyCFunction_CAST(_PyGreenlet_SwitchMethod)) {
+        return _PyStackless_InlineGreenletSwitch(tstate, frame, stack_pointer, oparg);
+    }
+    return _PyStackless_InlineMethod(tstate, frame, stack_pointer, oparg);
 }
 
-/* _PyStackless_InlineMethod() for a function with keywords. */
+/* _PyStackless_InlineMethod() for a function, or a bound method, with keywords. */
 static inline int
 _PyStackless_InlineFunction(PyThreadState *tstate, _PyInterpreterFrame *frame,
                             PyObject **stack_pointer, int oparg)
@@ -206,11 +222,10 @@ _PyStackless_InlineFunction(PyThreadState *tstate, _PyInterpreterFrame *frame,
     if (!((_PyThreadStateImpl *)tstate)->stackless_inlines) {
         return 0;
     }
-    if (oparg == 0
-        && stack_pointer[-2] == _PyStackless_GetOperations(tstate)->schedule) {
-        return _PyStackless_InlineSchedule(tstate, frame, stack_pointer);
-    }
-    return _PyStackless_InlineMethod(tstate, frame, stack_pointer, oparg);
+    PyObject *callable = stack_pointer[-2 - oparg];
+    return _PyStackless_InlineSwitching(
+        tstate, frame, stack_pointer, oparg,
+        PyCFunction_CheckExact(callable) ? ((PyCFunctionObject *)callable)->m_ml : NULL);
 }
 
 /* The same for a method with keywords. */
@@ -221,17 +236,11 @@ _PyStackless_InlineDescriptor(PyThreadState *tstate, _PyInterpreterFrame *frame,
     if (!((_PyThreadStateImpl *)tstate)->stackless_inlines) {
         return 0;
     }
-    const _PyStackless_Operations *ops = _PyStackless_GetOperations(tstate);
-    if (oparg == 1 && stack_pointer[-3] == ops->send) {
-        return _PyStackless_InlineSend(tstate, frame, stack_pointer);
-    }
-    if (oparg == 0 && stack_pointer[-2] == ops->receive) {
-        return _PyStackless_InlineReceive(tstate, frame, stack_pointer);
-    }
-    if (stack_pointer[-2 - oparg] == ops->greenlet_switch) {
-        return _PyStackless_InlineGreenletSwitch(tstate, frame, stack_pointer, oparg);
-    }
-    return _PyStackless_InlineMethod(tstate, frame, stack_pointer, oparg);
+    PyObject *callable = stack_pointer[-2 - oparg];
+    return _PyStackless_InlineSwitching(
+        tstate, frame, stack_pointer, oparg,
+        Py_IS_TYPE(callable, &PyMethodDescr_Type)
+        ? ((PyMethodDescrObject *)callable)->d_method : NULL);
 }
 
 /* The code of all continuation frames (stackless_inline.c).  What calls them always
