@@ -525,9 +525,8 @@ is_plain_switch(_PyStackless_Scheduler *sched, PyTaskletObject *next)
 /* Makes the target's tasklet current.  The queue's reference to the one that was is the
    caller's. */
 static inline void
-commit_plain(_PyStackless_Scheduler *sched, void *arg)
+commit_plain(_PyStackless_Scheduler *sched, plain_switch *s)
 {
-    plain_switch *s = arg;
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = s->target->tasklet;
     own_greenlet(next);
@@ -738,11 +737,19 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
     else {
         t->frame = frame;
         _PyStackless_SwapThreadFields(tstate, t, next);
-        fast_resume(tstate, next);
         _PyStackless_Check(sched, NULL);
+        fast_resume(tstate, next);
     }
     Py_DECREF(t);                      // the queue's; its greenlet has another one
     return 1;
+}
+
+static void
+commit_hard(_PyStackless_Scheduler *sched, void *s)
+{
+    PyTaskletObject *t = sched->current;
+    commit_plain(sched, s);
+    _PyStackless_Discard(sched, (PyObject *)t);
 }
 
 /* What switch(*args) hands over (new reference), or NULL with an exception. */
@@ -755,11 +762,12 @@ plain_value(PyTaskletObject *next, PyObject *const *args, Py_ssize_t nargs)
     return nargs == 1 ? Py_NewRef(args[0]) : (PyObject *)&_Py_SINGLETON(tuple_empty);
 }
 
-/* As a call from main, or from within C functions.  1: *result is what it returns.  0:
-   nothing has been done, it has to go the general way. */
+/* As a call from main, or from within C functions; is_method: it is the method that has
+   been called.  1: *result is what it returns.  0: nothing has been done, it has to go the
+   general way. */
 static int
 switch_plainly(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args,
-               Py_ssize_t nargs, PyObject **result)
+               Py_ssize_t nargs, int is_method, PyObject **result)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     if (sched == NULL || !(is_plain_target(sched, g) || is_plain_start(sched, g))
@@ -768,13 +776,18 @@ switch_plainly(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args,
         return 0;
     }
     PyTaskletObject *t = sched->current;
+    if (is_method && !(t->flags & TASKLET_IS_MAIN)
+        && _PyStackless_DirectSize(tstate, sched, _PyGreenlet_SwitchMethod, (PyObject *)g,
+                                   args, nargs, NULL) != 0) {
+        return 0;
+    }
     plain_switch s = { g, plain_value(g->tasklet, args, nargs) };
     if (s.value == NULL) {
         *result = NULL;
         return 1;
     }
     if (!(t->flags & TASKLET_IS_MAIN)) {
-        if (!_PyStackless_LeaveHard(tstate, sched, commit_plain, &s)) {
+        if (!_PyStackless_LeaveHard(tstate, sched, commit_hard, &s)) {
             Py_DECREF(s.value);
             return 0;
         }
@@ -865,15 +878,6 @@ dict_from_kwnames(PyObject *const *values, PyObject *kwnames)
     return kwargs;
 }
 
-/* May the calling instruction be a tasklet's, with no C function in between? */
-static int
-may_be_soft(PyThreadState *tstate)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    return sched != NULL && !(sched->current->flags & TASKLET_IS_MAIN)
-           && _PyStackless_NestingLevel(tstate, sched) <= 1;
-}
-
 PyObject *
 _PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames)
@@ -881,8 +885,7 @@ _PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     PyThreadState *tstate = _PyThreadState_GET();
     PyGreenlet *g = (PyGreenlet *)self;
     PyObject *kwargs = NULL, *result;
-    if (kwnames == NULL && !may_be_soft(tstate)
-        && switch_plainly(tstate, g, args, nargs, &result)) {
+    if (kwnames == NULL && switch_plainly(tstate, g, args, nargs, 1, &result)) {
         return result;
     }
     _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);
@@ -916,7 +919,7 @@ _PyGreenlet_Switch(PyGreenlet *g, PyObject *args, PyObject *kwargs)
     }
     PyObject *result;
     if (kwargs == NULL && switch_plainly(tstate, g, &PyTuple_GET_ITEM(args, 0),
-                                         PyTuple_GET_SIZE(args), &result)) {
+                                         PyTuple_GET_SIZE(args), 0, &result)) {
         return result;
     }
     _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);

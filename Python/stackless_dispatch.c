@@ -234,12 +234,11 @@ direct_call_size(_PyInterpreterFrame *frame, int opcode, void *fn, PyObject *sel
     return 1 + _PyOpcode_Caches[opcode];
 }
 
-/* The size of the calling instruction if there is no C code between it and the
-   builtin that could not be unwound, else 0.  (Not inlined: a hard switch copies the
-   stack that its caller uses.) */
-static Py_NO_INLINE int
-direct_size(PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn,
-            PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* (Not inlined: a hard switch copies the stack that its caller uses.) */
+Py_NO_INLINE int
+_PyStackless_DirectSize(PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn,
+                        PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames)
 {
     _PyInterpreterFrame *frame = tstate->current_frame;
     int level = _PyStackless_NestingLevel(tstate, sched);
@@ -266,17 +265,13 @@ direct_size(PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn,
             /* args is a tuple's, so the override tells what it calls. */
             if (sched->announced_frame == frame && args != NULL) {
                 PyObject *callable = sched->announced;
-                sched->announced_frame = NULL;
                 int bound = PyCFunction_CheckExact(callable);
                 return callable_is(callable, bound ? NULL : self, fn, self);
             }
             return 0;
         case FOR_ITER:
-            if (sched->announced_frame == frame && args == NULL) {
-                sched->announced_frame = NULL;
-                return sched->announced == self ? 1 + _PyOpcode_Caches[FOR_ITER] : 0;
-            }
-            return 0;
+            return sched->announced_frame == frame && args == NULL
+                   && sched->announced == self ? 1 + _PyOpcode_Caches[FOR_ITER] : 0;
         default:
             return 0;
     }
@@ -394,7 +389,8 @@ _PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (!(sched->current->flags & TASKLET_IS_MAIN)) {
         /* Straight from the eval loop: the hook does it, whether or not it turns out
            to need a switch.  That is cheaper than to find out here. */
-        int size = direct_size(tstate, sched, fn, self, args, nargs, kwnames);
+        int size = _PyStackless_DirectSize(tstate, sched, fn, self, args, nargs, kwnames);
+        sched->announced_frame = NULL;
         if (size != 0 && !sched->mod->hard_only) {
             return _PyStackless_Unwind(tstate, sched, op, size);
         }

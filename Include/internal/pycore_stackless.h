@@ -474,6 +474,11 @@ extern PyObject *_PyStackless_SwitchingCall(
     PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op op,
     void *fn, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *kwnames);
+/* Of the calling instruction, in code units, if there is no C code between it and the
+   builtin, described as above, that could not be unwound; else 0. */
+extern int _PyStackless_DirectSize(
+    PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn, PyObject *self,
+    PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 extern void _PyStackless_CancelOp(_PyStackless_Scheduler *sched);
 /* Sets the token, for `op` (stolen) to be carried out by the hook.  `size`: in code
    units, of the instruction that is being executed.  Returns NULL. */

@@ -1,6 +1,9 @@
 """switch(): what arrives where, when a greenlet begins, goes on and ends."""
 
+import sys
+import types
 import unittest
+import weakref
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -188,6 +191,143 @@ class Order(GreenletTestCase):
         self.assertIs(g.throw.__self__, g)
         switch = g.switch
         self.assertEqual(switch(4), 4)
+
+
+class WaysToCall(GreenletTestCase):
+    """Whatever the call looks like, and however often it has been made."""
+
+    TURNS = 40
+
+    def by_attribute(g, *args):
+        return g.switch(*args)
+
+    def by_name(g, *args):
+        if not args:
+            return g.switch()
+        return g.switch(args[0]) if len(args) == 1 else g.switch(args[0], args[1])
+
+    def by_kept_method(g, *args):
+        switch = g.switch
+        if not args:
+            return switch()
+        return switch(args[0]) if len(args) == 1 else switch(args[0], args[1])
+
+    def by_temporary_method(g, *args):
+        if not args:
+            return getattr(g, "switch")()
+        return getattr(g, "switch")(args[0]) if len(args) == 1 else g.switch(*args)
+
+    def by_method_of_a_method(g, *args):
+        if not args:
+            return g.switch()
+        method = types.MethodType(g.switch, args[0])
+        return method() if len(args) == 1 else method(args[1])
+
+    def by_class(g, *args):
+        switch = greenlet.switch
+        if not args:
+            return switch(g)
+        return switch(g, args[0]) if len(args) == 1 else switch(g, args[0], args[1])
+
+    def by_map(g, *args):
+        return next(map(lambda _: g.switch(*args), [None]))
+
+    def by_keywords(g, *args):
+        return g.switch(**{f"a{i}": arg for i, arg in enumerate(args)}) if args else g.switch()
+
+    WAYS = by_attribute, by_name, by_kept_method, by_temporary_method, \
+        by_method_of_a_method, by_class, by_map, by_keywords
+
+    def delivered(self, way, args):
+        if way is WaysToCall.by_keywords and args:
+            return {f"a{i}": arg for i, arg in enumerate(args)}
+        return args[0] if len(args) == 1 else args
+
+    def check(self, way, back, args, below_c):
+        """Its partner, entered by `way`, switches to it by `back`."""
+        def partner(*first, **kwargs):
+            log.append(kwargs or (first[0] if len(first) == 1 else first))
+            for i in range(self.TURNS):
+                log.append(back(home, *args))
+            return "end"
+
+        def take_turns(p):
+            results = [way(p, *args) for i in range(self.TURNS)]
+            return results, way(p, *args)
+        value = object()
+        args = tuple([value] * args)
+        for home in getcurrent(), greenlet(take_turns):
+            log = []
+            p = greenlet(lambda *a, **k: next(map(lambda _: partner(*a, **k), [None]))
+                         if below_c else partner(*a, **k), home)
+            if home is getcurrent():
+                results, end = take_turns(p)
+            else:
+                results, end = home.switch(p)
+            self.assertEqual(results, [self.delivered(back, args)] * self.TURNS)
+            self.assertEqual(log, [self.delivered(way, args)] * (self.TURNS + 1))
+            self.assertEqual(end, "end")
+            self.assertTrue(p.dead)
+        del log, results
+        return value
+
+    def test_all(self):
+        for way in self.WAYS:
+            for back in self.WAYS:
+                for args in range(3):
+                    for below_c in False, True:
+                        with self.subTest(way=way.__name__, back=back.__name__, args=args,
+                                          below_c=below_c):
+                            self.check(way, back, args, below_c)
+
+    def test_references_are_as_many_as_before(self):
+        for way in self.WAYS:
+            with self.subTest(way=way.__name__):
+                def partner(*_, **__):
+                    while True:
+                        way(home, value)
+
+                def take_turns(turns):
+                    for _ in range(turns):
+                        way(p, value)
+
+                value = object()
+                for home in getcurrent(), greenlet(lambda *_: take_turns(30)):
+                    p = greenlet(partner)
+                    if home is not getcurrent():
+                        p = greenlet(partner, home)
+                        home.switch()
+                    take_turns(5)
+                    counts = [sys.getrefcount(x) for x in (value, p, p.switch, partner)]
+                    take_turns(30)
+                    self.assertEqual(
+                        [sys.getrefcount(x) for x in (value, p, p.switch, partner)], counts)
+                    r = weakref.ref(p)
+                    p = None
+                    self.assertIsNone(r())
+                home = None
+
+    def test_the_call_holds_the_only_reference(self):
+        def wait():
+            return getattr(getcurrent().parent, "switch")("waits")
+
+        for turn in range(self.TURNS):
+            g = greenlet(wait)
+            self.assertEqual(g.switch(), "waits")
+            r = weakref.ref(g)
+            some = [g]
+            del g
+            self.assertEqual(getattr(some.pop(), "switch")("end"), "end")
+            self.assertIsNone(r())
+            # One that switches on, and is then referred to by nobody.
+            log = []
+            second = greenlet(lambda: log.append(switch_back("second")), getcurrent())
+            first = greenlet(lambda: some.pop().switch(), getcurrent())
+            some = [second]
+            del second
+            self.assertEqual(first.switch(), "second")
+            del first
+            self.assertEqual(log, [])
 
 
 class Finish(GreenletTestCase):

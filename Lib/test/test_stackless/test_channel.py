@@ -1,6 +1,8 @@
 """Channels: who runs after an action, errors, closing, iteration."""
 
 import gc
+import sys
+import types
 import unittest
 import weakref
 
@@ -281,6 +283,85 @@ class SendReceive(StacklessTestCase):
         self.assertEqual(log, list(range(1000)))
         self.assertEqual(ch.balance, 0)
         stackless.run()
+
+
+class WaysToCall(StacklessTestCase):
+    """Whatever the call looks like, and however often it has been made."""
+
+    TURNS = 50
+
+    def by_attribute(there, back):
+        while (value := back.receive()) is not None:
+            there.send(value)
+
+    def by_kept_method(there, back):
+        send, receive = there.send, back.receive
+        while (value := receive()) is not None:
+            send(value)
+
+    def by_temporary_method(there, back):
+        while (value := getattr(back, "receive")()) is not None:
+            getattr(there, "send")(value)
+
+    def by_class(there, back):
+        send, receive = channel.send, channel.receive
+        while (value := receive(back)) is not None:
+            send(there, value)
+
+    def by_method_of_a_method(there, back):
+        while (value := types.MethodType(channel.receive, back)()) is not None:
+            types.MethodType(there.send, value)()
+
+    def by_map(there, back):
+        while (value := next(map(channel.receive, [back]))) is not None:
+            next(map(there.send, [value]))
+
+    WAYS = by_attribute, by_kept_method, by_temporary_method, by_class, \
+        by_method_of_a_method, by_map
+
+    def test_all(self):
+        def ask(log):
+            for i in range(self.TURNS):
+                there.send(value)
+                log.append(back.receive())
+            there.send(None)
+
+        for way in self.WAYS:
+            for preference in -1, 0, 1:
+                with self.subTest(way=way.__name__, preference=preference):
+                    there, back = channel(), channel()
+                    there.preference = back.preference = preference
+                    value, log = object(), []
+                    count = sys.getrefcount(value)
+                    t = tasklet(way)(back, there)
+                    self.run_tasklet(ask, log)
+                    self.assertDead(t)
+                    self.assertEqual(log, [value] * self.TURNS)
+                    log.clear()
+                    self.assertEqual(sys.getrefcount(value), count)
+                    refs = weakref.ref(there), weakref.ref(back)
+                    del there, back
+                    self.assertEqual([r() for r in refs], [None, None])
+
+    def test_errors_of_a_kept_method(self):
+        def run(ch):
+            send, receive = ch.send, ch.receive
+            for i in range(self.TURNS):
+                for function, args in (send, ()), (send, (1, 2)), (receive, (1,)):
+                    try:
+                        function(*args)
+                    except TypeError as e:
+                        log.append(str(e))
+                try:
+                    send()
+                except TypeError as e:
+                    log.append(str(e))
+        log = []
+        self.assertDead(self.run_tasklet(run, channel()))
+        no_value = "send() takes exactly one argument (0 given)"
+        self.assertEqual(log, [no_value, "send() takes exactly one argument (2 given)",
+                               "receive() takes no arguments (1 given)", no_value]
+                         * self.TURNS)
 
 
 class Preference(StacklessTestCase):
