@@ -26,6 +26,8 @@ PACKAGES = {
     "uvloop_echo": ["uvloop"],
     "psutil_processes": ["psutil"],
     "cffi_callbacks": ["cffi"],
+    "coverage_lines": ["coverage"],
+    "debugpy_remote": ["debugpy"],
 }
 
 
