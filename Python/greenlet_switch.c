@@ -446,6 +446,18 @@ begin(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *
     return OP_SWITCHED;
 }
 
+/* An operation failed that would have started g: it does not keep its callable alive,
+   which may refer to it. */
+static void
+forget_callable(_PyStackless_Scheduler *sched, PyGreenlet *g)
+{
+    if (greenlet_is_pending(g)) {
+        PyObject *func = g->tasklet->func;
+        g->tasklet->func = NULL;
+        _PyStackless_Discard(sched, func);
+    }
+}
+
 op_outcome
 _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                     const stackless_op *op, int how, PyObject **result)
@@ -468,6 +480,9 @@ _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         _PyStackless_Commit(sched, &d);
         _PyStackless_Discard(sched, (PyObject *)t);
         forget_exception(sched, op);
+    }
+    else if (outcome == OP_ERROR && how == SWITCH_SOFT) {
+        forget_callable(sched, (PyGreenlet *)op->target);
     }
     handover_discard(sched, &h);
     return outcome;
@@ -847,6 +862,10 @@ run_op(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyGreenlet *g,
                                                 nargs, kwnames);
         }
     } while (result == NULL && tstate->current_exception == NULL);
+    if (result == NULL && !_PyStackless_IsUnwinding(tstate)) {
+        forget_callable(sched, g);
+        _PyStackless_Settle(tstate, sched);
+    }
     Py_DECREF(value);
     return result;
 }

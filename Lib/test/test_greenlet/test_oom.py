@@ -1,0 +1,47 @@
+"""Every operation with every one of its allocations failing."""
+
+import unittest
+
+try:
+    import _testcapi            # noqa: F401
+except ImportError:
+    raise unittest.SkipTest("_testcapi, which makes allocations fail, is not built")
+
+from .oom import CASES
+from .support import ChildTestCase, needs_ours
+
+PLACES = ("main", "greenlet", "map")      # see oom.py
+
+
+@needs_ours
+class OutOfMemory(ChildTestCase):
+
+    # Frozen, what is imported does not take part in each collection.
+    SCRIPT = """
+        import faulthandler, gc
+        faulthandler.enable()
+        from {package} import oom
+        gc.freeze()
+        for place in {places!r}:
+            print("in", place, flush=True)
+            oom.main({name!r}, place)
+        print("the end")
+        """
+
+
+def _make(name):
+    def test(self):
+        output = self.run_ok(self.SCRIPT.format(package=__package__, places=PLACES, name=name))
+        self.assertIn("the end", output)
+    test.__name__ = f"test_{name}"
+    return test
+
+
+for _name in CASES:
+    _test = _make(_name)
+    setattr(OutOfMemory, _test.__name__, _test)
+del _test
+
+
+if __name__ == "__main__":
+    unittest.main()
