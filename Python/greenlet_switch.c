@@ -2,8 +2,7 @@
 
    A switch is an operation like those of the scheduler (stackless_sched.c): decided,
    prepared, committed; softly where the eval loop itself called switch() or throw(), hard
-   otherwise.  One of which nothing is special goes a shorter way (plain_switch); if
-   nothing but frames is to be exchanged, the call instruction itself does it.
+   otherwise.  Most of them go the shorter way of greenlet_plain.c.
 
    The callable of a greenlet that is switched to for the first time is whatever attribute
    lookup of `run` gives, which may be any Python code, even a switch.  It is looked up
@@ -17,7 +16,6 @@
 #include "pycore_pyerrors.h"
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_greenlet.h"
-#include "pycore_stackless_fast.h"
 #include "pycore_stackless_sched.h"
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
 
@@ -312,19 +310,6 @@ handover_discard(_PyStackless_Scheduler *sched, handover *h)
     _PyStackless_Discard(sched, h->result);
 }
 
-/* t becomes current: from now on it owns its greenlet. */
-static inline void
-own_greenlet(PyTaskletObject *t)
-{
-    if (_PyGreenlet_IsTasklet(t)) {
-        greenlet_tasklet *gt = greenlet_tasklet_cast(t);
-        if (gt->link != 0 && !(gt->link & 1)) {
-            gt->link |= 1;
-            Py_INCREF(greenlet_linked(gt));
-        }
-    }
-}
-
 /* t, the target's tasklet, gets what is in `h`, and its references.  Nothing can fail. */
 static void
 handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
@@ -344,7 +329,7 @@ handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
         h->args = NULL;
         _PyStackless_SetState(t, TASKLET_PAUSED);
     }
-    own_greenlet(t);
+    _PyGreenlet_Own(t);
     if (t->flags & TASKLET_STARTED) {
         t->flags &= ~TASKLET_RETURNS_NONE;
     }
@@ -353,31 +338,6 @@ handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
     if (h->raises) {
         t->flags |= TASKLET_RAISES;
     }
-}
-
-/* The current tasklet, a greenlet's, is left by a switch or has ended: from now on it
-   does not own its greenlet. */
-static inline void
-let_go(_PyStackless_Scheduler *sched, PyTaskletObject *t)
-{
-    if (_PyGreenlet_IsTasklet(t)) {
-        greenlet_tasklet *gt = greenlet_tasklet_cast(t);
-        if (gt->link & 1) {
-            gt->link &= ~(uintptr_t)1;
-            _PyStackless_Discard(sched, (PyObject *)greenlet_linked(gt));
-        }
-    }
-}
-
-/* t is suspended softly in target.switch() or throw(): its evaluation stack does not hold
-   the target any more, as it would during any other call, so t does.  (If nobody switches
-   back to it, but the scheduler makes it go on, the call returns None.)  Steals target. */
-static void
-keep_target(PyTaskletObject *t, PyObject *target)
-{
-    assert(t->tempval == NULL && (t->flags & TASKLET_STARTED));
-    t->tempval = target;
-    t->flags |= TASKLET_RETURNS_NONE;
 }
 
 /* --- the operation ------------------------------------------------------------------- */
@@ -472,10 +432,10 @@ _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (outcome == OP_SWITCHED) {
         PyTaskletObject *t = sched->current;
         handover_commit(sched, d.next, &h);
-        let_go(sched, t);
+        _PyGreenlet_LetGo(sched, t);
         _PyStackless_SetPending(sched, t, NULL);
         if (how == SWITCH_SOFT && !(t->flags & TASKLET_IS_MAIN)) {
-            keep_target(t, Py_NewRef(op->target));
+            _PyGreenlet_KeepTarget(t, Py_NewRef(op->target));
         }
         _PyStackless_Commit(sched, &d);
         _PyStackless_Discard(sched, (PyObject *)t);
@@ -486,85 +446,6 @@ _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     handover_discard(sched, &h);
     return outcome;
-}
-
-/* --- the short way ------------------------------------------------------------------- */
-
-/* A switch at which nothing is to be decided, called or traced: most are like that. */
-typedef struct {
-    PyGreenlet *target;
-    PyObject *value;              // strong; for one that is to be started: args
-} plain_switch;
-
-/* Does g wait in a pending switch? */
-static inline int
-is_plain_target(_PyStackless_Scheduler *sched, PyGreenlet *g)
-{
-    PyTaskletObject *t = g->tasklet;
-    return t != NULL && t->state == TASKLET_PAUSED && (t->flags & TASKLET_STARTED)
-           && t->sched == sched && _PyGreenlet_OfTasklet(t) == g
-           && (t->tempval == NULL
-               || ((t->flags & TASKLET_RETURNS_NONE) && Py_REFCNT(t->tempval) > 1));
-}
-
-/* Can g be started, with a callable that need not be looked up? */
-static inline int
-is_plain_start(_PyStackless_Scheduler *sched, PyGreenlet *g)
-{
-    PyTaskletObject *t = g->tasklet;
-    if (t == NULL || t->state != TASKLET_IDLE || !Py_IS_TYPE(g, &PyGreenlet_Type)
-        || !greenlet_is_linked(g) || t->tempval == NULL || t->func != NULL
-        || t->sched != sched) {
-        return 0;
-    }
-    PyGreenlet *parent = greenlet_tasklet_cast(t)->parent;
-    return parent != NULL && greenlet_is_active(parent) && parent->tasklet->sched == sched;
-}
-
-/* Is there nothing special about leaving the current tasklet for `next`? */
-static inline int
-is_plain_switch(_PyStackless_Scheduler *sched, PyTaskletObject *next)
-{
-    PyTaskletObject *t = sched->current;
-    uintptr_t special =
-        (uintptr_t)sched->nwatchdogs
-        | (uintptr_t)sched->greenlet_trace
-        | (uintptr_t)sched->postponed
-        | (uintptr_t)sched->mod->unusual
-        | (uintptr_t)sched->unusual_switch
-        | (uintptr_t)t->tempval
-        | (uintptr_t)((t->flags | next->flags) & TASKLET_RAISES);
-    return special == 0;
-}
-
-/* Makes the target's tasklet current.  The queue's reference to the one that was is the
-   caller's. */
-static inline void
-commit_plain(_PyStackless_Scheduler *sched, plain_switch *s)
-{
-    PyTaskletObject *t = sched->current;
-    PyTaskletObject *next = s->target->tasklet;
-    own_greenlet(next);
-    if (next->state == TASKLET_IDLE) {
-        next->func = next->tempval;
-        next->tempval = NULL;
-        next->args = s->value;
-    }
-    else {
-        Py_XDECREF(next->tempval);     // not the last one
-        next->tempval = s->value;
-        next->flags &= ~TASKLET_RETURNS_NONE;
-    }
-    let_go(sched, t);
-    _PyStackless_QueueLink(sched, t, (PyTaskletObject *)Py_NewRef(next));
-    _PyStackless_QueueUnlink(sched, t);
-    t->state = TASKLET_PAUSED;
-    if (!_PyObject_GC_IS_TRACKED(t)) {
-        _PyObject_GC_TRACK(t);
-    }
-    next->state = TASKLET_CURRENT;     // tracked, still
-    sched->current = next;
-    sched->carry_tracing = 1;
 }
 
 /* --- the end --------------------------------------------------------------------------- */
@@ -622,35 +503,13 @@ decide_end(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject **value
     return *exc != NULL;
 }
 
-/* A greenlet that returned, if nothing is special about its end.  Steals `value`, if so;
-   otherwise false: nothing has been done. */
-static int
-finish_plainly(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject *value)
-{
-    PyTaskletObject *t = &gt->tasklet;
-    plain_switch s = { gt->parent, value };
-    if (s.target == NULL || !is_plain_target(sched, s.target)
-        || !is_plain_switch(sched, s.target->tasklet)
-        || Py_IS_TYPE(value, sched->mod->bomb_type)) {
-        return 0;
-    }
-    commit_plain(sched, &s);
-    gt->link = 0;
-    t->flags &= ~TASKLET_STARTED;
-    t->frame = NULL;
-    t->args = NULL;
-    t->state = TASKLET_IDLE;
-    _PyStackless_Discard(sched, (PyObject *)t);
-    return 1;
-}
-
 void
 _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *value,
                    PyObject *exc)
 {
     PyTaskletObject *t = sched->current;
     greenlet_tasklet *gt = greenlet_tasklet_cast(t);
-    if (value != NULL && finish_plainly(sched, gt, value)) {
+    if (value != NULL && _PyGreenlet_FinishPlainly(sched, gt, value)) {
         return;
     }
     PyGreenlet *g = (PyGreenlet *)Py_XNewRef(greenlet_linked(gt));
@@ -702,7 +561,7 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
     if (reached) {
         handover_commit(sched, d.next, &h);
     }
-    let_go(sched, t);
+    _PyGreenlet_LetGo(sched, t);
     gt->link = 0;
     _PyStackless_CommitEnd(sched, &d);
     _PyStackless_Discard(sched, (PyObject *)g);
@@ -710,118 +569,6 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
 }
 
 /* --- switch() and throw() -------------------------------------------------------------- */
-
-/* As an instruction, between two that are suspended softly, or such a one and main:
-   pycore_stackless_fast.h. */
-int
-_PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                                  PyObject **stack_pointer, int oparg)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    PyObject **base = stack_pointer - oparg - 2;
-    PyObject *self = oparg <= 1 ? fast_self(base) : NULL;
-    if (self == NULL || !PyObject_TypeCheck(self, &PyGreenlet_Type)
-        || !fast_is_level_0(tstate, sched)) {
-        return 0;
-    }
-    plain_switch s = { (PyGreenlet *)self,
-                       oparg ? base[2] : (PyObject *)&_Py_SINGLETON(tuple_empty) };
-    PyTaskletObject *t = sched->current;
-    PyTaskletObject *next = s.target->tasklet;
-    if (!_PyGreenlet_IsTasklet(t) || !is_plain_target(sched, s.target)
-        || !is_plain_switch(sched, next) || Py_IS_TYPE(s.value, sched->mod->bomb_type)) {
-        return 0;
-    }
-    PyGreenlet *mine = greenlet_linked(greenlet_tasklet_cast(t));
-    if (fast_special(tstate, sched) != 0 || mine == NULL || Py_REFCNT(mine) == 1
-        || (next != sched->main && (next->extra != NULL || next->epoch != sched->epoch))) {
-        return 0;
-    }
-    Py_INCREF(self);
-    frame = fast_leave_method(tstate, sched, frame, base);
-    if (frame == NULL) {
-        Py_DECREF(s.value);
-        Py_DECREF(self);
-        return 1;
-    }
-    commit_plain(sched, &s);
-    keep_target(t, self);
-    if (next == sched->main) {
-        _PyStackless_LeaveForMain(tstate, sched, t, frame);
-    }
-    else {
-        t->frame = frame;
-        _PyStackless_SwapThreadFields(tstate, t, next);
-        _PyStackless_Check(sched, NULL);
-        fast_resume(tstate, next);
-    }
-    Py_DECREF(t);                      // the queue's; its greenlet has another one
-    return 1;
-}
-
-static void
-commit_hard(_PyStackless_Scheduler *sched, void *s)
-{
-    PyTaskletObject *t = sched->current;
-    commit_plain(sched, s);
-    _PyStackless_Discard(sched, (PyObject *)t);
-}
-
-/* What switch(*args) hands over (new reference), or NULL with an exception. */
-static inline PyObject *
-plain_value(PyTaskletObject *next, PyObject *const *args, Py_ssize_t nargs)
-{
-    if (next->state == TASKLET_IDLE || nargs > 1) {
-        return _PyTuple_FromArray(args, nargs);
-    }
-    return nargs == 1 ? Py_NewRef(args[0]) : (PyObject *)&_Py_SINGLETON(tuple_empty);
-}
-
-/* As a call from main, or from within C functions; is_method: it is the method that has
-   been called.  1: *result is what it returns.  0: nothing has been done, it has to go the
-   general way. */
-static int
-switch_plainly(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args,
-               Py_ssize_t nargs, int is_method, PyObject **result)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched == NULL || !(is_plain_target(sched, g) || is_plain_start(sched, g))
-        || !is_plain_switch(sched, g->tasklet)
-        || (nargs == 1 && Py_IS_TYPE(args[0], sched->mod->bomb_type))) {
-        return 0;
-    }
-    PyTaskletObject *t = sched->current;
-    if (is_method && !(t->flags & TASKLET_IS_MAIN)
-        && _PyStackless_DirectSize(tstate, sched, _PyGreenlet_SwitchMethod, (PyObject *)g,
-                                   args, nargs, NULL) != 0) {
-        return 0;
-    }
-    plain_switch s = { g, plain_value(g->tasklet, args, nargs) };
-    if (s.value == NULL) {
-        *result = NULL;
-        return 1;
-    }
-    if (!(t->flags & TASKLET_IS_MAIN)) {
-        if (!_PyStackless_LeaveHard(tstate, sched, commit_hard, &s)) {
-            Py_DECREF(s.value);
-            return 0;
-        }
-        *result = _PyStackless_TakeResult(t);
-    }
-    else if (_PyStackless_PrepareLeaveSlow(tstate, sched) < 0) {
-        PyErr_Clear();
-        Py_DECREF(s.value);
-        return 0;
-    }
-    else {
-        commit_plain(sched, &s);
-        Py_DECREF(t);
-        *result = _PyStackless_Dispatch(tstate, sched) < 0 ? NULL : _PyStackless_TakeResult(t);
-    }
-    _PyStackless_Settle(tstate, sched);
-    _PyStackless_DebugSwitched(sched);
-    return 1;
-}
 
 /* The callable of a pending greenlet is looked up in the caller.  0, or -1 with an
    exception. */
@@ -904,7 +651,7 @@ _PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     PyThreadState *tstate = _PyThreadState_GET();
     PyGreenlet *g = (PyGreenlet *)self;
     PyObject *kwargs = NULL, *result;
-    if (kwnames == NULL && switch_plainly(tstate, g, args, nargs, 1, &result)) {
+    if (kwnames == NULL && _PyGreenlet_SwitchPlainly(tstate, g, args, nargs, 1, &result)) {
         return result;
     }
     _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);
@@ -937,7 +684,7 @@ _PyGreenlet_Switch(PyGreenlet *g, PyObject *args, PyObject *kwargs)
         kwargs = NULL;
     }
     PyObject *result;
-    if (kwargs == NULL && switch_plainly(tstate, g, &PyTuple_GET_ITEM(args, 0),
+    if (kwargs == NULL && _PyGreenlet_SwitchPlainly(tstate, g, &PyTuple_GET_ITEM(args, 0),
                                          PyTuple_GET_SIZE(args), 0, &result)) {
         return result;
     }

@@ -120,6 +120,46 @@ greenlet_thread_exited(PyGreenlet *g)
            && g->tasklet->sched->tstate == NULL;
 }
 
+/* --- being current ------------------------------------------------------------------ */
+
+/* t becomes current: from now on it owns its greenlet. */
+static inline void
+_PyGreenlet_Own(PyTaskletObject *t)
+{
+    if (_PyGreenlet_IsTasklet(t)) {
+        greenlet_tasklet *gt = greenlet_tasklet_cast(t);
+        if (gt->link != 0 && !(gt->link & 1)) {
+            gt->link |= 1;
+            Py_INCREF(greenlet_linked(gt));
+        }
+    }
+}
+
+/* The current tasklet, a greenlet's, is left by a switch or has ended: from now on it
+   does not own its greenlet. */
+static inline void
+_PyGreenlet_LetGo(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    if (_PyGreenlet_IsTasklet(t)) {
+        greenlet_tasklet *gt = greenlet_tasklet_cast(t);
+        if (gt->link & 1) {
+            gt->link &= ~(uintptr_t)1;
+            _PyStackless_Discard(sched, (PyObject *)greenlet_linked(gt));
+        }
+    }
+}
+
+/* t is suspended softly in target.switch() or throw(): its evaluation stack does not hold
+   the target any more, as it would during any other call, so t does.  (If nobody switches
+   back to it, but the scheduler makes it go on, the call returns None.)  Steals target. */
+static inline void
+_PyGreenlet_KeepTarget(PyTaskletObject *t, PyObject *target)
+{
+    assert(t->tempval == NULL && (t->flags & TASKLET_STARTED));
+    t->tempval = target;
+    t->flags |= TASKLET_RETURNS_NONE;
+}
+
 /* greenletobject.c */
 
 /* Its greenlet is dead from now on, if t is a greenlet_tasklet.  Returns the reference
@@ -164,6 +204,19 @@ extern void _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sc
                                PyObject *value, PyObject *exc);
 /* settrace(): the new callback or NULL; returns the old one (new reference) or NULL. */
 extern PyObject *_PyGreenlet_SetTrace(_PyStackless_Scheduler *sched, PyObject *callback);
+
+/* greenlet_plain.c */
+
+/* g.switch(*args) as a call from main, or from within C functions; is_method: it is the
+   method that has been called.  1: *result is what it returns.  0: nothing has been done,
+   it has to go the general way. */
+extern int _PyGreenlet_SwitchPlainly(PyThreadState *tstate, PyGreenlet *g,
+                                     PyObject *const *args, Py_ssize_t nargs,
+                                     int is_method, PyObject **result);
+/* The end of a greenlet that returned `value`, which is stolen, if nothing is special about
+   it; otherwise false: nothing has been done. */
+extern int _PyGreenlet_FinishPlainly(_PyStackless_Scheduler *sched, greenlet_tasklet *gt,
+                                     PyObject *value);
 
 #ifdef __cplusplus
 }

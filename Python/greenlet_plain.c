@@ -1,0 +1,217 @@
+/* Plain switches of greenlets: nothing is to be decided, looked up, traced or called back,
+   and whoever goes on waits in a switch, or is to be started.
+
+   They do what greenlet_switch.c does in any situation, in a fraction of the time.  If only
+   frames are to be exchanged, the CALL instruction does it, without calling switch(), as
+   pycore_stackless_fast.h explains. */
+
+#include "Python.h"
+#include "pycore_object.h"        // _PyObject_GC_TRACK()
+#include "pycore_greenlet.h"
+#include "pycore_stackless_fast.h"
+#include "pycore_tuple.h"         // _PyTuple_FromArray()
+
+typedef struct {
+    PyGreenlet *target;
+    PyObject *value;              // strong; for one that is to be started: args
+} plain_switch;
+
+/* Does g wait in a pending switch? */
+static inline int
+is_plain_target(_PyStackless_Scheduler *sched, PyGreenlet *g)
+{
+    PyTaskletObject *t = g->tasklet;
+    return t != NULL && t->state == TASKLET_PAUSED && (t->flags & TASKLET_STARTED)
+           && t->sched == sched && _PyGreenlet_OfTasklet(t) == g
+           && (t->tempval == NULL
+               || ((t->flags & TASKLET_RETURNS_NONE) && Py_REFCNT(t->tempval) > 1));
+}
+
+/* Can g be started, with a callable that need not be looked up? */
+static inline int
+is_plain_start(_PyStackless_Scheduler *sched, PyGreenlet *g)
+{
+    PyTaskletObject *t = g->tasklet;
+    if (t == NULL || t->state != TASKLET_IDLE || !Py_IS_TYPE(g, &PyGreenlet_Type)
+        || !greenlet_is_linked(g) || t->tempval == NULL || t->func != NULL
+        || t->sched != sched) {
+        return 0;
+    }
+    PyGreenlet *parent = greenlet_tasklet_cast(t)->parent;
+    return parent != NULL && greenlet_is_active(parent) && parent->tasklet->sched == sched;
+}
+
+/* Is there nothing special about leaving the current tasklet for `next`? */
+static inline int
+is_plain_switch(_PyStackless_Scheduler *sched, PyTaskletObject *next)
+{
+    PyTaskletObject *t = sched->current;
+    uintptr_t special =
+        (uintptr_t)sched->nwatchdogs
+        | (uintptr_t)sched->greenlet_trace
+        | (uintptr_t)sched->postponed
+        | (uintptr_t)sched->mod->unusual
+        | (uintptr_t)sched->unusual_switch
+        | (uintptr_t)t->tempval
+        | (uintptr_t)((t->flags | next->flags) & TASKLET_RAISES);
+    return special == 0;
+}
+
+/* Makes the target's tasklet current.  The queue's reference to the one that was is the
+   caller's. */
+static inline void
+commit_plain(_PyStackless_Scheduler *sched, plain_switch *s)
+{
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = s->target->tasklet;
+    _PyGreenlet_Own(next);
+    if (next->state == TASKLET_IDLE) {
+        next->func = next->tempval;
+        next->tempval = NULL;
+        next->args = s->value;
+    }
+    else {
+        Py_XDECREF(next->tempval);     // not the last one
+        next->tempval = s->value;
+        next->flags &= ~TASKLET_RETURNS_NONE;
+    }
+    _PyGreenlet_LetGo(sched, t);
+    _PyStackless_QueueLink(sched, t, (PyTaskletObject *)Py_NewRef(next));
+    _PyStackless_QueueUnlink(sched, t);
+    t->state = TASKLET_PAUSED;
+    if (!_PyObject_GC_IS_TRACKED(t)) {
+        _PyObject_GC_TRACK(t);
+    }
+    next->state = TASKLET_CURRENT;     // tracked, still
+    sched->current = next;
+    sched->carry_tracing = 1;
+}
+
+/* As an instruction, between two that are suspended softly, or such a one and main:
+   pycore_stackless_fast.h. */
+int
+_PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                  PyObject **stack_pointer, int oparg)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyObject **base = stack_pointer - oparg - 2;
+    PyObject *self = oparg <= 1 ? fast_self(base) : NULL;
+    if (self == NULL || !PyObject_TypeCheck(self, &PyGreenlet_Type)
+        || !fast_is_level_0(tstate, sched)) {
+        return 0;
+    }
+    plain_switch s = { (PyGreenlet *)self,
+                       oparg ? base[2] : (PyObject *)&_Py_SINGLETON(tuple_empty) };
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = s.target->tasklet;
+    if (!_PyGreenlet_IsTasklet(t) || !is_plain_target(sched, s.target)
+        || !is_plain_switch(sched, next) || Py_IS_TYPE(s.value, sched->mod->bomb_type)) {
+        return 0;
+    }
+    PyGreenlet *mine = greenlet_linked(greenlet_tasklet_cast(t));
+    if (fast_special(tstate, sched) != 0 || mine == NULL || Py_REFCNT(mine) == 1
+        || (next != sched->main && (next->extra != NULL || next->epoch != sched->epoch))) {
+        return 0;
+    }
+    Py_INCREF(self);
+    frame = fast_leave_method(tstate, sched, frame, base);
+    if (frame == NULL) {
+        Py_DECREF(s.value);
+        Py_DECREF(self);
+        return 1;
+    }
+    commit_plain(sched, &s);
+    _PyGreenlet_KeepTarget(t, self);
+    if (next == sched->main) {
+        _PyStackless_LeaveForMain(tstate, sched, t, frame);
+    }
+    else {
+        t->frame = frame;
+        _PyStackless_SwapThreadFields(tstate, t, next);
+        _PyStackless_Check(sched, NULL);
+        fast_resume(tstate, next);
+    }
+    Py_DECREF(t);                      // the queue's; its greenlet has another one
+    return 1;
+}
+
+static void
+commit_hard(_PyStackless_Scheduler *sched, void *s)
+{
+    PyTaskletObject *t = sched->current;
+    commit_plain(sched, s);
+    _PyStackless_Discard(sched, (PyObject *)t);
+}
+
+/* What switch(*args) hands over (new reference), or NULL with an exception. */
+static inline PyObject *
+plain_value(PyTaskletObject *next, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (next->state == TASKLET_IDLE || nargs > 1) {
+        return _PyTuple_FromArray(args, nargs);
+    }
+    return nargs == 1 ? Py_NewRef(args[0]) : (PyObject *)&_Py_SINGLETON(tuple_empty);
+}
+
+int
+_PyGreenlet_SwitchPlainly(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args,
+                          Py_ssize_t nargs, int is_method, PyObject **result)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (sched == NULL || !(is_plain_target(sched, g) || is_plain_start(sched, g))
+        || !is_plain_switch(sched, g->tasklet)
+        || (nargs == 1 && Py_IS_TYPE(args[0], sched->mod->bomb_type))) {
+        return 0;
+    }
+    PyTaskletObject *t = sched->current;
+    if (is_method && !(t->flags & TASKLET_IS_MAIN)
+        && _PyStackless_DirectSize(tstate, sched, _PyGreenlet_SwitchMethod, (PyObject *)g,
+                                   args, nargs, NULL) != 0) {
+        return 0;
+    }
+    plain_switch s = { g, plain_value(g->tasklet, args, nargs) };
+    if (s.value == NULL) {
+        *result = NULL;
+        return 1;
+    }
+    if (!(t->flags & TASKLET_IS_MAIN)) {
+        if (!_PyStackless_LeaveHard(tstate, sched, commit_hard, &s)) {
+            Py_DECREF(s.value);
+            return 0;
+        }
+        *result = _PyStackless_TakeResult(t);
+    }
+    else if (_PyStackless_PrepareLeaveSlow(tstate, sched) < 0) {
+        PyErr_Clear();
+        Py_DECREF(s.value);
+        return 0;
+    }
+    else {
+        commit_plain(sched, &s);
+        Py_DECREF(t);
+        *result = _PyStackless_Dispatch(tstate, sched) < 0 ? NULL : _PyStackless_TakeResult(t);
+    }
+    _PyStackless_Settle(tstate, sched);
+    _PyStackless_DebugSwitched(sched);
+    return 1;
+}
+
+int
+_PyGreenlet_FinishPlainly(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject *value)
+{
+    PyTaskletObject *t = &gt->tasklet;
+    plain_switch s = { gt->parent, value };
+    if (s.target == NULL || !is_plain_target(sched, s.target)
+        || !is_plain_switch(sched, s.target->tasklet)
+        || Py_IS_TYPE(value, sched->mod->bomb_type)) {
+        return 0;
+    }
+    commit_plain(sched, &s);
+    gt->link = 0;
+    t->flags &= ~TASKLET_STARTED;
+    t->frame = NULL;
+    t->args = NULL;
+    t->state = TASKLET_IDLE;
+    _PyStackless_Discard(sched, (PyObject *)t);
+    return 1;
+}
