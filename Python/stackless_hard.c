@@ -15,6 +15,8 @@
    The frames of a tasklet that is suspended hard can be looked at, in their copies:
    frame objects refer to these, and `previous` leads from copy to copy, leaving out the
    entry frames, which are in the slice of C stack.  All that is undone on resumption.
+   (An entry frame may be the topmost one, or follow another one: when a finalizer runs
+   while the bottom frame of an eval loop, already unlinked, is being cleared.)
 
    The garbage collector keeps the heads of its lists on the C stack, so nobody is
    switched hard from within a collection, and no slice is put back over main's part of
@@ -188,17 +190,29 @@ _PyStackless_PrepareOverlay(PyThreadState *tstate, _PyStackless_Scheduler *sched
     return 0;
 }
 
+static int
+is_overlaid(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
+{
+    return frame->owner == FRAME_OWNED_BY_CSTACK && (char *)frame < sched->hard_far;
+}
+
 /* Leaves out of the chain of main's frames the entry frames that may be overlaid. */
 void
 _PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched)
 {
     assert(sched->nmain_entries == 0);
-    for (_PyInterpreterFrame *f = sched->main_frame, *entry; f != NULL; f = f->previous) {
-        entry = f->previous;
-        if (entry != NULL && entry->owner == FRAME_OWNED_BY_CSTACK
-            && (char *)entry < sched->hard_far) {
-            sched->main_entries[sched->nmain_entries++] = (hard_entry){ f, entry };
-            f->previous = entry->previous;
+    _PyInterpreterFrame **link = &sched->main_frame, *above = NULL, *f;
+    while ((f = *link) != NULL) {
+        if (is_overlaid(sched, f)) {
+            sched->main_entries[sched->nmain_entries++] = (hard_entry){ above, f };
+            do {
+                f = f->previous;
+            } while (f != NULL && is_overlaid(sched, f));
+            *link = f;
+        }
+        else {
+            above = f;
+            link = &f->previous;
         }
     }
 }
@@ -208,7 +222,7 @@ _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched)
 {
     while (sched->nmain_entries > 0) {
         hard_entry *e = &sched->main_entries[--sched->nmain_entries];
-        e->frame->previous = e->entry;
+        *(e->frame != NULL ? &e->frame->previous : &sched->main_frame) = e->entry;
     }
 }
 
@@ -226,26 +240,27 @@ move_frames_to_copy(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless
 {
     memcpy(h->data, sched->datastack_base, h->data_used * sizeof(PyObject *));
     h->nentries = 0;
-    _PyInterpreterFrame **link = &t->frame;
-    _PyInterpreterFrame *frame = t->frame;
-    while (frame != &sched->base) {
-        frame = translate(frame, sched->datastack_base, h->data, h->data_used);
-        *link = frame;
-        if (frame->frame_obj != NULL) {
-            frame->frame_obj->f_frame = frame;
-        }
-        link = &frame->previous;
-        _PyInterpreterFrame *previous = frame->previous;
-        if (is_entry(sched, previous)) {
+    _PyInterpreterFrame **link = &t->frame, *above = NULL, *frame;
+    while ((frame = *link) != &sched->base) {
+        if (is_entry(sched, frame)) {
             if (h->nentries == h->entries_size) {
                 Py_FatalError("eval loops that are not counted as C recursion");
             }
-            h->entries[h->nentries++] = (hard_entry){ frame, previous };
-            previous = previous->previous;
+            h->entries[h->nentries++] = (hard_entry){ above, frame };
+            do {
+                frame = frame->previous;
+            } while (is_entry(sched, frame));
+            *link = frame;
         }
-        frame = previous;
+        else {
+            above = translate(frame, sched->datastack_base, h->data, h->data_used);
+            *link = above;
+            if (above->frame_obj != NULL) {
+                above->frame_obj->f_frame = above;
+            }
+            link = &above->previous;
+        }
     }
-    *link = frame;
 #ifdef Py_DEBUG
     memset(sched->datastack_base, 0xdd, h->data_used * sizeof(PyObject *));
 #endif
@@ -256,6 +271,10 @@ move_frames_back(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_ha
 {
     size_t i = 0;
     PyObject **home = sched->datastack_base;
+    _PyInterpreterFrame *entry = NULL;             // topmost
+    if (h->nentries > 0 && h->entries[0].frame == NULL) {
+        entry = h->entries[i++].entry;
+    }
     for (_PyInterpreterFrame *frame = t->frame, *next; frame != &sched->base;
          frame = next) {
         next = frame->previous;
@@ -269,7 +288,7 @@ move_frames_back(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_ha
             frame->frame_obj->f_frame = translate(frame, h->data, home, h->data_used);
         }
     }
-    t->frame = translate(t->frame, h->data, home, h->data_used);
+    t->frame = entry != NULL ? entry : translate(t->frame, h->data, home, h->data_used);
     memcpy(home, h->data, h->data_used * sizeof(PyObject *));
 }
 

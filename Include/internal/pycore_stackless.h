@@ -123,9 +123,9 @@ typedef struct {
 } stackless_c_fields;
 
 /* The frame at the bottom of an eval loop that was called from C, and the entry frame
-   below it. */
+   below it; others may follow that. */
 typedef struct {
-    _PyInterpreterFrame *frame;
+    _PyInterpreterFrame *frame;   // NULL: there is none, entry is the topmost frame
     _PyInterpreterFrame *entry;
 } hard_entry;
 

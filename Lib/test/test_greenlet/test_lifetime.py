@@ -447,5 +447,51 @@ class Collection(GreenletTestCase):
         self.assertTrue(gc.isenabled())
 
 
+class LastReferenceInAFrame(GreenletTestCase):
+    """The greenlet is deleted while the bottom frame of an eval loop is being cleared, to which
+    C functions will return."""
+
+    def check(self, below_c):
+        def stubborn():
+            try:
+                if below_c:
+                    list(map(lambda _: switch_back(), [1]))
+                else:
+                    switch_back()
+            except GreenletExit:
+                log.append("exit")
+                # While whoever has deleted it waits for its end, others run, and look.
+                for g in others:
+                    g.switch(getcurrent())
+                gc.collect()
+
+        def function(x):
+            local = greenlet(stubborn)
+            local.switch()
+            return x
+
+        def other(back):
+            while True:
+                back = list(map(lambda _: back.switch(), [1]))[0]
+
+        def many():
+            results.append([list(map(function, [1, 2])) for _ in range(5)])
+        for body in many, lambda: greenlet(many).switch():
+            log, results = [], []
+            others = [greenlet(other), greenlet(other)]
+            for g in others:
+                g.switch(getcurrent())
+            body()
+            self.assertEqual(results, [[[1, 2]] * 5])
+            self.assertEqual(log, ["exit"] * 10)
+            del g, others
+
+    def test_left_softly(self):
+        self.check(False)
+
+    def test_left_below_c(self):
+        self.check(True)
+
+
 if __name__ == "__main__":
     unittest.main()

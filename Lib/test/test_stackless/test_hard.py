@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import gc
+import io
 import itertools
 import json
 import operator
@@ -255,6 +256,15 @@ for _kind in ("way", "way_with_channel", "way_killed"):
     _add(_kind)
 
 
+def functions(frame):
+    """The names of the functions of a frame and its callers."""
+    names = []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
+
+
 class Values(StacklessTestCase):
     def test_results_and_exceptions(self):
         ch = channel()
@@ -341,6 +351,81 @@ class Values(StacklessTestCase):
         t.insert()
         stackless.run()
         self.assertFalse(t.alive)
+
+    def finalizers(self, run):
+        """run() is called in three tasklets that let each other run while the bottom frame
+        of an eval loop is being cleared.  What is seen of them meanwhile is returned."""
+        def watch():
+            while any(t.alive for t in some):
+                gc.collect()
+                seen.append([functions(t.frame) for t in some])
+                stackless.dump(file=io.StringIO())
+                schedule()
+        seen = []
+        some = [tasklet(run)() for _ in range(3)]
+        tasklet(watch)()
+        stackless.run()
+        for t in some:
+            self.assertDead(t)
+        return seen
+
+    def test_finalizer_of_a_local_variable(self):
+        class Switches:
+            def __del__(self):
+                schedule()
+                log.append(1)
+
+        def function(x):
+            local = [Switches(), x]
+            return x
+
+        def run():
+            for i in range(10):
+                self.assertEqual(list(map(function, [1, 2])), [1, 2])
+        log = []
+        seen = self.finalizers(run)
+        self.assertEqual(len(log), 3 * 10 * 2)
+        self.assertIn(["__del__", "run"], seen[1])
+        self.assertNotIn("function", str(seen))
+
+    def test_finalizers_within_each_other(self):
+        class Nested:
+            def __init__(self, n):
+                self.n = n
+
+            def __del__(self):
+                local = Nested(self.n - 1) if self.n else None
+                schedule()
+
+        def function(x):
+            local = Nested(3)
+
+        def run():
+            for i in range(5):
+                list(map(function, [1]))
+        seen = self.finalizers(run)
+        self.assertIn(["__del__", "run"], sum(seen, []))
+
+    def test_finalizer_in_main(self):
+        class Switches:
+            def __del__(self):
+                stackless.run()
+
+        def function(x):
+            local = Switches()
+
+        def other():
+            for i in range(30):
+                list(map(lambda x: schedule(), [1]))
+                gc.collect()
+        t = tasklet(other)()
+        for i in range(20):
+            list(map(function, [1, 2]))
+            if not t.alive:
+                t.bind(other)
+                t()
+        stackless.run()
+        self.assertDead(t)
 
     def test_locals_written_while_suspended(self):
         results = []
