@@ -680,13 +680,14 @@ run_op(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyGreenlet *g,
         if (look_up_before(sched, g) < 0) {
             break;
         }
-        stackless_op op = { .code = code, .target = Py_NewRef(g), .value = Py_NewRef(value) };
+        sched->call = (stackless_op){ .code = code, .target = Py_NewRef(g),
+                                      .value = Py_NewRef(value) };
         if (fn == NULL) {
-            result = _PyStackless_CallFromC(tstate, sched, op);
+            result = _PyStackless_CallFromC(sched);
         }
         else {
-            result = _PyStackless_SwitchingCall(tstate, sched, op, fn, (PyObject *)g, args,
-                                                nargs, kwnames);
+            result = _PyStackless_SwitchingCall(sched, fn, (PyObject *)g, args, nargs,
+                                                kwnames);
         }
     } while (result == NULL && tstate->current_exception == NULL);
     Py_DECREF(value);

@@ -180,7 +180,7 @@ _PyStackless_PrepareOverlay(PyThreadState *tstate, _PyStackless_Scheduler *sched
                 sizeof(hard_entry)) < 0) {
         return -1;
     }
-    if (_PyStackless_SliceReserve(&sched->main_slice,
+    if (_PyStackless_SliceReserve(&sched->cstack.slice,
                                   (uintptr_t)sched->hard_far - near) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -375,107 +375,123 @@ _PyStackless_NoticeCxxRuntime(PyThreadState *tstate, _PyStackless_Scheduler *sch
     }
 }
 
+/* The target of the switch to `next`, which has been loaded. */
+static void *
+switch_to(_PyStackless_Scheduler *sched, _PyStackless_Slice *from, char *near,
+          _PyStackless_Slice *to)
+{
+    void *target = _PyStackless_Leave(from, near, &sched->cstack, to);
+    if (target == NULL) {
+        Py_FatalError("the memory reserved for slices of C stack is too small");
+    }
+    return target;
+}
+
+static void *
+abandon(void *arg, char *near)
+{
+    _PyStackless_Scheduler *sched = arg;
+    return switch_to(sched, NULL, near, &sched->current->extra->hard->slice);
+}
+
 void
 _PyStackless_ResumeHard(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
-    PyTaskletObject *t = sched->current;
-    load_hard(tstate, sched, t);
-    _PyStackless_Switch(NULL, &sched->main_slice, &t->extra->hard->slice);
-    Py_FatalError("the memory reserved for main's part of the C stack is too small");
+    load_hard(tstate, sched, sched->current);
+    _PyStackless_Suspend(abandon, sched);
 }
 
-/* Memory for all that leaving t takes, which the calling function does later on.  `here`
-   is a variable of that function; *below, how much deeper it goes from there, is a
-   constant that is found out the first time (0).  0 or -1 with an exception. */
-STACKLESS_INLINED int
+/* Memory for all that leaving t takes.  0 or -1 with an exception. */
+static inline int
 prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
-              const char *here, int *below)
+              char *near)
 {
     if (prepare_state(tstate, sched, t) < 0) {
         return -1;
     }
-    _PyStackless_Slice *slice = &t->extra->hard->slice;
-    int known = _Py_atomic_load_int_relaxed(below);
-    if (known != 0 && (size_t)(slice->far - here) + known <= slice->capacity) {
-        return 0;
-    }
-    if (_PyStackless_Prepare(slice, &sched->main_slice, &sched->main_slice) < 0) {
+    if (_PyStackless_SliceReserve(&t->extra->hard->slice, (size_t)(sched->far - near)) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    _Py_atomic_store_int_relaxed(below, (int)(here - slice->near));
     return 0;
 }
 
-/* t, which was current and is prepared, is left for sched->current.  Returns when it is
-   resumed: whoever does that has called load_hard(). */
-STACKLESS_INLINED void
-leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+/* t, which was current and is prepared, is left for sched->current.  Whoever resumes it
+   has called load_hard().  Returns what the caller has to return at once. */
+static inline void *
+leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
+           char *near)
 {
     save_hard(tstate, sched, t);
-    _PyStackless_Slice *slice = &t->extra->hard->slice;
-    _PyStackless_Slice *main = &sched->main_slice;
+    _PyStackless_Main *main = &sched->cstack;
     PyTaskletObject *next = sched->current;
-    int err;
+    _PyStackless_Slice *to = &main->slice;
     if (_PyTasklet_IsHard(next)) {
         load_hard(tstate, sched, next);
-        err = _PyStackless_Switch(slice, main, &next->extra->hard->slice);
+        to = &next->extra->hard->slice;
     }
-    else if ((next->flags & TASKLET_IS_MAIN) || main->in_place != NULL
-             || main->near - (char *)&err > LOWER_BEGIN) {
-        err = _PyStackless_Switch(slice, main, main);
-    }
-    else {
+    else if (!(next->flags & TASKLET_IS_MAIN) && main->in_place == NULL
+             && to->near - near <= LOWER_BEGIN) {
         tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
-        err = _PyStackless_SwitchBelow(slice, main, _PyStackless_RunTasklets, sched);
+        to = NULL;
     }
-    if (err < 0) {
-        Py_FatalError("the memory reserved for a slice of C stack is too small");
-    }
+    return switch_to(sched, &t->extra->hard->slice, near, to);
 }
 
-op_outcome
-_PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                         const stackless_op *op, PyObject **result)
+/* Carries sched->call out.  OP_SWITCHED: the current tasklet, which was prepared, is to be
+   left. */
+static op_outcome
+execute(PyThreadState *tstate, _PyStackless_Scheduler *sched, char *near,
+        PyObject **result)
 {
-    static int below;
-    char here;
-    PyTaskletObject *t = sched->current;
+    stackless_op op = sched->call;
+    op_outcome outcome;
     const char *obstacle = _PyStackless_SwitchObstacle();
     if (obstacle == NULL && is_collecting(tstate, sched)) {
         obstacle = "a garbage collection is in progress";
     }
     if (obstacle != NULL) {
-        op_outcome outcome = _PyStackless_Execute(tstate, sched, op, SWITCH_NOT, result);
-        if (outcome != OP_NEEDS_SWITCH) {
-            return outcome;
+        outcome = _PyStackless_Execute(tstate, sched, &op, SWITCH_NOT, result);
+        if (outcome == OP_NEEDS_SWITCH) {
+            PyErr_Format(PyExc_RuntimeError,
+                         "cannot switch tasklets here: there are C functions between this "
+                         "call and the scheduler, and %s", obstacle);
+            outcome = OP_ERROR;
         }
-        PyErr_Format(PyExc_RuntimeError,
-                     "cannot switch tasklets here: there are C functions between this call "
-                     "and the scheduler, and %s", obstacle);
-        return OP_ERROR;
     }
-    _PyStackless_NoticeCxxRuntime(tstate, sched);
-    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
-        return OP_ERROR;
+    else {
+        _PyStackless_NoticeCxxRuntime(tstate, sched);
+        outcome = prepare_leave(tstate, sched, sched->current, near);
+        if (outcome != OP_ERROR) {
+            outcome = _PyStackless_Execute(tstate, sched, &op, SWITCH_HARD, result);
+        }
     }
-    op_outcome outcome = _PyStackless_Execute(tstate, sched, op, SWITCH_HARD, result);
-    if (outcome == OP_SWITCHED) {
-        _PyStackless_SetLeft(sched, t);
-        leave_hard(tstate, sched, t);
-    }
+    _PyStackless_Discard(sched, op.target);
+    _PyStackless_Discard(sched, op.value);
     return outcome;
+}
+
+static void *
+call_or_leave(void *arg, char *near)
+{
+    _PyStackless_Scheduler *sched = arg;
+    PyThreadState *tstate = sched->tstate;
+    PyTaskletObject *t = sched->current;
+    PyObject *result = NULL;
+    if (execute(tstate, sched, near, &result) != OP_SWITCHED) {
+        sched->call_result = result;
+        return NULL;
+    }
+    _PyStackless_SetLeft(sched, t);
+    return leave_hard(tstate, sched, t, near);
 }
 
 /* schedule() when nothing is special about it but the C functions in between.  See
    pycore_stackless_fast.h for what the conditions are there for; whoever goes on after
    a hard switch checks the rest itself. */
 int
-_PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
+_PyStackless_IsPlainHardSchedule(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
-    static int below;
-    char here;
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     if (sched == NULL || sched->c_recursion_base - tstate->c_recursion_remaining <= 1) {
         return 0;
     }
@@ -489,43 +505,65 @@ _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)sched->divert_to;
-    if (special != 0
-        || sched->nwatchdogs > 1
-        || (sched->nwatchdogs == 1 && sched->watchdogs[0] == next)
-        || is_collecting(tstate, sched)
-        || _PyStackless_SwitchObstacle() != NULL) {
-        return 0;
-    }
+    return special == 0
+           && (sched->nwatchdogs == 0
+               || (sched->nwatchdogs == 1 && sched->watchdogs[0] != next))
+           && !is_collecting(tstate, sched)
+           && _PyStackless_SwitchObstacle() == NULL;
+}
+
+static void *
+schedule_or_leave(void *arg, char *near)
+{
+    _PyStackless_Scheduler *sched = arg;
+    PyThreadState *tstate = sched->tstate;
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
     _PyStackless_NoticeCxxRuntime(tstate, sched);
-    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
-        PyErr_Clear();
-        return 0;
+    if (prepare_leave(tstate, sched, t, near) < 0) {
+        sched->call_result = NULL;
+        return NULL;
     }
     t->flags |= TASKLET_RETURNS_SELF;
     t->state = TASKLET_RUNNABLE;
     next->state = TASKLET_CURRENT;
     sched->current = next;
     sched->carry_tracing = 0;
-    leave_hard(tstate, sched, t);
-    *result = (PyObject *)t;
-    if (t->tempval == NULL && (t->flags & TASKLET_RETURNS_SELF)) {
-        t->flags &= ~TASKLET_RETURNS_SELF;
-        Py_INCREF(t);
-    }
-    else {
-        *result = _PyStackless_TakeResult(t);
-    }
-    if (sched->left != NULL || sched->ntrash != 0) {
-        _PyStackless_Settle(tstate, sched);
-    }
-    return 1;
+    return leave_hard(tstate, sched, t, near);
+}
+
+/* The call has come to an end, or its tasklet was left and has been resumed. */
+static Py_NO_INLINE PyObject *
+end_call(_PyStackless_Scheduler *sched, int resumed)
+{
+    PyObject *result = resumed ? _PyStackless_TakeResult(sched->current)
+                               : sched->call_result;
+    _PyStackless_Settle(sched->tstate, sched);
+    _PyStackless_DebugSwitched(sched);
+    return result;
+}
+
+/* The C frames of these two are in every slice: all that is done is done elsewhere. */
+
+PyObject *
+_PyStackless_CallHard(_PyStackless_Scheduler *sched)
+{
+    int resumed = _PyStackless_Suspend(call_or_leave, sched);
+    return end_call(sched, resumed);
+}
+
+PyObject *
+_PyStackless_ScheduleHard(_PyStackless_Scheduler *sched)
+{
+    int resumed = _PyStackless_Suspend(schedule_or_leave, sched);
+    return end_call(sched, resumed);
 }
 
 void
 _PyStackless_AbandonHard(PyTaskletObject *t)
 {
     if (_PyTasklet_IsHard(t)) {
-        _PyStackless_Slice *main = &t->sched->main_slice;
+        _PyStackless_Main *main = &t->sched->cstack;
         if (main->in_place == &t->extra->hard->slice) {
             main->in_place = NULL;
         }

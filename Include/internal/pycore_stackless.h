@@ -244,6 +244,8 @@ struct _PyStackless_Scheduler {
     Py_ssize_t runcount;
 
     pending_op pending;
+    stackless_op call;                 // what a builtin's caller wants; read at once
+    PyObject *call_result;             // likewise: what the builtin returns
 
     _PyInterpreterFrame *announced_frame;
     PyObject *announced;               // borrowed; see _PyStackless_AnnounceCall
@@ -260,7 +262,7 @@ struct _PyStackless_Scheduler {
     _PyErr_StackItem exc_root;         // below the exceptions a tasklet handles
 
     /* Hard switching. */
-    _PyStackless_Slice main_slice;
+    _PyStackless_Main cstack;
     char *far;                         // where the C stack of the current tasklet begins
     stackless_hard *hard;              // list
     Py_ssize_t nhard;
@@ -464,13 +466,14 @@ extern void _PyStackless_FreeFramePool(_PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
 extern int _PyStackless_PrepareLeaveSlow(PyThreadState *tstate,
                                          _PyStackless_Scheduler *sched);
-/* Carries out a switching builtin's operation: `op`'s references are stolen.
+/* Carries out a switching builtin's operation, sched->call, whose references are stolen.
    `fn`: the C function as it stands in the method table; args, nargs, kwnames: as it
-   got them; args == NULL: tp_iternext.  The result is what the builtin returns. */
+   got them; args == NULL: tp_iternext.  The result is what the builtin returns.
+   All arguments fit in registers: a builtin that ends by calling this leaves no frame of
+   its own, which a hard switch would have to copy. */
 extern PyObject *_PyStackless_SwitchingCall(
-    PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op op,
-    void *fn, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-    PyObject *kwnames);
+    _PyStackless_Scheduler *sched, void *fn, PyObject *self, PyObject *const *args,
+    Py_ssize_t nargs, PyObject *kwnames);
 extern void _PyStackless_CancelOp(_PyStackless_Scheduler *sched);
 /* Sets the token, for `op` (stolen) to be carried out by the hook.  `size`: in code
    units, of the instruction that is being executed.  Returns NULL. */
@@ -510,10 +513,9 @@ extern void _PyStackless_FinishInterrupted(PyThreadState *tstate,
                                            _PyStackless_Scheduler *sched,
                                            _PyInterpreterFrame *frame);
 
-/* Carries out an operation that is called from C code.  Result or NULL as a builtin's;
-   `op`'s references are stolen. */
-extern PyObject *_PyStackless_CallFromC(PyThreadState *tstate,
-                                        _PyStackless_Scheduler *sched, stackless_op op);
+/* Carries out sched->call, whose references are stolen, for C code.  Result or NULL as a
+   builtin's. */
+extern PyObject *_PyStackless_CallFromC(_PyStackless_Scheduler *sched);
 
 /* stackless_hard.c */
 
@@ -532,14 +534,13 @@ extern void _PyStackless_NoticeCxxRuntime(PyThreadState *tstate,
 /* While main is away, the entry frames on its C stack may be overlaid. */
 extern void _PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched);
 extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
-/* _PyStackless_Execute() for a tasklet that has C functions between its frames.
-   OP_SWITCHED: it was left and has been resumed. */
-extern op_outcome _PyStackless_ExecuteHard(PyThreadState *tstate,
-                                           _PyStackless_Scheduler *sched,
-                                           const stackless_op *op, PyObject **result);
-/* schedule() without arguments, from within a C function.  False: nothing has been done,
-   it has to go the general way.  *result: the call's value, or NULL and an exception. */
-extern int _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result);
+/* _PyStackless_CallFromC() for a tasklet that has C functions between its frames. */
+extern PyObject *_PyStackless_CallHard(_PyStackless_Scheduler *sched);
+/* Is a call of schedule() without arguments one from within a C function, and nothing else
+   special about it?  (`sched` may be NULL.)  _PyStackless_ScheduleHard() carries it out. */
+extern int _PyStackless_IsPlainHardSchedule(PyThreadState *tstate,
+                                            _PyStackless_Scheduler *sched);
+extern PyObject *_PyStackless_ScheduleHard(_PyStackless_Scheduler *sched);
 /* Goes on in the current tasklet, which is suspended hard.  The activation that calls
    this is abandoned. */
 extern void _PyStackless_ResumeHard(PyThreadState *tstate,
