@@ -21,6 +21,7 @@
    the stack while main is within one. */
 
 #include "Python.h"
+#include "pycore_greenlet.h"      // _PyGreenlet_LookUp()
 #include "pycore_interp.h"        // PyInterpreterState.gc
 #include "pycore_obmalloc.h"      // _PyObject_VirtualFree()
 #include "pycore_pystate.h"       // _PyThreadState_PushFrame()
@@ -461,10 +462,12 @@ execute(PyThreadState *tstate, _PyStackless_Scheduler *sched, char *near,
     }
     else {
         _PyStackless_NoticeCxxRuntime(tstate, sched);
-        outcome = prepare_leave(tstate, sched, sched->current, near);
-        if (outcome != OP_ERROR) {
-            outcome = _PyStackless_Execute(tstate, sched, &op, SWITCH_HARD, result);
-        }
+        do {
+            outcome = prepare_leave(tstate, sched, sched->current, near) < 0
+                      ? OP_ERROR
+                      : _PyStackless_Execute(tstate, sched, &op, SWITCH_HARD, result);
+        } while (outcome == OP_ERROR && tstate->current_exception == NULL
+                 && _PyGreenlet_LookUp(sched, (PyGreenlet *)op.target) == 0);
     }
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);

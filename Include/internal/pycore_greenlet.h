@@ -148,6 +148,11 @@ extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
 
 /* greenlet_switch.c */
 
+/* The callable of g, if that is pending, and of whoever it would switch to, is looked up
+   before an operation begins: this may run any code.  0, or -1 with an exception.
+   Within a hard switch, if something else has to be looked up by then, the operation fails
+   without an exception: it is to be begun again after another call of this function. */
+extern int _PyGreenlet_LookUp(_PyStackless_Scheduler *sched, PyGreenlet *g);
 /* The methods switch() and throw(). */
 extern PyObject *_PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args,
                                           Py_ssize_t nargs, PyObject *kwnames);
