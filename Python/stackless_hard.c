@@ -61,18 +61,6 @@ _PyStackless_DataStackInit(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 }
 
 void
-_PyStackless_DataStackEmpty(PyThreadState *tstate, _PyStackless_Scheduler *sched)
-{
-    _PyStackChunk *root = sched->datastack_root;
-    stackless_datastack empty = {
-        .chunk = root,
-        .top = sched->datastack_base,
-        .limit = (PyObject **)((char *)root + root->size),
-    };
-    _PyStackless_DataStackSet(tstate, &empty);
-}
-
-void
 _PyStackless_DataStackFree(_PyStackless_Scheduler *sched)
 {
     _PyStackChunk *root = sched->datastack_root;
@@ -80,6 +68,24 @@ _PyStackless_DataStackFree(_PyStackless_Scheduler *sched)
         sched->datastack_root = NULL;
         _PyObject_VirtualFree(root, root->size);
     }
+}
+
+static stackless_datastack
+datastack_of_root(_PyStackless_Scheduler *sched, size_t used)
+{
+    _PyStackChunk *root = sched->datastack_root;
+    return (stackless_datastack){
+        .chunk = root,
+        .top = sched->datastack_base + used,
+        .limit = (PyObject **)((char *)root + root->size),
+    };
+}
+
+void
+_PyStackless_DataStackEmpty(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    stackless_datastack empty = datastack_of_root(sched, 0);
+    _PyStackless_DataStackSet(tstate, &empty);
 }
 
 /* How much of the first chunk is in use. */
@@ -101,7 +107,7 @@ is_entry(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
 }
 
 static int
-reserve(void **mem, size_t *capacity, size_t wanted, size_t itemsize)
+reserve(void **mem, uint32_t *capacity, size_t wanted, size_t itemsize)
 {
     if (wanted > *capacity) {
         void *new = PyMem_Realloc(*mem, wanted * itemsize);
@@ -110,7 +116,7 @@ reserve(void **mem, size_t *capacity, size_t wanted, size_t itemsize)
             return -1;
         }
         *mem = new;
-        *capacity = wanted;
+        *capacity = (uint32_t)wanted;
     }
     return 0;
 }
@@ -135,6 +141,27 @@ prepare_hard(PyTaskletObject *t)
     return 0;
 }
 
+/* Is anything to be kept that takes a hard_rest? */
+static inline int
+needs_rest(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->current_exception != NULL
+           || tstate->tracing != 0 || tstate->what_event != -1
+           || tstate->datastack_chunk != sched->datastack_root
+           || sched->pending.owner != NULL;
+}
+
+static int
+prepare_rest(stackless_hard *h)
+{
+    h->rest = PyMem_Malloc(sizeof(hard_rest));
+    if (h->rest == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
 /* Memory for all that a tasklet keeps but the slice. */
 static inline int
 prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
@@ -144,6 +171,9 @@ prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObj
     }
     stackless_hard *h = t->extra->hard;
     h->slice.far = sched->far;
+    if (h->rest == NULL && needs_rest(tstate, sched) && prepare_rest(h) < 0) {
+        return -1;
+    }
     /* There are no more entry frames than eval loops above the dispatcher's. */
     size_t nentries = (size_t)(sched->c_recursion_base - tstate->c_recursion_remaining)
                       / STACKLESS_EVAL_C_UNITS;
@@ -274,6 +304,58 @@ move_frames_back(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_ha
     memcpy(home, h->data, h->data_used * sizeof(PyObject *));
 }
 
+/* The operation of a token that was lost is forgotten. */
+static void
+drop_pending(_PyStackless_Scheduler *sched)
+{
+    _PyStackless_Discard(sched, sched->pending.op.target);
+    _PyStackless_Discard(sched, sched->pending.op.value);
+    sched->pending = (pending_op){0};
+}
+
+static void
+save_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_hard *h)
+{
+    hard_rest *rest = h->rest;
+    if (rest != NULL) {
+        _PyStackless_SaveCFields(tstate, &rest->fields);
+        rest->root_top = sched->datastack_root->top;
+        rest->pending = sched->pending;
+        sched->pending = (pending_op){0};
+        return;
+    }
+    /* So it was when memory was prepared; what the operation has called since then left
+       all as it was, but for a token at most. */
+    assert(tstate->current_exception == NULL && tstate->tracing == 0
+           && tstate->datastack_chunk == sched->datastack_root);
+    h->delete_later = tstate->delete_later;
+    tstate->delete_later = NULL;
+    if (sched->pending.owner != NULL) {
+        drop_pending(sched);
+    }
+}
+
+static void
+load_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_hard *h)
+{
+    if (sched->pending.owner != NULL) {
+        drop_pending(sched);
+    }
+    hard_rest *rest = h->rest;
+    if (rest != NULL) {
+        sched->datastack_root->top = rest->root_top;
+        sched->pending = rest->pending;
+        _PyStackless_LoadCFields(tstate, &rest->fields);
+        return;
+    }
+    stackless_c_fields fields = {
+        .datastack = datastack_of_root(sched, h->data_used),
+        .delete_later = h->delete_later,
+        .what_event = -1,
+    };
+    _PyStackless_LoadCFields(tstate, &fields);
+}
+
 static void
 link_hard(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_hard *h)
 {
@@ -313,14 +395,8 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     t->frame = tstate->current_frame;
     _PyStackless_SaveThreadFields(tstate, t);
     h->c_recursion = sched->c_recursion_base - tstate->c_recursion_remaining;
-    h->data_used = root_in_use(tstate, sched);
-    h->root_top = sched->datastack_root->top;
-    _PyStackless_SaveCFields(tstate, &h->fields);
-    h->pending.owner = NULL;
-    if (sched->pending.owner != NULL) {
-        h->pending = sched->pending;
-        sched->pending = (pending_op){0};
-    }
+    h->data_used = (uint32_t)root_in_use(tstate, sched);
+    save_c_fields(tstate, sched, h);
     sched->announced_frame = NULL;
     move_frames_to_copy(sched, t, h);
     link_hard(sched, t, h);
@@ -344,19 +420,10 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     unlink_hard(sched, h);
     _PyStackless_LoadThreadFields(tstate, t);
     move_frames_back(sched, t, h);
-    sched->datastack_root->top = h->root_top;
-    _PyStackless_LoadCFields(tstate, &h->fields);
+    load_c_fields(tstate, sched, h);
     tstate->current_frame = t->frame;
     t->frame = NULL;
     tstate->c_recursion_remaining = sched->c_recursion_base - h->c_recursion;
-    if (sched->pending.owner != NULL) {                      // of a token that was lost
-        _PyStackless_Discard(sched, sched->pending.op.target);
-        _PyStackless_Discard(sched, sched->pending.op.value);
-        sched->pending = (pending_op){0};
-    }
-    if (h->pending.owner != NULL) {
-        sched->pending = h->pending;
-    }
     sched->far = h->slice.far;
     if (sched->watch_switch) {
         _PyStackless_WatchSwitch(tstate, sched);
@@ -410,7 +477,9 @@ prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObj
     if (prepare_state(tstate, sched, t) < 0) {
         return -1;
     }
-    if (_PyStackless_SliceReserve(&t->extra->hard->slice, (size_t)(sched->far - near)) < 0) {
+    _PyStackless_Slice *slice = &t->extra->hard->slice;
+    size_t size = (size_t)(sched->far - near);
+    if (size > slice->capacity && _PyStackless_SliceReserve(slice, size) < 0) {
         PyErr_NoMemory();
         return -1;
     }
@@ -539,9 +608,21 @@ schedule_or_leave(void *arg, char *near)
 static Py_NO_INLINE PyObject *
 end_call(_PyStackless_Scheduler *sched, int resumed)
 {
-    PyObject *result = resumed ? _PyStackless_TakeResult(sched->current)
-                               : sched->call_result;
-    _PyStackless_Settle(sched->tstate, sched);
+    PyTaskletObject *t = sched->current;
+    PyObject *result;
+    if (!resumed) {
+        result = sched->call_result;
+    }
+    else if (t->tempval == NULL && (t->flags & TASKLET_RETURNS_SELF)) {   // schedule()
+        t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RETURNS_NONE);
+        result = Py_NewRef(t);
+    }
+    else {
+        result = _PyStackless_TakeResult(t);
+    }
+    if (sched->left != NULL || sched->ntrash != 0) {
+        _PyStackless_Settle(sched->tstate, sched);
+    }
     _PyStackless_DebugSwitched(sched);
     return result;
 }
@@ -585,6 +666,7 @@ _PyStackless_FreeHard(stackless_hard *h)
         _PyStackless_SliceRelease(&h->slice);
         PyMem_Free(h->data);
         PyMem_Free(h->entries);
+        PyMem_Free(h->rest);
         PyMem_Free(h);
     }
 }

@@ -129,6 +129,14 @@ typedef struct {
     _PyInterpreterFrame *entry;
 } hard_entry;
 
+/* Of what follows, the part that is nearly always empty: an exception is set, something is
+   being traced, the data stack has several chunks or a token is on its way. */
+typedef struct {
+    stackless_c_fields fields;
+    size_t root_top;
+    pending_op pending;                // if it is this tasklet's
+} hard_rest;
+
 /* What a tasklet keeps that was left with C functions between its frames. */
 typedef struct stackless_hard {
     _PyStackless_Slice slice;
@@ -136,14 +144,13 @@ typedef struct stackless_hard {
     struct stackless_hard *next;       // list of those that are suspended hard
     struct stackless_hard **link;      // NULL: this one is not
     PyObject **data;                   // copy of the data stack's first chunk
-    size_t data_used;                  // words
-    size_t data_size;
-    size_t root_top;
-    stackless_c_fields fields;
     hard_entry *entries;
-    size_t nentries;
-    size_t entries_size;
-    pending_op pending;                // if it is this tasklet's
+    hard_rest *rest;                   // NULL: nothing of that
+    PyObject *delete_later;
+    uint32_t data_used;                // words
+    uint32_t data_size;
+    uint32_t nentries;
+    uint32_t entries_size;
     int c_recursion;                   // used since the dispatcher
 } stackless_hard;
 
@@ -270,8 +277,8 @@ struct _PyStackless_Scheduler {
     Py_ssize_t cxx_modules;            // when the C++ runtime was last looked for
     unsigned int cxx_calls;
     hard_entry *main_entries;          // of main's frames, while main is away
-    size_t nmain_entries;
-    size_t main_entries_size;
+    uint32_t nmain_entries;
+    uint32_t main_entries_size;
 
     PyTaskletObject **watchdogs;
     Py_ssize_t nwatchdogs;
