@@ -163,6 +163,11 @@ capi_switch(PyGreenlet *g, PyObject *args, PyObject *kwargs)
     if (check(g) < 0) {
         return NULL;
     }
+    if (args != NULL && !PyTuple_Check(args)) {
+        PyErr_Format(PyExc_TypeError, "PyGreenlet_Switch(): args must be a tuple or NULL, "
+                     "not %.200s", Py_TYPE(args)->tp_name);
+        return NULL;
+    }
     return _PyGreenlet_Switch(g, args, kwargs);
 }
 

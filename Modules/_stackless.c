@@ -91,8 +91,8 @@ switching_call(PyObject *module, stackless_opcode code, PyObject *value, void *f
     if (sched == NULL && (sched = get_scheduler(module)) == NULL) {
         return NULL;
     }
-    stackless_op op = { .code = code, .value = Py_XNewRef(value) };
-    return _PyStackless_SwitchingCall(tstate, sched, op, fn, module, args, nargs, kwnames);
+    sched->call = (stackless_op){ .code = code, .value = Py_XNewRef(value) };
+    return _PyStackless_SwitchingCall(sched, fn, module, args, nargs, kwnames);
 }
 
 /* In seconds; what is longer is no limit. */
@@ -127,11 +127,14 @@ PyObject *
 _PyStackless_ScheduleFunction(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *kwnames)
 {
-    PyObject *retval;
-    if (nargs == 0 && kwnames == NULL
-        && _PyStackless_FastHardSchedule(_PyThreadState_GET(), &retval)) {
-        return retval;
+    if (nargs == 0 && kwnames == NULL) {
+        PyThreadState *tstate = _PyThreadState_GET();
+        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+        if (_PyStackless_IsPlainHardSchedule(tstate, sched)) {
+            return _PyStackless_ScheduleHard(sched);
+        }
     }
+    PyObject *retval;
     if (parse_retval("schedule", args, nargs, kwnames, &retval) < 0) {
         return NULL;
     }

@@ -119,9 +119,8 @@ channel_switching_call(PyChannelObject *ch, stackless_opcode code, PyObject *val
             return NULL;
         }
     }
-    stackless_op op = { .code = code, .target = Py_NewRef(ch), .value = value };
-    return _PyStackless_SwitchingCall(tstate, sched, op, fn, (PyObject *)ch,
-                                      args, nargs, kwnames);
+    sched->call = (stackless_op){ .code = code, .target = Py_NewRef(ch), .value = value };
+    return _PyStackless_SwitchingCall(sched, fn, (PyObject *)ch, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(channel_send_doc,

@@ -215,8 +215,9 @@ _PyTasklet_KillHard(PyTaskletObject *t)
         PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
         PyObject *result = NULL;
         if (bomb != NULL) {
-            stackless_op op = { .code = OP_THROW, .target = Py_NewRef(t), .value = bomb };
-            result = _PyStackless_CallFromC(tstate, t->sched, op);
+            t->sched->call = (stackless_op){ .code = OP_THROW, .target = Py_NewRef(t),
+                                             .value = bomb };
+            result = _PyStackless_CallFromC(t->sched);
         }
         if (result == NULL) {
             PyErr_FormatUnraisable("Exception ignored while a tasklet was being killed");
@@ -602,9 +603,8 @@ tasklet_switching_call(PyTaskletObject *t, stackless_opcode code, PyObject *valu
         Py_XDECREF(value);
         return NULL;
     }
-    stackless_op op = { .code = code, .target = Py_NewRef(t), .value = value };
-    return _PyStackless_SwitchingCall(tstate, sched, op, fn, (PyObject *)t,
-                                      args, nargs, kwnames);
+    sched->call = (stackless_op){ .code = code, .target = Py_NewRef(t), .value = value };
+    return _PyStackless_SwitchingCall(sched, fn, (PyObject *)t, args, nargs, kwnames);
 }
 
 static int

@@ -11,11 +11,6 @@
 #include "pycore_stackless_fast.h"
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
 
-typedef struct {
-    PyGreenlet *target;
-    PyObject *value;              // strong; for one that is to be started: args
-} plain_switch;
-
 /* Does g wait in a pending switch? */
 static inline int
 is_plain_target(_PyStackless_Scheduler *sched, PyGreenlet *g)
@@ -57,22 +52,23 @@ is_plain_switch(_PyStackless_Scheduler *sched, PyTaskletObject *next)
     return special == 0;
 }
 
-/* Makes the target's tasklet current.  The queue's reference to the one that was is the
+/* Makes g's tasklet current.  `value`, which it gets, is stolen; it is a tuple of arguments
+   if g is to be started.  The queue's reference to the tasklet that was current is the
    caller's. */
 static inline void
-commit_plain(_PyStackless_Scheduler *sched, plain_switch *s)
+commit_plain(_PyStackless_Scheduler *sched, PyGreenlet *g, PyObject *value)
 {
     PyTaskletObject *t = sched->current;
-    PyTaskletObject *next = s->target->tasklet;
+    PyTaskletObject *next = g->tasklet;
     _PyGreenlet_Own(next);
     if (next->state == TASKLET_IDLE) {
         next->func = next->tempval;
         next->tempval = NULL;
-        next->args = s->value;
+        next->args = value;
     }
     else {
         Py_XDECREF(next->tempval);     // not the last one
-        next->tempval = s->value;
+        next->tempval = value;
         next->flags &= ~TASKLET_RETURNS_NONE;
     }
     _PyGreenlet_LetGo(sched, t);
@@ -100,12 +96,12 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
         || !fast_is_level_0(tstate, sched)) {
         return 0;
     }
-    plain_switch s = { (PyGreenlet *)self,
-                       oparg ? base[2] : (PyObject *)&_Py_SINGLETON(tuple_empty) };
+    PyGreenlet *g = (PyGreenlet *)self;
+    PyObject *value = oparg ? base[2] : (PyObject *)&_Py_SINGLETON(tuple_empty);
     PyTaskletObject *t = sched->current;
-    PyTaskletObject *next = s.target->tasklet;
-    if (!_PyGreenlet_IsTasklet(t) || !is_plain_target(sched, s.target)
-        || !is_plain_switch(sched, next) || Py_IS_TYPE(s.value, sched->mod->bomb_type)) {
+    PyTaskletObject *next = g->tasklet;
+    if (!_PyGreenlet_IsTasklet(t) || !is_plain_target(sched, g)
+        || !is_plain_switch(sched, next) || Py_IS_TYPE(value, sched->mod->bomb_type)) {
         return 0;
     }
     PyGreenlet *mine = greenlet_linked(greenlet_tasklet_cast(t));
@@ -116,11 +112,11 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
     Py_INCREF(self);
     frame = fast_leave_method(tstate, sched, frame, base);
     if (frame == NULL) {
-        Py_DECREF(s.value);
+        Py_DECREF(value);
         Py_DECREF(self);
         return 1;
     }
-    commit_plain(sched, &s);
+    commit_plain(sched, g, value);
     _PyGreenlet_KeepTarget(t, self);
     if (next == sched->main) {
         _PyStackless_LeaveForMain(tstate, sched, t, frame);
@@ -135,14 +131,6 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
     return 1;
 }
 
-static void
-commit_hard(_PyStackless_Scheduler *sched, void *s)
-{
-    PyTaskletObject *t = sched->current;
-    commit_plain(sched, s);
-    _PyStackless_Discard(sched, (PyObject *)t);
-}
-
 /* What switch(*args) hands over (new reference), or NULL with an exception. */
 static inline PyObject *
 plain_value(PyTaskletObject *next, PyObject *const *args, Py_ssize_t nargs)
@@ -154,59 +142,78 @@ plain_value(PyTaskletObject *next, PyObject *const *args, Py_ssize_t nargs)
 }
 
 int
-_PyGreenlet_SwitchPlainly(PyThreadState *tstate, PyGreenlet *g, PyObject *const *args,
-                          Py_ssize_t nargs, int is_method, PyObject **result)
+_PyGreenlet_PreparePlain(PyGreenlet *g, PyObject *const *args, Py_ssize_t nargs,
+                         int is_method)
 {
+    PyThreadState *tstate = _PyThreadState_GET();
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     if (sched == NULL || !(is_plain_target(sched, g) || is_plain_start(sched, g))
         || !is_plain_switch(sched, g->tasklet)
         || (nargs == 1 && Py_IS_TYPE(args[0], sched->mod->bomb_type))) {
         return 0;
     }
+    if (!(sched->current->flags & TASKLET_IS_MAIN)
+        && (!_PyStackless_CanLeaveHard(sched)
+            || (is_method
+                && _PyStackless_DirectSize(tstate, sched, _PyGreenlet_SwitchMethod,
+                                           (PyObject *)g, args, nargs, NULL) != 0))) {
+        return 0;
+    }
+    PyObject *value = plain_value(g->tasklet, args, nargs);
+    sched->call = (stackless_op){ .target = (PyObject *)g, .value = value };
+    return value == NULL ? -1 : 1;
+}
+
+static PyTaskletObject *
+commit_call(_PyStackless_Scheduler *sched)
+{
     PyTaskletObject *t = sched->current;
-    if (is_method && !(t->flags & TASKLET_IS_MAIN)
-        && _PyStackless_DirectSize(tstate, sched, _PyGreenlet_SwitchMethod, (PyObject *)g,
-                                   args, nargs, NULL) != 0) {
-        return 0;
+    commit_plain(sched, (PyGreenlet *)sched->call.target, sched->call.value);
+    return t;
+}
+
+static void
+commit_hard(_PyStackless_Scheduler *sched)
+{
+    _PyStackless_Discard(sched, (PyObject *)commit_call(sched));
+}
+
+static Py_NO_INLINE PyObject *
+switch_from_main(_PyStackless_Scheduler *sched)
+{
+    PyThreadState *tstate = sched->tstate;
+    if (_PyStackless_PrepareLeaveSlow(tstate, sched) < 0) {
+        Py_DECREF(sched->call.value);
+        return NULL;
     }
-    plain_switch s = { g, plain_value(g->tasklet, args, nargs) };
-    if (s.value == NULL) {
-        *result = NULL;
-        return 1;
-    }
-    if (!(t->flags & TASKLET_IS_MAIN)) {
-        if (!_PyStackless_LeaveHard(tstate, sched, commit_hard, &s)) {
-            Py_DECREF(s.value);
-            return 0;
-        }
-        *result = _PyStackless_TakeResult(t);
-    }
-    else if (_PyStackless_PrepareLeaveSlow(tstate, sched) < 0) {
-        PyErr_Clear();
-        Py_DECREF(s.value);
-        return 0;
-    }
-    else {
-        commit_plain(sched, &s);
-        Py_DECREF(t);
-        *result = _PyStackless_Dispatch(tstate, sched) < 0 ? NULL : _PyStackless_TakeResult(t);
-    }
+    PyTaskletObject *main = commit_call(sched);
+    Py_DECREF(main);
+    PyObject *result = _PyStackless_Dispatch(tstate, sched) < 0
+                       ? NULL : _PyStackless_TakeResult(main);
     _PyStackless_Settle(tstate, sched);
     _PyStackless_DebugSwitched(sched);
-    return 1;
+    return result;
+}
+
+PyObject *
+_PyGreenlet_SwitchPlainly(void)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(_PyThreadState_GET());
+    return sched->current->flags & TASKLET_IS_MAIN
+           ? switch_from_main(sched) : _PyStackless_LeaveHard(sched, commit_hard);
 }
 
 int
 _PyGreenlet_FinishPlainly(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject *value)
 {
     PyTaskletObject *t = &gt->tasklet;
-    plain_switch s = { gt->parent, value };
-    if (s.target == NULL || !is_plain_target(sched, s.target)
-        || !is_plain_switch(sched, s.target->tasklet)
+    PyGreenlet *parent = gt->parent;
+    if (parent == NULL || !is_plain_target(sched, parent)
+        || !is_plain_switch(sched, parent->tasklet)
         || Py_IS_TYPE(value, sched->mod->bomb_type)) {
         return 0;
     }
-    commit_plain(sched, &s);
+    commit_plain(sched, parent, value);
     gt->link = 0;
     t->flags &= ~TASKLET_STARTED;
     t->frame = NULL;

@@ -9,7 +9,7 @@
    before the operation begins and stays in the tasklet as `func`.  If something else has
    become the target by the time of the commit, the operation looks again; within a hard
    switch, whose memory is reserved by then, it fails without an exception and is begun
-   anew (run_op). */
+   anew (stackless_hard.c). */
 
 #include "Python.h"
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
@@ -406,11 +406,13 @@ begin(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *
     return OP_SWITCHED;
 }
 
-/* An operation failed that would have started g: it does not keep its callable alive,
-   which may refer to it. */
-static void
-forget_callable(_PyStackless_Scheduler *sched, PyGreenlet *g)
+void
+_PyGreenlet_NoteFailure(_PyStackless_Scheduler *sched, const stackless_op *op)
 {
+    if (op->code < OP_GREENLET_SWITCH || op->code > OP_GREENLET_EXIT) {
+        return;
+    }
+    PyGreenlet *g = (PyGreenlet *)op->target;
     if (greenlet_is_pending(g)) {
         PyObject *func = g->tasklet->func;
         g->tasklet->func = NULL;
@@ -442,7 +444,7 @@ _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         forget_exception(sched, op);
     }
     else if (outcome == OP_ERROR && how == SWITCH_SOFT) {
-        forget_callable(sched, (PyGreenlet *)op->target);
+        _PyGreenlet_NoteFailure(sched, op);
     }
     handover_discard(sched, &h);
     return outcome;
@@ -570,10 +572,8 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
 
 /* --- switch() and throw() -------------------------------------------------------------- */
 
-/* The callable of a pending greenlet is looked up in the caller.  0, or -1 with an
-   exception. */
-static int
-look_up_before(_PyStackless_Scheduler *sched, PyGreenlet *g)
+int
+_PyGreenlet_LookUp(_PyStackless_Scheduler *sched, PyGreenlet *g)
 {
     if (greenlet_is_pending(g)) {
         Py_CLEAR(g->tasklet->func);    // of an operation that failed
@@ -589,32 +589,24 @@ look_up_before(_PyStackless_Scheduler *sched, PyGreenlet *g)
     return target == NULL ? -1 : 0;
 }
 
-/* Carries out an operation.  value: stolen.  args == NULL: called from C code. */
-static PyObject *
-run_op(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyGreenlet *g,
-       stackless_opcode code, PyObject *value, void *fn, PyObject *const *args,
-       Py_ssize_t nargs, PyObject *kwnames)
+/* Makes an operation the scheduler's next call.  value: stolen, may be NULL with an
+   exception.  Returns the scheduler or NULL with an exception.
+
+   The functions that go on from here end with the call itself, and have nothing to do
+   afterwards: see _PyStackless_SwitchingCall(). */
+static _PyStackless_Scheduler *
+set_call(_PyStackless_Scheduler *sched, PyGreenlet *g, stackless_opcode code,
+         PyObject *value)
 {
-    PyObject *result = NULL;
-    do {
-        if (look_up_before(sched, g) < 0) {
-            break;
-        }
-        stackless_op op = { .code = code, .target = Py_NewRef(g), .value = Py_NewRef(value) };
-        if (fn == NULL) {
-            result = _PyStackless_CallFromC(tstate, sched, op);
-        }
-        else {
-            result = _PyStackless_SwitchingCall(tstate, sched, op, fn, (PyObject *)g, args,
-                                                nargs, kwnames);
-        }
-    } while (result == NULL && tstate->current_exception == NULL);
-    if (result == NULL && !_PyStackless_IsUnwinding(tstate)) {
-        forget_callable(sched, g);
-        _PyStackless_Settle(tstate, sched);
+    if (value == NULL) {
+        return NULL;
     }
-    Py_DECREF(value);
-    return result;
+    if (_PyGreenlet_LookUp(sched, g) < 0) {
+        Py_DECREF(value);
+        return NULL;
+    }
+    sched->call = (stackless_op){ .code = code, .target = Py_NewRef(g), .value = value };
+    return sched;
 }
 
 /* What an operation hands over: stolen references; kwargs may be NULL. */
@@ -644,20 +636,15 @@ dict_from_kwnames(PyObject *const *values, PyObject *kwnames)
     return kwargs;
 }
 
-PyObject *
-_PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                         PyObject *kwnames)
+static Py_NO_INLINE _PyStackless_Scheduler *
+begin_switch_method(PyGreenlet *g, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
 {
-    PyThreadState *tstate = _PyThreadState_GET();
-    PyGreenlet *g = (PyGreenlet *)self;
-    PyObject *kwargs = NULL, *result;
-    if (kwnames == NULL && _PyGreenlet_SwitchPlainly(tstate, g, args, nargs, 1, &result)) {
-        return result;
-    }
-    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);
+    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(_PyThreadState_GET());
     if (sched == NULL) {
         return NULL;
     }
+    PyObject *kwargs = NULL;
     if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 0) {
         kwargs = dict_from_kwnames(args + nargs, kwnames);
         if (kwargs == NULL) {
@@ -666,35 +653,56 @@ _PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     }
     stackless_opcode code;
     PyObject *value = switch_value(_PyTuple_FromArray(args, nargs), kwargs, &code);
-    if (value == NULL) {
+    return set_call(sched, g, code, value);
+}
+
+PyObject *
+_PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    PyGreenlet *g = (PyGreenlet *)self;
+    if (kwnames == NULL) {
+        int plain = _PyGreenlet_PreparePlain(g, args, nargs, 1);
+        if (plain != 0) {
+            return plain < 0 ? NULL : _PyGreenlet_SwitchPlainly();
+        }
+    }
+    _PyStackless_Scheduler *sched = begin_switch_method(g, args, nargs, kwnames);
+    return sched == NULL ? NULL
+                         : _PyStackless_SwitchingCall(sched, _PyGreenlet_SwitchMethod, self,
+                                                      args, nargs, kwnames);
+}
+
+static Py_NO_INLINE _PyStackless_Scheduler *
+begin_switch(PyGreenlet *g, PyObject *args, PyObject *kwargs)
+{
+    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(_PyThreadState_GET());
+    if (sched == NULL) {
         return NULL;
     }
-    return run_op(tstate, sched, g, code, value, _PyGreenlet_SwitchMethod, args, nargs,
-                  kwnames);
+    stackless_opcode code;
+    PyObject *value = switch_value(Py_NewRef(args), Py_XNewRef(kwargs), &code);
+    return set_call(sched, g, code, value);
 }
 
 PyObject *
 _PyGreenlet_Switch(PyGreenlet *g, PyObject *args, PyObject *kwargs)
 {
-    PyThreadState *tstate = _PyThreadState_GET();
     if (args == NULL) {
         args = (PyObject *)&_Py_SINGLETON(tuple_empty);
     }
     if (kwargs != NULL && (!PyDict_Check(kwargs) || PyDict_GET_SIZE(kwargs) == 0)) {
         kwargs = NULL;
     }
-    PyObject *result;
-    if (kwargs == NULL && _PyGreenlet_SwitchPlainly(tstate, g, &PyTuple_GET_ITEM(args, 0),
-                                         PyTuple_GET_SIZE(args), 0, &result)) {
-        return result;
+    if (kwargs == NULL) {
+        int plain = _PyGreenlet_PreparePlain(g, &PyTuple_GET_ITEM(args, 0),
+                                             PyTuple_GET_SIZE(args), 0);
+        if (plain != 0) {
+            return plain < 0 ? NULL : _PyGreenlet_SwitchPlainly();
+        }
     }
-    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);
-    if (sched == NULL) {
-        return NULL;
-    }
-    stackless_opcode code;
-    PyObject *value = switch_value(Py_NewRef(args), Py_XNewRef(kwargs), &code);
-    return value ? run_op(tstate, sched, g, code, value, NULL, NULL, 0, NULL) : NULL;
+    _PyStackless_Scheduler *sched = begin_switch(g, args, kwargs);
+    return sched == NULL ? NULL : _PyStackless_CallFromC(sched);
 }
 
 /* The exception that throw(typ, val, tb) raises (new reference), or NULL: TypeError. */
@@ -736,12 +744,14 @@ exception_to_throw(PyObject *typ, PyObject *val, PyObject *tb)
     return exc;
 }
 
-/* exc: stolen. */
-static PyObject *
-throw_op(PyThreadState *tstate, PyGreenlet *g, PyObject *exc, void *fn,
-         PyObject *const *args, Py_ssize_t nargs)
+/* exc: stolen, may be NULL with an exception. */
+static Py_NO_INLINE _PyStackless_Scheduler *
+begin_throw(PyGreenlet *g, PyObject *exc)
 {
-    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(tstate);
+    if (exc == NULL) {
+        return NULL;
+    }
+    _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(_PyThreadState_GET());
     if (sched == NULL) {
         Py_DECREF(exc);
         return NULL;
@@ -753,7 +763,7 @@ throw_op(PyThreadState *tstate, PyGreenlet *g, PyObject *exc, void *fn,
     }
     PyObject *cell = PyCell_New(exc);
     Py_DECREF(exc);
-    return cell ? run_op(tstate, sched, g, code, cell, fn, args, nargs, NULL) : NULL;
+    return set_call(sched, g, code, cell);
 }
 
 PyObject *
@@ -766,22 +776,22 @@ _PyGreenlet_ThrowMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     PyObject *exc = exception_to_throw(nargs > 0 ? args[0] : _PyGreenlet_Exit,
                                        nargs > 1 ? args[1] : NULL,
                                        nargs > 2 ? args[2] : NULL);
-    if (exc == NULL) {
-        return NULL;
-    }
-    return throw_op(_PyThreadState_GET(), (PyGreenlet *)self, exc, _PyGreenlet_ThrowMethod,
-                    args, nargs);
+    _PyStackless_Scheduler *sched = begin_throw((PyGreenlet *)self, exc);
+    return sched == NULL ? NULL
+                         : _PyStackless_SwitchingCall(sched, _PyGreenlet_ThrowMethod, self,
+                                                      args, nargs, NULL);
 }
 
 PyObject *
 _PyGreenlet_Throw(PyGreenlet *g, PyObject *typ, PyObject *val, PyObject *tb)
 {
-    PyObject *exc = exception_to_throw(typ, val, tb);
-    return exc ? throw_op(_PyThreadState_GET(), g, exc, NULL, NULL, 0) : NULL;
+    _PyStackless_Scheduler *sched = begin_throw(g, exception_to_throw(typ, val, tb));
+    return sched == NULL ? NULL : _PyStackless_CallFromC(sched);
 }
 
 PyObject *
 _PyGreenlet_ThrowInstance(PyGreenlet *g, PyObject *exc)
 {
-    return throw_op(_PyThreadState_GET(), g, Py_NewRef(exc), NULL, NULL, 0);
+    _PyStackless_Scheduler *sched = begin_throw(g, Py_NewRef(exc));
+    return sched == NULL ? NULL : _PyStackless_CallFromC(sched);
 }

@@ -9,10 +9,14 @@
    left.  (Rejected: leaving several in place.  Those who take turns in a ring overlay
    each other all the same, and begin lower and lower in the stack.)
 
-   The order within a switch: save() copies from the stack, below which it runs; then
-   the stack pointer moves; then put_back() copies to the stack, and runs below the
+   The order within a switch: Leave() copies from the stack, below which it runs; then
+   the stack pointer moves; then PutBack() copies to the stack, and runs below the
    slice that it restores.  What it needs travels in a register to a slice outside the
-   stack. */
+   stack.
+
+   Whoever wants to leave decides so, and prepares it, below the registers that are saved:
+   the slice ends with them.  (Rejected: saving them last.  The activations of all that
+   was done on the way would be part of each slice.) */
 
 #ifdef STACKLESS_STANDALONE
 #  define _GNU_SOURCE             // RTLD_DEFAULT, dl_iterate_phdr()
@@ -30,17 +34,6 @@
 #endif
 #include "pycore_stackless_cstack.h"
 
-/* The stack use of these functions has to be the same whatever the arguments: a
-   compiler may otherwise make specialised copies of them. */
-#if defined(__has_attribute)
-#  if __has_attribute(noipa)
-#    define FIXED_FRAME __attribute__((noipa))
-#  endif
-#endif
-#ifndef FIXED_FRAME
-#  define FIXED_FRAME __attribute__((noinline))
-#endif
-
 /* --- buffers -------------------------------------------------------------- */
 
 int
@@ -49,12 +42,15 @@ _PyStackless_SliceReserve(_PyStackless_Slice *slice, size_t bytes)
     if (bytes <= slice->capacity) {
         return 0;
     }
+    if (bytes > UINT32_MAX) {
+        return -1;
+    }
     char *copy = PyMem_RawRealloc(slice->copy, bytes);
     if (copy == NULL) {
         return -1;
     }
     slice->copy = copy;
-    slice->capacity = bytes;
+    slice->capacity = (uint32_t)bytes;
     return 0;
 }
 
@@ -78,7 +74,7 @@ _PyStackless_SliceTrim(_PyStackless_Slice *slice)
         char *copy = PyMem_RawRealloc(slice->copy, saved);
         if (copy != NULL) {
             slice->copy = copy;
-            slice->capacity = saved;
+            slice->capacity = (uint32_t)saved;
         }
     }
 }
@@ -142,12 +138,6 @@ _PyStackless_FindCxxRuntime(void)
     __atomic_store_n(&cxx_get_globals, cxx_find(), __ATOMIC_RELAXED);
 }
 
-/* What the thread has, kept in the C frame of whoever leaves. */
-typedef struct {
-    cxx_globals *where;           // NULL: no runtime was known then
-    cxx_globals value;
-} cxx_state;
-
 static inline cxx_globals *
 cxx_current(void)
 {
@@ -155,28 +145,38 @@ cxx_current(void)
     return get == NULL ? NULL : get();
 }
 
+/* Nothing, if no runtime is known. */
 static inline void
-cxx_save(cxx_state *state)
+cxx_save(_PyStackless_Slice *slice)
 {
-    *state = (cxx_state){.where = cxx_current()};
-    if (state->where != NULL) {
-        state->value = *state->where;
+    cxx_globals *globals = cxx_current();
+    slice->cxx_caught = globals != NULL ? globals->caught : NULL;
+    slice->cxx_uncaught = globals != NULL ? globals->uncaught : 0;
+}
+
+static inline void
+cxx_load(const _PyStackless_Slice *slice)
+{
+    cxx_globals *globals = cxx_current();
+    if (globals != NULL) {
+        globals->caught = slice->cxx_caught;
+        globals->uncaught = slice->cxx_uncaught;
     }
 }
 
 static inline void
-cxx_load(const cxx_state *state)
+cxx_clear(void)
 {
-    cxx_globals *where = state->where != NULL ? state->where : cxx_current();
-    if (where != NULL) {
-        *where = state->value;
+    cxx_globals *globals = cxx_current();
+    if (globals != NULL) {
+        *globals = (cxx_globals){0};
     }
 }
 
 /* --- switching ------------------------------------------------------------ */
 
-static void *
-put_back(void *target)
+void *
+_PyStackless_PutBack(void *target)
 {
     _PyStackless_Slice *to = target;
     size_t saved = _PyStackless_SliceSaved(to);
@@ -184,26 +184,27 @@ put_back(void *target)
         memcpy(to->near, to->copy, saved);
         to->saved_to = to->near;
     }
+    cxx_load(to);
     return to;
 }
 
 static void *
 put_back_for_return(void *target)
 {
-    put_back(target);
+    _PyStackless_PutBack(target);
     return NULL;
 }
 
 /* Saves of who is in place as much as `to` overlays. */
 static void
-make_way(_PyStackless_Slice *main, const _PyStackless_Slice *to)
+make_way(_PyStackless_Main *main, const _PyStackless_Slice *to)
 {
     _PyStackless_Slice *s = main->in_place;
     if (s == NULL) {
         return;
     }
     if (s != to) {
-        char *end = to != main && to->far < s->far ? to->far : s->far;
+        char *end = to != &main->slice && to->far < s->far ? to->far : s->far;
         if (end > s->saved_to) {
             memcpy(s->copy + _PyStackless_SliceSaved(s), s->saved_to,
                    (size_t)(end - s->saved_to));
@@ -217,136 +218,101 @@ make_way(_PyStackless_Slice *main, const _PyStackless_Slice *to)
 }
 
 static void *
-leave_for_main(void *main, char *sp)
+leave_for_main(void *data, char *sp)
 {
     (void)sp;
-    make_way(main, main);
-    return main;
+    _PyStackless_Main *main = data;
+    make_way(main, &main->slice);
+    return &main->slice;
 }
-
-typedef struct {
-    _PyStackless_Slice *main;
-    void (*fn)(void *);
-    void *arg;
-} entry;
 
 static void *
 enter(void *data, char *sp)
 {
-    entry *e = data;
-    _PyStackless_Slice *main = e->main;
-    main->near = main->saved_to = sp;
+    _PyStackless_Main *main = data;
+    _PyStackless_Slice *slice = &main->slice;
+    slice->near = slice->saved_to = sp;
     main->in_place = NULL;
-    e->fn(e->arg);
-    // `data` is main's, and main is perhaps somewhere else by now.
-    if (main->near != sp || main->saved_to != sp || main->in_place != NULL) {
+    cxx_save(slice);
+    cxx_clear();
+    main->fn(main->arg);
+    // Main is perhaps somewhere else by now.
+    if (slice->near != sp || slice->saved_to != sp || main->in_place != NULL) {
         _PyStackless_SwitchStack(leave_for_main, put_back_for_return, main);
     }
+    cxx_load(slice);
     return NULL;
 }
 
 int
-_PyStackless_Enter(_PyStackless_Slice *main, void (*fn)(void *), void *arg)
+_PyStackless_Enter(_PyStackless_Main *main, void (*fn)(void *), void *arg)
 {
-    entry e = {main, fn, arg};
-    cxx_state cxx;
-    cxx_save(&cxx);
-    if (cxx.where != NULL) {
-        *cxx.where = (cxx_globals){0};
-    }
-    int switched_to = _PyStackless_SwitchStack(enter, NULL, &e) != NULL;
-    cxx_load(&cxx);
-    return switched_to;
+    main->fn = fn;
+    main->arg = arg;
+    return _PyStackless_SwitchStack(enter, NULL, main) != NULL;
 }
 
-/* How many bytes main's copy has to hold for main to be out of the way of `to`. */
-static size_t
-overlaid(const _PyStackless_Slice *main, const _PyStackless_Slice *to)
+/* Where fn begins anew is all that SwitchStack() wants to know. */
+static void *
+begin_target(void *main, char *sp)
 {
-    return to != main && to->far > main->saved_to ? (size_t)(to->far - main->near) : 0;
+    (void)sp;
+    return &((_PyStackless_Main *)main)->begin;
 }
-
-int
-_PyStackless_ReserveOverlaid(_PyStackless_Slice *main, const _PyStackless_Slice *to)
-{
-    return _PyStackless_SliceReserve(main, overlaid(main, to));
-}
-
-typedef struct {
-    _PyStackless_Slice *from;
-    _PyStackless_Slice *main;
-    _PyStackless_Slice *to;       // NULL: call fn, or only find out where `from` ends
-    void (*fn)(void *);
-    void *arg;
-} transfer;
 
 static void *
-begin(transfer *t)
+begin(void *target)
 {
-    _PyStackless_Slice *main = t->main;
-    main->in_place = t->from;
-    t->fn(t->arg);
-    // `t` is on the stack of t->from, which is perhaps not there any more.
+    _PyStackless_Main *main = (_PyStackless_Main *)((char *)target
+                                                    - offsetof(_PyStackless_Main, begin));
+    cxx_clear();
+    main->fn(main->arg);
     _PyStackless_SwitchStack(leave_for_main, put_back_for_return, main);
     return NULL;                  // not reached
 }
 
-static void *
-save(void *data, char *sp)
+/* How many bytes main's copy has to hold for main to be out of the way of `to`. */
+static size_t
+overlaid(const _PyStackless_Main *main, const _PyStackless_Slice *to)
 {
-    transfer *t = data;
-    _PyStackless_Slice *from = t->from, *main = t->main, *to = t->to;
-    size_t from_size = 0;
-    if (from != NULL) {
-        from->near = from->saved_to = sp;
-        from_size = (size_t)(from->far - sp);
-        if (to == NULL && t->fn == NULL) {
-            return NULL;
-        }
-        if (from_size > from->capacity) {
-            return NULL;
-        }
-        if (to == NULL) {
-            return begin(t);
-        }
+    const _PyStackless_Slice *slice = &main->slice;
+    return to != slice && to->far > slice->saved_to ? (size_t)(to->far - slice->near) : 0;
+}
+
+void *
+_PyStackless_Leave(_PyStackless_Slice *from, char *near, _PyStackless_Main *main,
+                   _PyStackless_Slice *to)
+{
+    size_t from_size = from != NULL ? (size_t)(from->far - near) : 0;
+    size_t main_size = to != NULL ? overlaid(main, to) : 0;
+    if (main_size > main->slice.capacity || (from != NULL && from_size > from->capacity)) {
+        return NULL;
     }
-    size_t main_size = overlaid(main, to);
+    if (from != NULL) {
+        from->near = from->saved_to = near;
+        cxx_save(from);
+    }
+    if (to == NULL) {
+        main->in_place = from;
+        main->begin = near;
+        _PyStackless_SwitchStack(begin_target, begin, main);    // does not return
+    }
     if (main_size != 0) {
-        if (main_size > main->capacity) {
-            return NULL;
-        }
-        size_t saved = _PyStackless_SliceSaved(main);
-        memcpy(main->copy + saved, main->saved_to, main_size - saved);
-        main->saved_to = to->far;
+        _PyStackless_Slice *slice = &main->slice;
+        size_t saved = _PyStackless_SliceSaved(slice);
+        memcpy(slice->copy + saved, slice->saved_to, main_size - saved);
+        slice->saved_to = to->far;
     }
     make_way(main, to);
     if (from == NULL) {
         return to;
     }
-    if (main->in_place == NULL && to != main && to->far <= sp) {
+    if (main->in_place == NULL && to != &main->slice && to->far <= near) {
         main->in_place = from;
     }
     else {
-        memcpy(from->copy, sp, from_size);
+        memcpy(from->copy, near, from_size);
         from->saved_to = from->far;
     }
     return to;
-}
-
-FIXED_FRAME int
-_PyStackless_Transfer(_PyStackless_Slice *from, _PyStackless_Slice *main,
-                      _PyStackless_Slice *to, void (*fn)(void *), void *arg)
-{
-    transfer t = {from, main, to, fn, arg};
-    cxx_state cxx;
-    cxx_save(&cxx);
-    if (fn != NULL && cxx.where != NULL) {
-        *cxx.where = (cxx_globals){0};
-    }
-    if (_PyStackless_SwitchStack(save, put_back, &t) == NULL) {
-        cxx_load(&cxx);
-        return -1;
-    }
-    cxx_load(&cxx);
-    return 0;
 }

@@ -340,40 +340,15 @@ _PyStackless_TakeResult(PyTaskletObject *t)
 }
 
 static PyObject *
-call_from_main(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op *op)
+call_from_main(_PyStackless_Scheduler *sched)
 {
+    PyThreadState *tstate = sched->tstate;
+    stackless_op op = sched->call;
     PyObject *result = NULL;
-    switch (_PyStackless_Execute(tstate, sched, op, SWITCH_SOFT, &result)) {
-        case OP_SWITCHED:
-            if (_PyStackless_Dispatch(tstate, sched) < 0) {
-                return NULL;
-            }
-            return _PyStackless_TakeResult(sched->main);
-        case OP_DONE:
-            return result;
-        default:
-            return NULL;
+    if (_PyStackless_Execute(tstate, sched, &op, SWITCH_SOFT, &result) == OP_SWITCHED
+        && _PyStackless_Dispatch(tstate, sched) == 0) {
+        result = _PyStackless_TakeResult(sched->main);
     }
-}
-
-static PyObject *
-call_from_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op *op)
-{
-    PyTaskletObject *t = sched->current;
-    PyObject *result = NULL;
-    if (_PyStackless_ExecuteHard(tstate, sched, op, &result) == OP_SWITCHED) {
-        return _PyStackless_TakeResult(t);
-    }
-    return result;
-}
-
-Py_NO_INLINE PyObject *
-_PyStackless_CallFromC(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                       stackless_op op)
-{
-    PyObject *result = sched->current->flags & TASKLET_IS_MAIN
-                       ? call_from_main(tstate, sched, &op)
-                       : call_from_tasklet(tstate, sched, &op);
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
     _PyStackless_Settle(tstate, sched);
@@ -382,20 +357,26 @@ _PyStackless_CallFromC(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 }
 
 PyObject *
-_PyStackless_SwitchingCall(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                           stackless_op op, void *fn, PyObject *self,
+_PyStackless_CallFromC(_PyStackless_Scheduler *sched)
+{
+    return sched->current->flags & TASKLET_IS_MAIN ? call_from_main(sched)
+                                                   : _PyStackless_CallHard(sched);
+}
+
+PyObject *
+_PyStackless_SwitchingCall(_PyStackless_Scheduler *sched, void *fn, PyObject *self,
                            PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (!(sched->current->flags & TASKLET_IS_MAIN)) {
         /* Straight from the eval loop: the hook does it, whether or not it turns out
            to need a switch.  That is cheaper than to find out here. */
-        int size = _PyStackless_DirectSize(tstate, sched, fn, self, args, nargs, kwnames);
+        int size = _PyStackless_DirectSize(sched->tstate, sched, fn, self, args, nargs, kwnames);
         sched->announced_frame = NULL;
         if (size != 0 && !sched->mod->hard_only) {
-            return _PyStackless_Unwind(tstate, sched, op, size);
+            return _PyStackless_Unwind(sched->tstate, sched, sched->call, size);
         }
     }
-    return _PyStackless_CallFromC(tstate, sched, op);
+    return _PyStackless_CallFromC(sched);
 }
 
 /* --- the dispatcher -------------------------------------------------------- */
@@ -432,7 +413,7 @@ _PyStackless_RunTasklets(void *arg)
 {
     _PyStackless_Scheduler *sched = arg;
     PyThreadState *tstate = sched->tstate;
-    sched->far = _PyStackless_Far(&sched->main_slice);
+    sched->far = _PyStackless_Far(&sched->cstack);
     if (_PyTasklet_IsHard(sched->current)) {
         _PyStackless_ResumeHard(tstate, sched);
     }
@@ -468,7 +449,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
     do {
         tstate->c_recursion_remaining = c_recursion;
-        _PyStackless_Enter(&sched->main_slice, _PyStackless_RunTasklets, sched);
+        _PyStackless_Enter(&sched->cstack, _PyStackless_RunTasklets, sched);
     } while (sched->current != main);
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
     assert(tstate->datastack_top == sched->datastack_base);

@@ -23,6 +23,7 @@
    the stack while main is within one. */
 
 #include "Python.h"
+#include "pycore_greenlet.h"      // _PyGreenlet_LookUp()
 #include "pycore_interp.h"        // PyInterpreterState.gc
 #include "pycore_obmalloc.h"      // _PyObject_VirtualFree()
 #include "pycore_pystate.h"       // _PyThreadState_PushFrame()
@@ -62,18 +63,6 @@ _PyStackless_DataStackInit(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 }
 
 void
-_PyStackless_DataStackEmpty(PyThreadState *tstate, _PyStackless_Scheduler *sched)
-{
-    _PyStackChunk *root = sched->datastack_root;
-    stackless_datastack empty = {
-        .chunk = root,
-        .top = sched->datastack_base,
-        .limit = (PyObject **)((char *)root + root->size),
-    };
-    _PyStackless_DataStackSet(tstate, &empty);
-}
-
-void
 _PyStackless_DataStackFree(_PyStackless_Scheduler *sched)
 {
     _PyStackChunk *root = sched->datastack_root;
@@ -81,6 +70,24 @@ _PyStackless_DataStackFree(_PyStackless_Scheduler *sched)
         sched->datastack_root = NULL;
         _PyObject_VirtualFree(root, root->size);
     }
+}
+
+static stackless_datastack
+datastack_of_root(_PyStackless_Scheduler *sched, size_t used)
+{
+    _PyStackChunk *root = sched->datastack_root;
+    return (stackless_datastack){
+        .chunk = root,
+        .top = sched->datastack_base + used,
+        .limit = (PyObject **)((char *)root + root->size),
+    };
+}
+
+void
+_PyStackless_DataStackEmpty(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    stackless_datastack empty = datastack_of_root(sched, 0);
+    _PyStackless_DataStackSet(tstate, &empty);
 }
 
 /* How much of the first chunk is in use. */
@@ -102,7 +109,7 @@ is_entry(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
 }
 
 static int
-reserve(void **mem, size_t *capacity, size_t wanted, size_t itemsize)
+reserve(void **mem, uint32_t *capacity, size_t wanted, size_t itemsize)
 {
     if (wanted > *capacity) {
         void *new = PyMem_Realloc(*mem, wanted * itemsize);
@@ -111,7 +118,7 @@ reserve(void **mem, size_t *capacity, size_t wanted, size_t itemsize)
             return -1;
         }
         *mem = new;
-        *capacity = wanted;
+        *capacity = (uint32_t)wanted;
     }
     return 0;
 }
@@ -136,6 +143,27 @@ prepare_hard(PyTaskletObject *t)
     return 0;
 }
 
+/* Is anything to be kept that takes a hard_rest? */
+static inline int
+needs_rest(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->current_exception != NULL
+           || tstate->tracing != 0 || tstate->what_event != -1
+           || tstate->datastack_chunk != sched->datastack_root
+           || sched->pending.owner != NULL;
+}
+
+static int
+prepare_rest(stackless_hard *h)
+{
+    h->rest = PyMem_Malloc(sizeof(hard_rest));
+    if (h->rest == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
 /* Memory for all that a tasklet keeps but the slice. */
 static inline int
 prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
@@ -145,6 +173,9 @@ prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObj
     }
     stackless_hard *h = t->extra->hard;
     h->slice.far = sched->far;
+    if (h->rest == NULL && needs_rest(tstate, sched) && prepare_rest(h) < 0) {
+        return -1;
+    }
     /* There are no more entry frames than eval loops above the dispatcher's. */
     size_t nentries = (size_t)(sched->c_recursion_base - tstate->c_recursion_remaining)
                       / STACKLESS_EVAL_C_UNITS;
@@ -182,7 +213,7 @@ _PyStackless_PrepareOverlay(PyThreadState *tstate, _PyStackless_Scheduler *sched
                 sizeof(hard_entry)) < 0) {
         return -1;
     }
-    if (_PyStackless_SliceReserve(&sched->main_slice,
+    if (_PyStackless_SliceReserve(&sched->cstack.slice,
                                   (uintptr_t)sched->hard_far - near) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -292,6 +323,58 @@ move_frames_back(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_ha
     memcpy(home, h->data, h->data_used * sizeof(PyObject *));
 }
 
+/* The operation of a token that was lost is forgotten. */
+static void
+drop_pending(_PyStackless_Scheduler *sched)
+{
+    _PyStackless_Discard(sched, sched->pending.op.target);
+    _PyStackless_Discard(sched, sched->pending.op.value);
+    sched->pending = (pending_op){0};
+}
+
+static void
+save_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_hard *h)
+{
+    hard_rest *rest = h->rest;
+    if (rest != NULL) {
+        _PyStackless_SaveCFields(tstate, &rest->fields);
+        rest->root_top = sched->datastack_root->top;
+        rest->pending = sched->pending;
+        sched->pending = (pending_op){0};
+        return;
+    }
+    /* So it was when memory was prepared; what the operation has called since then left
+       all as it was, but for a token at most. */
+    assert(tstate->current_exception == NULL && tstate->tracing == 0
+           && tstate->datastack_chunk == sched->datastack_root);
+    h->delete_later = tstate->delete_later;
+    tstate->delete_later = NULL;
+    if (sched->pending.owner != NULL) {
+        drop_pending(sched);
+    }
+}
+
+static void
+load_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_hard *h)
+{
+    if (sched->pending.owner != NULL) {
+        drop_pending(sched);
+    }
+    hard_rest *rest = h->rest;
+    if (rest != NULL) {
+        sched->datastack_root->top = rest->root_top;
+        sched->pending = rest->pending;
+        _PyStackless_LoadCFields(tstate, &rest->fields);
+        return;
+    }
+    stackless_c_fields fields = {
+        .datastack = datastack_of_root(sched, h->data_used),
+        .delete_later = h->delete_later,
+        .what_event = -1,
+    };
+    _PyStackless_LoadCFields(tstate, &fields);
+}
+
 static void
 link_hard(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_hard *h)
 {
@@ -331,14 +414,8 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     t->frame = tstate->current_frame;
     _PyStackless_SaveThreadFields(tstate, t);
     h->c_recursion = sched->c_recursion_base - tstate->c_recursion_remaining;
-    h->data_used = root_in_use(tstate, sched);
-    h->root_top = sched->datastack_root->top;
-    _PyStackless_SaveCFields(tstate, &h->fields);
-    h->pending.owner = NULL;
-    if (sched->pending.owner != NULL) {
-        h->pending = sched->pending;
-        sched->pending = (pending_op){0};
-    }
+    h->data_used = (uint32_t)root_in_use(tstate, sched);
+    save_c_fields(tstate, sched, h);
     sched->announced_frame = NULL;
     move_frames_to_copy(sched, t, h);
     link_hard(sched, t, h);
@@ -362,19 +439,10 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     unlink_hard(sched, h);
     _PyStackless_LoadThreadFields(tstate, t);
     move_frames_back(sched, t, h);
-    sched->datastack_root->top = h->root_top;
-    _PyStackless_LoadCFields(tstate, &h->fields);
+    load_c_fields(tstate, sched, h);
     tstate->current_frame = t->frame;
     t->frame = NULL;
     tstate->c_recursion_remaining = sched->c_recursion_base - h->c_recursion;
-    if (sched->pending.owner != NULL) {                      // of a token that was lost
-        _PyStackless_Discard(sched, sched->pending.op.target);
-        _PyStackless_Discard(sched, sched->pending.op.value);
-        sched->pending = (pending_op){0};
-    }
-    if (h->pending.owner != NULL) {
-        sched->pending = h->pending;
-    }
     sched->far = h->slice.far;
     if (sched->watch_switch) {
         _PyStackless_WatchSwitch(tstate, sched);
@@ -394,127 +462,130 @@ _PyStackless_NoticeCxxRuntime(PyThreadState *tstate, _PyStackless_Scheduler *sch
     }
 }
 
+/* The target of the switch to `next`, which has been loaded. */
+static void *
+switch_to(_PyStackless_Scheduler *sched, _PyStackless_Slice *from, char *near,
+          _PyStackless_Slice *to)
+{
+    void *target = _PyStackless_Leave(from, near, &sched->cstack, to);
+    if (target == NULL) {
+        Py_FatalError("the memory reserved for slices of C stack is too small");
+    }
+    return target;
+}
+
+static void *
+abandon(void *arg, char *near)
+{
+    _PyStackless_Scheduler *sched = arg;
+    return switch_to(sched, NULL, near, &sched->current->extra->hard->slice);
+}
+
 void
 _PyStackless_ResumeHard(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
-    PyTaskletObject *t = sched->current;
-    load_hard(tstate, sched, t);
-    _PyStackless_Switch(NULL, &sched->main_slice, &t->extra->hard->slice);
-    Py_FatalError("the memory reserved for main's part of the C stack is too small");
+    load_hard(tstate, sched, sched->current);
+    _PyStackless_Suspend(abandon, sched);
 }
 
-/* Memory for all that leaving t takes, which the calling function does later on.  `here`
-   is a variable of that function; *below, how much deeper it goes from there, is a
-   constant that is found out the first time (0).  0 or -1 with an exception. */
-STACKLESS_INLINED int
+/* Memory for all that leaving t takes.  0 or -1 with an exception. */
+static inline int
 prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
-              const char *here, int *below)
+              char *near)
 {
     if (prepare_state(tstate, sched, t) < 0) {
         return -1;
     }
     _PyStackless_Slice *slice = &t->extra->hard->slice;
-    int known = _Py_atomic_load_int_relaxed(below);
-    if (known != 0 && (size_t)(slice->far - here) + known <= slice->capacity) {
-        return 0;
-    }
-    if (_PyStackless_Prepare(slice, &sched->main_slice, &sched->main_slice) < 0) {
+    size_t size = (size_t)(sched->far - near);
+    if (size > slice->capacity && _PyStackless_SliceReserve(slice, size) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    _Py_atomic_store_int_relaxed(below, (int)(here - slice->near));
     return 0;
 }
 
-/* t, which was current and is prepared, is left for sched->current.  Returns when it is
-   resumed: whoever does that has called load_hard(). */
-STACKLESS_INLINED void
-leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+/* t, which was current and is prepared, is left for sched->current.  Whoever resumes it
+   has called load_hard().  Returns what the caller has to return at once. */
+static inline void *
+leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
+           char *near)
 {
     save_hard(tstate, sched, t);
-    _PyStackless_Slice *slice = &t->extra->hard->slice;
-    _PyStackless_Slice *main = &sched->main_slice;
+    _PyStackless_Main *main = &sched->cstack;
     PyTaskletObject *next = sched->current;
-    int err;
+    _PyStackless_Slice *to = &main->slice;
     if (_PyTasklet_IsHard(next)) {
         load_hard(tstate, sched, next);
-        err = _PyStackless_Switch(slice, main, &next->extra->hard->slice);
+        to = &next->extra->hard->slice;
     }
-    else if ((next->flags & TASKLET_IS_MAIN) || main->in_place != NULL
-             || main->near - (char *)&err > LOWER_BEGIN) {
-        err = _PyStackless_Switch(slice, main, main);
-    }
-    else {
+    else if (!(next->flags & TASKLET_IS_MAIN) && main->in_place == NULL
+             && to->near - near <= LOWER_BEGIN) {
         tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
-        err = _PyStackless_SwitchBelow(slice, main, _PyStackless_RunTasklets, sched);
+        to = NULL;
     }
-    if (err < 0) {
-        Py_FatalError("the memory reserved for a slice of C stack is too small");
-    }
+    return switch_to(sched, &t->extra->hard->slice, near, to);
 }
 
-op_outcome
-_PyStackless_ExecuteHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                         const stackless_op *op, PyObject **result)
+/* Carries sched->call out.  OP_SWITCHED: the current tasklet, which was prepared, is to be
+   left. */
+static op_outcome
+execute(PyThreadState *tstate, _PyStackless_Scheduler *sched, char *near,
+        PyObject **result)
 {
-    static int below;
-    char here;
-    PyTaskletObject *t = sched->current;
+    stackless_op op = sched->call;
+    op_outcome outcome;
     const char *obstacle = _PyStackless_SwitchObstacle();
     if (obstacle == NULL && is_collecting(tstate, sched)) {
         obstacle = "a garbage collection is in progress";
     }
     if (obstacle != NULL) {
-        op_outcome outcome = _PyStackless_Execute(tstate, sched, op, SWITCH_NOT, result);
-        if (outcome != OP_NEEDS_SWITCH) {
-            return outcome;
+        outcome = _PyStackless_Execute(tstate, sched, &op, SWITCH_NOT, result);
+        if (outcome == OP_NEEDS_SWITCH) {
+            PyErr_Format(PyExc_RuntimeError,
+                         "cannot switch tasklets here: there are C functions between this "
+                         "call and the scheduler, and %s", obstacle);
+            outcome = OP_ERROR;
         }
-        PyErr_Format(PyExc_RuntimeError,
-                     "cannot switch tasklets here: there are C functions between this call "
-                     "and the scheduler, and %s", obstacle);
-        return OP_ERROR;
     }
-    _PyStackless_NoticeCxxRuntime(tstate, sched);
-    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
-        return OP_ERROR;
+    else {
+        _PyStackless_NoticeCxxRuntime(tstate, sched);
+        do {
+            outcome = prepare_leave(tstate, sched, sched->current, near) < 0
+                      ? OP_ERROR
+                      : _PyStackless_Execute(tstate, sched, &op, SWITCH_HARD, result);
+        } while (outcome == OP_ERROR && tstate->current_exception == NULL
+                 && _PyGreenlet_LookUp(sched, (PyGreenlet *)op.target) == 0);
     }
-    op_outcome outcome = _PyStackless_Execute(tstate, sched, op, SWITCH_HARD, result);
-    if (outcome == OP_SWITCHED) {
-        _PyStackless_SetLeft(sched, t);
-        leave_hard(tstate, sched, t);
+    if (outcome == OP_ERROR) {
+        _PyGreenlet_NoteFailure(sched, &op);
     }
+    _PyStackless_Discard(sched, op.target);
+    _PyStackless_Discard(sched, op.value);
     return outcome;
 }
 
-int
-_PyStackless_LeaveHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                       void (*commit)(_PyStackless_Scheduler *, void *), void *arg)
+static void *
+call_or_leave(void *arg, char *near)
 {
-    static int below;
-    char here;
+    _PyStackless_Scheduler *sched = arg;
+    PyThreadState *tstate = sched->tstate;
     PyTaskletObject *t = sched->current;
-    if (is_collecting(tstate, sched) || _PyStackless_SwitchObstacle() != NULL) {
-        return 0;
+    PyObject *result = NULL;
+    if (execute(tstate, sched, near, &result) != OP_SWITCHED) {
+        sched->call_result = result;
+        return NULL;
     }
-    _PyStackless_NoticeCxxRuntime(tstate, sched);
-    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
-        PyErr_Clear();
-        return 0;
-    }
-    commit(sched, arg);
-    leave_hard(tstate, sched, t);
-    return 1;
+    _PyStackless_SetLeft(sched, t);
+    return leave_hard(tstate, sched, t, near);
 }
 
 /* schedule() when nothing is special about it but the C functions in between.  See
    pycore_stackless_fast.h for what the conditions are there for; whoever goes on after
    a hard switch checks the rest itself. */
 int
-_PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
+_PyStackless_IsPlainHardSchedule(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
-    static int below;
-    char here;
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     if (sched == NULL || sched->c_recursion_base - tstate->c_recursion_remaining <= 1) {
         return 0;
     }
@@ -528,43 +599,99 @@ _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)sched->divert_to;
-    if (special != 0
-        || sched->nwatchdogs > 1
-        || (sched->nwatchdogs == 1 && sched->watchdogs[0] == next)
-        || is_collecting(tstate, sched)
-        || _PyStackless_SwitchObstacle() != NULL) {
-        return 0;
-    }
-    _PyStackless_NoticeCxxRuntime(tstate, sched);
-    if (prepare_leave(tstate, sched, t, &here, &below) < 0) {
-        PyErr_Clear();
-        return 0;
-    }
+    return special == 0
+           && (sched->nwatchdogs == 0
+               || (sched->nwatchdogs == 1 && sched->watchdogs[0] != next))
+           && _PyStackless_CanLeaveHard(sched);
+}
+
+int
+_PyStackless_CanLeaveHard(_PyStackless_Scheduler *sched)
+{
+    return !is_collecting(sched->tstate, sched) && _PyStackless_SwitchObstacle() == NULL;
+}
+
+static void
+commit_schedule(_PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
     t->flags |= TASKLET_RETURNS_SELF;
     t->state = TASKLET_RUNNABLE;
     next->state = TASKLET_CURRENT;
     sched->current = next;
     sched->carry_tracing = 0;
-    leave_hard(tstate, sched, t);
-    *result = (PyObject *)t;
-    if (t->tempval == NULL && (t->flags & TASKLET_RETURNS_SELF)) {
-        t->flags &= ~TASKLET_RETURNS_SELF;
-        Py_INCREF(t);
+}
+
+static void *
+commit_or_stay(void *arg, char *near)
+{
+    _PyStackless_Scheduler *sched = arg;
+    PyThreadState *tstate = sched->tstate;
+    PyTaskletObject *t = sched->current;
+    _PyStackless_NoticeCxxRuntime(tstate, sched);
+    if (prepare_leave(tstate, sched, t, near) < 0) {
+        _PyStackless_Discard(sched, sched->call.value);
+        sched->call_result = NULL;
+        return NULL;
+    }
+    sched->commit(sched);
+    return leave_hard(tstate, sched, t, near);
+}
+
+/* The call has come to an end, or its tasklet was left and has been resumed. */
+static Py_NO_INLINE PyObject *
+end_call(_PyStackless_Scheduler *sched, int resumed)
+{
+    PyTaskletObject *t = sched->current;
+    PyObject *result;
+    if (!resumed) {
+        result = sched->call_result;
+    }
+    else if (t->tempval == NULL && (t->flags & TASKLET_RETURNS_SELF)) {   // schedule()
+        t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RETURNS_NONE);
+        result = Py_NewRef(t);
     }
     else {
-        *result = _PyStackless_TakeResult(t);
+        result = _PyStackless_TakeResult(t);
     }
     if (sched->left != NULL || sched->ntrash != 0) {
-        _PyStackless_Settle(tstate, sched);
+        _PyStackless_Settle(sched->tstate, sched);
     }
-    return 1;
+    _PyStackless_DebugSwitched(sched);
+    return result;
+}
+
+/* The C frames of these two are in every slice: all that is done is done elsewhere. */
+
+PyObject *
+_PyStackless_CallHard(_PyStackless_Scheduler *sched)
+{
+    int resumed = _PyStackless_Suspend(call_or_leave, sched);
+    return end_call(sched, resumed);
+}
+
+PyObject *
+_PyStackless_LeaveHard(_PyStackless_Scheduler *sched,
+                       void (*commit)(_PyStackless_Scheduler *))
+{
+    sched->commit = commit;
+    int resumed = _PyStackless_Suspend(commit_or_stay, sched);
+    return end_call(sched, resumed);
+}
+
+PyObject *
+_PyStackless_ScheduleHard(_PyStackless_Scheduler *sched)
+{
+    sched->call.value = NULL;
+    return _PyStackless_LeaveHard(sched, commit_schedule);
 }
 
 void
 _PyStackless_AbandonHard(PyTaskletObject *t)
 {
     if (_PyTasklet_IsHard(t)) {
-        _PyStackless_Slice *main = &t->sched->main_slice;
+        _PyStackless_Main *main = &t->sched->cstack;
         if (main->in_place == &t->extra->hard->slice) {
             main->in_place = NULL;
         }
@@ -583,6 +710,7 @@ _PyStackless_FreeHard(stackless_hard *h)
         _PyStackless_SliceRelease(&h->slice);
         PyMem_Free(h->data);
         PyMem_Free(h->entries);
+        PyMem_Free(h->rest);
         PyMem_Free(h);
     }
 }

@@ -127,7 +127,7 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         PyObject *module = sched->module;
         _PyStackless_DataStackFree(sched);
         _PyStackless_FreeFramePool(sched);
-        _PyStackless_SliceRelease(&sched->main_slice);
+        _PyStackless_SliceRelease(&sched->cstack.slice);
         PyMem_Free(sched->main_entries);
         PyMem_Free(sched->watchdogs);
         /* A daemon thread that slept when the interpreter ended still holds on to it. */

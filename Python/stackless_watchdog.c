@@ -633,7 +633,8 @@ interrupt_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_o
 {
     Watch *w = sched->watch;
     unsigned int stops = w->stops;
-    PyObject *result = _PyStackless_CallFromC(tstate, sched, op);
+    sched->call = op;
+    PyObject *result = _PyStackless_CallFromC(sched);
     if (result == NULL && sched->watch == w && w->stops == stops) {
         PyErr_Clear();                 // it could not be left: not now, then
         return 0;

@@ -188,6 +188,11 @@ extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
 
 /* greenlet_switch.c */
 
+/* The callable of g, if that is pending, and of whoever it would switch to, is looked up
+   before an operation begins: this may run any code.  0, or -1 with an exception.
+   Within a hard switch, if something else has to be looked up by then, the operation fails
+   without an exception: it is to be begun again after another call of this function. */
+extern int _PyGreenlet_LookUp(_PyStackless_Scheduler *sched, PyGreenlet *g);
 /* The method throw(); switch() is in pycore_stackless_hooks.h. */
 extern PyObject *_PyGreenlet_ThrowMethod(PyObject *self, PyObject *const *args,
                                          Py_ssize_t nargs);
@@ -207,12 +212,13 @@ extern PyObject *_PyGreenlet_SetTrace(_PyStackless_Scheduler *sched, PyObject *c
 
 /* greenlet_plain.c */
 
-/* g.switch(*args) as a call from main, or from within C functions; is_method: it is the
-   method that has been called.  1: *result is what it returns.  0: nothing has been done,
-   it has to go the general way. */
-extern int _PyGreenlet_SwitchPlainly(PyThreadState *tstate, PyGreenlet *g,
-                                     PyObject *const *args, Py_ssize_t nargs,
-                                     int is_method, PyObject **result);
+/* Is g.switch(*args) a plain switch, as a call from main or from within C functions?
+   is_method: it is the method that has been called.  1: it is the scheduler's next call
+   now, _PyGreenlet_SwitchPlainly() returns what it returns.  0: it has to go the general
+   way.  -1: no memory. */
+extern int _PyGreenlet_PreparePlain(PyGreenlet *g, PyObject *const *args,
+                                    Py_ssize_t nargs, int is_method);
+extern PyObject *_PyGreenlet_SwitchPlainly(void);
 /* The end of a greenlet that returned `value`, which is stolen, if nothing is special about
    it; otherwise false: nothing has been done. */
 extern int _PyGreenlet_FinishPlainly(_PyStackless_Scheduler *sched, greenlet_tasklet *gt,

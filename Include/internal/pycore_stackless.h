@@ -129,6 +129,14 @@ typedef struct {
     _PyInterpreterFrame *entry;
 } hard_entry;
 
+/* Of what follows, the part that is nearly always empty: an exception is set, something is
+   being traced, the data stack has several chunks or a token is on its way. */
+typedef struct {
+    stackless_c_fields fields;
+    size_t root_top;
+    pending_op pending;                // if it is this tasklet's
+} hard_rest;
+
 /* What a tasklet keeps that was left with C functions between its frames. */
 typedef struct stackless_hard {
     _PyStackless_Slice slice;
@@ -136,14 +144,13 @@ typedef struct stackless_hard {
     struct stackless_hard *next;       // list of those that are suspended hard
     struct stackless_hard **link;      // NULL: this one is not
     PyObject **data;                   // copy of the data stack's first chunk
-    size_t data_used;                  // words
-    size_t data_size;
-    size_t root_top;
-    stackless_c_fields fields;
     hard_entry *entries;
-    size_t nentries;
-    size_t entries_size;
-    pending_op pending;                // if it is this tasklet's
+    hard_rest *rest;                   // NULL: nothing of that
+    PyObject *delete_later;
+    uint32_t data_used;                // words
+    uint32_t data_size;
+    uint32_t nentries;
+    uint32_t entries_size;
     int c_recursion;                   // used since the dispatcher
 } stackless_hard;
 
@@ -243,6 +250,9 @@ struct _PyStackless_Scheduler {
     Py_ssize_t runcount;
 
     pending_op pending;
+    stackless_op call;                 // what a builtin's caller wants; read at once
+    PyObject *call_result;             // likewise: what the builtin returns
+    void (*commit)(_PyStackless_Scheduler *);      // likewise: _PyStackless_LeaveHard()
 
     _PyInterpreterFrame *announced_frame;
     PyObject *announced;               // borrowed; see _PyStackless_AnnounceCall
@@ -259,7 +269,7 @@ struct _PyStackless_Scheduler {
     _PyErr_StackItem exc_root;         // below the exceptions a tasklet handles
 
     /* Hard switching. */
-    _PyStackless_Slice main_slice;
+    _PyStackless_Main cstack;
     char *far;                         // where the C stack of the current tasklet begins
     stackless_hard *hard;              // list
     Py_ssize_t nhard;
@@ -267,8 +277,8 @@ struct _PyStackless_Scheduler {
     Py_ssize_t cxx_modules;            // when the C++ runtime was last looked for
     unsigned int cxx_calls;
     hard_entry *main_entries;          // of main's frames, while main is away
-    size_t nmain_entries;
-    size_t main_entries_size;
+    uint32_t nmain_entries;
+    uint32_t main_entries_size;
 
     PyTaskletObject **watchdogs;
     Py_ssize_t nwatchdogs;
@@ -467,13 +477,14 @@ extern void _PyStackless_FreeFramePool(_PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
 extern int _PyStackless_PrepareLeaveSlow(PyThreadState *tstate,
                                          _PyStackless_Scheduler *sched);
-/* Carries out a switching builtin's operation: `op`'s references are stolen.
+/* Carries out a switching builtin's operation, sched->call, whose references are stolen.
    `fn`: the C function as it stands in the method table; args, nargs, kwnames: as it
-   got them; args == NULL: tp_iternext.  The result is what the builtin returns. */
+   got them; args == NULL: tp_iternext.  The result is what the builtin returns.
+   All arguments fit in registers: a builtin that ends by calling this leaves no frame of
+   its own, which a hard switch would have to copy. */
 extern PyObject *_PyStackless_SwitchingCall(
-    PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op op,
-    void *fn, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-    PyObject *kwnames);
+    _PyStackless_Scheduler *sched, void *fn, PyObject *self, PyObject *const *args,
+    Py_ssize_t nargs, PyObject *kwnames);
 /* Of the calling instruction, in code units, if there is no C code between it and the
    builtin, described as above, that could not be unwound; else 0. */
 extern int _PyStackless_DirectSize(
@@ -518,10 +529,9 @@ extern void _PyStackless_FinishInterrupted(PyThreadState *tstate,
                                            _PyStackless_Scheduler *sched,
                                            _PyInterpreterFrame *frame);
 
-/* Carries out an operation that is called from C code.  Result or NULL as a builtin's;
-   `op`'s references are stolen. */
-extern PyObject *_PyStackless_CallFromC(PyThreadState *tstate,
-                                        _PyStackless_Scheduler *sched, stackless_op op);
+/* Carries out sched->call, whose references are stolen, for C code.  Result or NULL as a
+   builtin's. */
+extern PyObject *_PyStackless_CallFromC(_PyStackless_Scheduler *sched);
 
 /* stackless_hard.c */
 
@@ -540,20 +550,18 @@ extern void _PyStackless_NoticeCxxRuntime(PyThreadState *tstate,
 /* While main is away, the entry frames on its C stack may be overlaid. */
 extern void _PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched);
 extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
-/* _PyStackless_Execute() for a tasklet that has C functions between its frames.
-   OP_SWITCHED: it was left and has been resumed. */
-extern op_outcome _PyStackless_ExecuteHard(PyThreadState *tstate,
-                                           _PyStackless_Scheduler *sched,
-                                           const stackless_op *op, PyObject **result);
-/* The current tasklet, anywhere within C functions, is left for the one that
-   commit(sched, arg) makes current; it cannot fail.  False: nothing has been done, it has
-   to go the general way. */
-extern int _PyStackless_LeaveHard(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                                  void (*commit)(_PyStackless_Scheduler *, void *),
-                                  void *arg);
-/* schedule() without arguments, from within a C function.  False: nothing has been done,
-   it has to go the general way.  *result: the call's value, or NULL and an exception. */
-extern int _PyStackless_FastHardSchedule(PyThreadState *tstate, PyObject **result);
+/* _PyStackless_CallFromC() for a tasklet that has C functions between its frames. */
+extern PyObject *_PyStackless_CallHard(_PyStackless_Scheduler *sched);
+/* Is a call of schedule() without arguments one from within a C function, and nothing else
+   special about it?  (`sched` may be NULL.)  _PyStackless_ScheduleHard() carries it out. */
+extern int _PyStackless_IsPlainHardSchedule(PyThreadState *tstate,
+                                            _PyStackless_Scheduler *sched);
+extern PyObject *_PyStackless_ScheduleHard(_PyStackless_Scheduler *sched);
+extern int _PyStackless_CanLeaveHard(_PyStackless_Scheduler *sched);
+/* Leaves the current tasklet, from within C functions, if it can be left so, for the one that commit(sched) makes current, which cannot fail.  The result is what the
+   pending call returns; out of memory, sched->call.value (strong) is dropped. */
+extern PyObject *_PyStackless_LeaveHard(_PyStackless_Scheduler *sched,
+                                        void (*commit)(_PyStackless_Scheduler *));
 /* Goes on in the current tasklet, which is suspended hard.  The activation that calls
    this is abandoned. */
 extern void _PyStackless_ResumeHard(PyThreadState *tstate,
@@ -565,6 +573,9 @@ extern void _PyStackless_FreeHard(stackless_hard *hard);
 
 /* greenlet_switch.c */
 
+/* An operation failed that would have started a greenlet: this does not keep its callable
+   alive, which may refer to it. */
+extern void _PyGreenlet_NoteFailure(_PyStackless_Scheduler *sched, const stackless_op *op);
 extern op_outcome _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                                       const stackless_op *op, int how, PyObject **result);
 /* A switch between greenlets with a trace function is to be told to it before its value

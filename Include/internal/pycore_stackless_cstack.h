@@ -3,7 +3,7 @@
    nothing of Python, and compiles without its headers if STACKLESS_STANDALONE is
    defined: see Lib/test/test_stackless/cstack_test.c.
 
-   A thread has one main slice, and any number of others:
+   A thread has one main activation, and slices of any number of others:
 
        static void run(void *context);            // runs until it has to leave
 
@@ -12,19 +12,21 @@
        }
 
        own->far = _PyStackless_Far(&main);        // once, when `run` was entered
-       if (_PyStackless_Prepare(own, &main, to) < 0) {
-           ...                                    // out of memory, nothing changed
+       _PyStackless_Suspend(leave, context);      // decides; returns when resumed
+
+       static void *leave(void *context, char *near)
+       {
+           if (_PyStackless_SliceReserve(own, own->far - near) < 0) {
+               return NULL;                       // out of memory: not left
+           }
+           return _PyStackless_Leave(own, near, &main, to);
        }
-       _PyStackless_Switch(own, &main, to);       // returns when resumed
 
-   `to` is &main, or another slice that was left by a switch.  Or, with less to copy,
+   `to` is &main.slice, or another slice that was left; or, with less to copy, NULL: `run`
+   is called once more, below `own`, which stays where it is for the time being.
 
-       _PyStackless_SwitchBelow(own, &main, run, next); // likewise
-
-   runs another one below `own`, which stays where it is for the time being.
-
-   Within a thread only: a slice is resumed by the thread that left it.  Nothing here
-   runs Python code, and a switch itself neither allocates nor frees. */
+   Within a thread only: a slice is resumed by the thread that left it.  A switch itself
+   neither allocates nor frees nor runs Python code; leave() may do all that before. */
 
 #ifndef Py_INTERNAL_STACKLESS_CSTACK_H
 #define Py_INTERNAL_STACKLESS_CSTACK_H
@@ -38,6 +40,7 @@ extern "C" {
 #endif
 
 #include <stddef.h>               // size_t
+#include <stdint.h>               // uint32_t
 
 /* --- layer 0: stackless_switch.c ------------------------------------------ */
 
@@ -65,16 +68,23 @@ extern void *_PyStackless_SwitchStack(void *(*save)(void *arg, char *sp),
 
    While it runs, near == saved_to, and neither has a meaning.  All zero to begin
    with, `far` is set by the owner. */
-typedef struct _PyStackless_Slice {
+typedef struct {
     char *near;                   // the stack pointer; first, for SwitchStack()
-    union {
-        char *far;
-        struct _PyStackless_Slice *in_place;   // of main: the one other slice that may
-    };                                         // be left on the stack, or NULL
+    char *far;
     char *saved_to;
     char *copy;                   // kept for the next time
-    size_t capacity;              // bytes at `copy`
+    uint32_t capacity;            // bytes at `copy`
+    unsigned int cxx_uncaught;    // see FindCxxRuntime()
+    void *cxx_caught;
 } _PyStackless_Slice;
+
+typedef struct {
+    _PyStackless_Slice slice;     // `far` is not used
+    _PyStackless_Slice *in_place; // the one other slice that may be left on the stack
+    char *begin;                  // the stack pointer with which fn is called below it
+    void (*fn)(void *);
+    void *arg;
+} _PyStackless_Main;
 
 /* How many bytes of the slice are in its copy. */
 static inline size_t
@@ -92,75 +102,50 @@ extern void _PyStackless_SliceTrim(_PyStackless_Slice *slice);
 extern void _PyStackless_SliceRelease(_PyStackless_Slice *slice);
 
 /* Calls fn(arg), with all that main has on the stack above it left in place.  Returns
-   once: 0 if fn (or that of a SwitchBelow()) returned, 1 if somebody switched to `main`.  (fn
-   may also return after it was suspended and resumed, when main is in a later call of
-   Enter(): that one then returns 0.)  Within fn, main->near is where main's part of the stack ends.
+   once: 0 if fn returned, 1 if somebody switched to main, or another activation of fn
+   returned.  (fn may also return after it was suspended and resumed, when main is in a
+   later call of Enter(): that one then returns 0.)  Within fn, main->slice.near is where
+   main's part of the stack ends.
    For debuggers and whatever else unwinds, fn's stack ends there too, so a C++
    exception that is not caught within fn terminates the program. */
-extern int _PyStackless_Enter(_PyStackless_Slice *main, void (*fn)(void *), void *arg);
+extern int _PyStackless_Enter(_PyStackless_Main *main, void (*fn)(void *), void *arg);
 
-/* Where the stack of fn ends, which was called by Enter() or SwitchBelow(): to be asked before
-   the first switch. */
+/* Where the stack of fn ends, which was called by Enter() or below another slice: to be
+   asked before the first switch. */
 static inline char *
-_PyStackless_Far(const _PyStackless_Slice *main)
+_PyStackless_Far(const _PyStackless_Main *main)
 {
-    return main->in_place != NULL ? main->in_place->near : main->near;
+    return main->in_place != NULL ? main->in_place->near : main->slice.near;
 }
 
-/* What the three functions below do. */
-extern int _PyStackless_Transfer(_PyStackless_Slice *from, _PyStackless_Slice *main,
-                                 _PyStackless_Slice *to, void (*fn)(void *), void *arg);
-extern int _PyStackless_ReserveOverlaid(_PyStackless_Slice *main,
-                                        const _PyStackless_Slice *to);
+/* Calls leave(arg, near).  All from `near` up belongs to the calling activation; what
+   leave() itself has on the stack does not, and is gone when it has left.  It returns what
+   Leave() returned, as its last action, or NULL for the activation to go on.
+   Returns whether that has been left, and was resumed. */
+static inline int
+_PyStackless_Suspend(void *(*leave)(void *arg, char *near), void *arg)
+{
+    extern void *_PyStackless_PutBack(void *target);
+    return _PyStackless_SwitchStack(leave, _PyStackless_PutBack, arg) != NULL;
+}
 
-/* Inlined: the slice that is prepared and the one that is left end at the same place,
-   below the function that calls them. */
-#define STACKLESS_INLINED static inline __attribute__((always_inline))
-
-/* Leaves the current activation as `from` and goes on in `to`, which is main or was left.
-   from == NULL: the activation is abandoned.
+/* Leaves the activation that called Suspend() as `from`, to go on in `to`, which is
+   &main->slice or was left.  to == NULL: to call fn(arg) of the last Enter() below it,
+   while `from` stays in place (nobody else may be); when fn returns, main goes on.
+   from == NULL: the activation is abandoned (for another one, `to`).
    `from` is saved up to from->far, unless `to` lies below it and nobody else is in
    place.  Whatever `to` overlays of main and of who is in place is saved and will be
    put back.
-   Returns 0 when `from` is resumed.  -1: not switched for want of capacity, nothing
-   changed.  Not to be called with an obstacle. */
-STACKLESS_INLINED int
-_PyStackless_Switch(_PyStackless_Slice *from, _PyStackless_Slice *main,
-                    _PyStackless_Slice *to)
-{
-    return _PyStackless_Transfer(from, main, to, NULL, NULL);
-}
-
-/* Leaves the current activation as `from`, which stays in place (nobody else may be), and
-   calls fn(arg) below it; when fn returns, main goes on.  Otherwise like Switch(). */
-STACKLESS_INLINED int
-_PyStackless_SwitchBelow(_PyStackless_Slice *from, _PyStackless_Slice *main,
-                   void (*fn)(void *), void *arg)
-{
-    return _PyStackless_Transfer(from, main, NULL, fn, arg);
-}
-
-/* Reserves what Switch(from, main, to) takes, or SwitchBelow(from, main, ...).  They cannot fail
-   then, if the calling function itself calls them, or one that has returned to it, that
-   is from no deeper in the stack.  -1: out of memory, nothing changed. */
-STACKLESS_INLINED int
-_PyStackless_Prepare(_PyStackless_Slice *from, _PyStackless_Slice *main,
-                     const _PyStackless_Slice *to)
-{
-    if (_PyStackless_ReserveOverlaid(main, to) < 0) {
-        return -1;
-    }
-    if (from == NULL) {
-        return 0;
-    }
-    (void)_PyStackless_Transfer(from, main, NULL, NULL, NULL);
-    return _PyStackless_SliceReserve(from, (size_t)(from->far - from->near));
-}
+   Returns what leave() has to return then, or NULL for want of capacity (of `from`, for
+   all from `near` on; of main, for all up to to->far): nothing has changed.  Not to be
+   called with an obstacle. */
+extern void *_PyStackless_Leave(_PyStackless_Slice *from, char *near,
+                                _PyStackless_Main *main, _PyStackless_Slice *to);
 
 /* The C++ exceptions that are being handled or thrown form a list per thread.  Enter()
-   and Switch() keep one for each activation, once they know the C++ runtime, which
+   and Leave() keep one for each activation, once they know the C++ runtime, which
    may be loaded at any time.  This function looks for it if a library was loaded since
-   it last looked (some 20 ns if not).  To be called before Enter() and Prepare() when a
+   it last looked (some 20 ns if not).  To be called before Enter() and Leave() when a
    library may have been loaded. */
 extern void _PyStackless_FindCxxRuntime(void);
 

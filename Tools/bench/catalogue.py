@@ -93,6 +93,10 @@ WORKLOADS = (
              peers=("asyncio", "greenlet"), peer_limits={"greenlet": 10_000}),
     waiting(1, 240.0),
     waiting(4, 640.0),
+    Workload("blocked_in_map", "workloads_memory", "blocked_in_map",
+             (Row("{size:,} blocked within map(): memory each", "bytes", "bytes", 2000.0,
+                  "value"),),
+             size=100_000, quick_size=10_000, fixed=True, peers=()),
 )
 
 # Rows made of others: label, the workload divided, its divisor, target for the ratio of times.

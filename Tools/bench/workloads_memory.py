@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Callable
+
 from sample import Sample, memory_figures, resident_bytes, timed
 from stackless import channel, run, tasklet
 
@@ -16,9 +18,29 @@ def blocked(count: int, depth: int) -> Sample:
         else:
             gate.receive()
 
+    return waiting(count, gate, wait, depth)
+
+
+def blocked_in_map(count: int) -> Sample:
+    """So many tasklets wait on one channel, called by map(): their C stack is kept, too."""
+    gate = channel()
+
+    def wait(_: int) -> None:
+        gate.receive()
+
+    def call() -> None:
+        for _ in map(wait, (1,)):
+            pass
+
+    return waiting(count, gate, call)
+
+
+def waiting(count: int, gate: channel, function: Callable, *args: Any) -> Sample:
+    """So many tasklets call function(*args), which waits at the gate."""
+
     def create() -> None:
         for _ in range(count):
-            tasklet(wait)(depth)
+            tasklet(function)(*args)
         run()
 
     def finish() -> None:

@@ -282,6 +282,42 @@ class Scheduling(TaskletTestCase):
         self.assertDead(log[0])
 
 
+class LookingAgain(TaskletTestCase):
+    """`run` is looked up before a switch begins; what the schedule callback does then may
+    make it necessary to look again."""
+
+    def check_switch(self, call):
+        log = []
+
+        class G(greenlet):
+            @property
+            def run(self):
+                log.append("looked up")
+                if log.count("looked up") == 2:
+                    raise Error
+                return lambda value: value
+
+        def callback(prev, next):
+            stackless.set_schedule_callback(None)
+            with self.assertRaises(Error):
+                g.switch("within the callback")
+
+        def body():
+            g.parent = getcurrent()
+            stackless.set_schedule_callback(callback)
+            return call(g.switch)
+        g = G()
+        self.addCleanup(stackless.set_schedule_callback, None)
+        self.assertEqual(greenlet(body).switch(), "value")
+        self.assertEqual(log, ["looked up"] * 3)
+
+    def test_in_a_direct_call(self):
+        self.check_switch(lambda switch: switch("value"))
+
+    def test_below_a_c_function(self):
+        self.check_switch(lambda switch: list(map(switch, ["value"]))[0])
+
+
 class End(TaskletTestCase):
 
     def test_of_a_tasklet_delivers_nothing(self):

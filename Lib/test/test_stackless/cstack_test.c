@@ -111,7 +111,7 @@ typedef struct {
     int leaving;                  // unwinds to its end
 } Context;
 
-static Slice main_slice;
+static _PyStackless_Main main_;
 static Context contexts[CONTEXTS];
 static Context *current;          // NULL: main
 static long switches;
@@ -124,30 +124,78 @@ go_on_in(Context *next)
     switches++;
     if (next != NULL) {
         next->state = RUNNING;
-        overlaid += next->slice.far > main_slice.saved_to;
-        kept += main_slice.in_place != NULL && main_slice.in_place != &next->slice
-                && next->slice.far <= main_slice.in_place->near;
+        overlaid += next->slice.far > main_.slice.saved_to;
+        kept += main_.in_place != NULL && main_.in_place != &next->slice
+                && next->slice.far <= main_.in_place->near;
     }
 }
 
-static void run_context(void *arg);
-static void (*runner)(void *) = run_context;
+/* Memory for leaving `from`, all from `near` on, for `to`; either may be NULL. */
+static void
+prepare(Slice *from, char *near, Slice *to)
+{
+    Slice *main = &main_.slice;
+    if (from != NULL) {
+        CHECK(_PyStackless_SliceReserve(from, (size_t)(from->far - near)) == 0);
+    }
+    if (to != NULL && to != main && to->far > main->near) {
+        CHECK(_PyStackless_SliceReserve(main, (size_t)(to->far - main->near)) == 0);
+    }
+}
 
-/* Leaves the current context, which stays where it is, for one below it. */
+/* Who is left, and for whom, as _PyStackless_Leave() wants it. */
+typedef struct {
+    Slice *from, *to;
+} Leaving;
+
+/* For _PyStackless_Suspend(): leaves.  Whatever is on the stack below `near` is gone then. */
+static void *
+prepare_and_leave(void *arg, char *near)
+{
+    Leaving leaving = *(Leaving *)arg;
+    volatile unsigned char scratch[1000];
+    memset((unsigned char *)scratch, 0x55, sizeof(scratch));
+    prepare(leaving.from, near, leaving.to);
+    return _PyStackless_Leave(leaving.from, near, &main_, leaving.to);
+}
+
+/* Without preparing anything: does not, perhaps. */
+static void *
+just_leave(void *arg, char *near)
+{
+    Leaving *leaving = arg;
+    return _PyStackless_Leave(leaving->from, near, &main_, leaving->to);
+}
+
+static int
+switch_slices(Slice *from, Slice *to)
+{
+    Leaving leaving = {from, to};
+    return _PyStackless_Suspend(prepare_and_leave, &leaving);
+}
+
+static int
+switch_unprepared(Slice *from, Slice *to)
+{
+    Leaving leaving = {from, to};
+    return _PyStackless_Suspend(just_leave, &leaving);
+}
+
+/* Leaves the current context, which stays where it is, for one below it: main's function is
+   called once more. */
 static int
 leave_in_place(Slice *from)
 {
     enum { DEEP = 100000 };
     char here;
-    if (main_slice.in_place != NULL || main_slice.near - &here > DEEP) {
+    if (main_.in_place != NULL || main_.slice.near - &here > DEEP) {
         return 0;
     }
-    Context *next = &contexts[choose(CONTEXTS)];
-    CHECK(_PyStackless_Prepare(from, &main_slice, &main_slice) == 0);
     current->state = SUSPENDED;
     current = NULL;
     begun++;
-    CHECK(_PyStackless_SwitchBelow(from, &main_slice, runner, next) == 0);
+    main_.arg = &contexts[choose(CONTEXTS)];
+    CHECK(switch_slices(from, NULL));
     return 1;
 }
 
@@ -164,18 +212,14 @@ leave(Slice *from)
     if (next->state != SUSPENDED || choose(4) == 0) {
         next = NULL;
     }
-    Slice *to = next != NULL ? &next->slice : &main_slice;
-    int prepared = choose(2);
-    CHECK(_PyStackless_Prepare(prepared ? from : NULL, &main_slice, to) == 0);
+    Slice *to = next != NULL ? &next->slice : &main_.slice;
     self->state = from != NULL ? SUSPENDED : NEW;
     go_on_in(next);
-    while (_PyStackless_Switch(from, &main_slice, to) < 0) {
-        CHECK(from != NULL && !prepared && _PyStackless_SliceSaved(from) == 0);
-        CHECK(_PyStackless_SliceReserve(from, (size_t)(from->far - from->near)) == 0);
-        prepared = 1;
-        retried++;
+    if (choose(2) || !switch_unprepared(from, to)) {
+        retried += from != NULL && _PyStackless_SliceSaved(from) == 0;
+        CHECK(switch_slices(from, to) && from != NULL);
     }
-    CHECK(current == self && from != NULL && _PyStackless_SliceSaved(from) == 0);
+    CHECK(current == self && _PyStackless_SliceSaved(from) == 0);
     if (choose(4) == 0) {
         _PyStackless_SliceTrim(from);
         CHECK(from->capacity == 0 && from->copy == NULL);
@@ -252,12 +296,11 @@ run_context(void *arg)
 {
     Context *self = arg;
     if (self->state == SUSPENDED) {
-        CHECK(_PyStackless_Prepare(NULL, &main_slice, &self->slice) == 0);
         go_on_in(self);
-        _PyStackless_Switch(NULL, &main_slice, &self->slice);
+        switch_slices(NULL, &self->slice);
         CHECK(!"an abandoned activation was resumed");
     }
-    self->slice.far = _PyStackless_Far(&main_slice);
+    self->slice.far = _PyStackless_Far(&main_);
     self->depth = 0;
     self->leaving = 0;
     go_on_in(self);
@@ -273,10 +316,10 @@ dispatch(void *n)
 {
     for (unsigned i = 0; i < *(unsigned *)n; i++) {
         long before = returned;
-        int switched_to = _PyStackless_Enter(&main_slice, run_context,
+        int switched_to = _PyStackless_Enter(&main_, run_context,
                                              &contexts[choose(CONTEXTS)]);
         CHECK(current == NULL && switched_to == (returned == before));
-        CHECK(_PyStackless_SliceSaved(&main_slice) == 0 && main_slice.in_place == NULL);
+        CHECK(_PyStackless_SliceSaved(&main_.slice) == 0 && main_.in_place == NULL);
     }
 }
 
@@ -320,7 +363,7 @@ test_random(long steps)
     for (unsigned i = 0; i < CONTEXTS; i++) {
         _PyStackless_SliceRelease(&contexts[i].slice);
     }
-    _PyStackless_SliceRelease(&main_slice);
+    _PyStackless_SliceRelease(&main_.slice);
 }
 
 /* --- what fails and changes nothing --------------------------------------- */
@@ -332,24 +375,23 @@ suspend_twice(void *arg)
 {
     (void)arg;
     unsigned char local[200];
-    lonely.far = main_slice.near;
+    lonely.far = main_.slice.near;
     fill(local, sizeof(local), 1);
-    CHECK(_PyStackless_Prepare(&lonely, &main_slice, &main_slice) == 0);
-    _PyStackless_Switch(&lonely, &main_slice, &main_slice);
+    CHECK(switch_slices(&lonely, &main_.slice));
     check_filled(local, sizeof(local), 1);
 
     // Main is below us now, and partly saved.
-    Slice before = main_slice;
-    CHECK(_PyStackless_SliceSaved(&before) > 0);
+    _PyStackless_Main before = main_;
+    CHECK(_PyStackless_SliceSaved(&before.slice) > 0);
+    size_t need = lonely.capacity;
     _PyStackless_SliceTrim(&lonely);
-    CHECK(_PyStackless_Switch(&lonely, &main_slice, &main_slice) == -1);
-    CHECK(memcmp(&before, &main_slice, sizeof(Slice)) == 0);
+    CHECK(!switch_unprepared(&lonely, &main_.slice));
+    CHECK(memcmp(&before, &main_, sizeof(main_)) == 0);
     CHECK(lonely.copy == NULL && _PyStackless_SliceSaved(&lonely) == 0);
-    size_t need = (size_t)(lonely.far - lonely.near);
     CHECK(_PyStackless_SliceReserve(&lonely, need - 1) == 0);
-    CHECK(_PyStackless_Switch(&lonely, &main_slice, &main_slice) == -1);
+    CHECK(!switch_unprepared(&lonely, &main_.slice) && !switch_unprepared(&lonely, NULL));
     CHECK(_PyStackless_SliceReserve(&lonely, need) == 0);
-    CHECK(_PyStackless_Switch(&lonely, &main_slice, &main_slice) == 0);
+    CHECK(switch_unprepared(&lonely, &main_.slice));
     check_filled(local, sizeof(local), 1);
 }
 
@@ -357,13 +399,13 @@ static void
 resume_lonely(void *arg)
 {
     (void)arg;
-    Slice main_before = main_slice, before = lonely;
-    CHECK(lonely.far > main_slice.near);
-    CHECK(_PyStackless_Switch(NULL, &main_slice, &lonely) == -1);
-    CHECK(memcmp(&main_before, &main_slice, sizeof(Slice)) == 0);
+    _PyStackless_Main main_before = main_;
+    Slice before = lonely;
+    CHECK(lonely.far > main_.slice.near);
+    CHECK(!switch_unprepared(NULL, &lonely));
+    CHECK(memcmp(&main_before, &main_, sizeof(main_)) == 0);
     CHECK(memcmp(&before, &lonely, sizeof(Slice)) == 0);
-    CHECK(_PyStackless_Prepare(NULL, &main_slice, &lonely) == 0);
-    _PyStackless_Switch(NULL, &main_slice, &lonely);
+    switch_slices(NULL, &lonely);
 }
 
 static __attribute__((noinline)) void
@@ -371,11 +413,11 @@ main_deeper(void)
 {
     unsigned char local[1000];
     fill(local, sizeof(local), 2);
-    CHECK(_PyStackless_Enter(&main_slice, resume_lonely, NULL) == 1);
+    CHECK(_PyStackless_Enter(&main_, resume_lonely, NULL) == 1);
     check_filled(local, sizeof(local), 2);
-    _PyStackless_SliceRelease(&main_slice);
+    _PyStackless_SliceRelease(&main_.slice);
     // It ends now, in a place that is not where main is.
-    CHECK(_PyStackless_Enter(&main_slice, resume_lonely, NULL) == 0);
+    CHECK(_PyStackless_Enter(&main_, resume_lonely, NULL) == 0);
     check_filled(local, sizeof(local), 2);
 }
 
@@ -390,17 +432,20 @@ test_capacity(void)
     volatile size_t too_much = SIZE_MAX / 4;
     CHECK(_PyStackless_SliceReserve(&slice, too_much) == -1);
     CHECK(memcmp(&before, &slice, sizeof(Slice)) == 0);
+    too_much = (size_t)UINT32_MAX + 1;
+    CHECK(_PyStackless_SliceReserve(&slice, too_much) == -1);
+    CHECK(memcmp(&before, &slice, sizeof(Slice)) == 0);
     _PyStackless_SliceRelease(&slice);
     CHECK(slice.copy == NULL && slice.capacity == 0);
 
-    CHECK(_PyStackless_Enter(&main_slice, suspend_twice, NULL) == 1);
+    CHECK(_PyStackless_Enter(&main_, suspend_twice, NULL) == 1);
     size_t saved = _PyStackless_SliceSaved(&lonely);
     CHECK(saved > 200 && lonely.saved_to == lonely.far);
     _PyStackless_SliceTrim(&lonely);
     CHECK(lonely.capacity == saved);
     main_deeper();
     _PyStackless_SliceRelease(&lonely);
-    _PyStackless_SliceRelease(&main_slice);
+    _PyStackless_SliceRelease(&main_.slice);
 }
 
 /* --- exceptions of C++ ---------------------------------------------------- */
@@ -435,7 +480,7 @@ run_cxx_context(void *arg)
     if (self->state == SUSPENDED) {
         run_context(self);
     }
-    self->slice.far = _PyStackless_Far(&main_slice);
+    self->slice.far = _PyStackless_Far(&main_);
     go_on_in(self);
     if (body == NULL) {
         load_body();
@@ -451,7 +496,7 @@ leave_main(void)
 {
     _PyStackless_FindCxxRuntime();
     for (int i = 0; i < 20; i++) {
-        _PyStackless_Enter(&main_slice, run_cxx_context, &contexts[choose(CONTEXTS)]);
+        _PyStackless_Enter(&main_, run_cxx_context, &contexts[choose(CONTEXTS)]);
     }
 }
 
@@ -460,7 +505,6 @@ static void
 test_cxx(const char *path)
 {
     cxx_library = path;
-    runner = run_cxx_context;
     for (unsigned i = 0; i < CONTEXTS; i++) {
         contexts[i].number = i;
     }
@@ -483,20 +527,19 @@ ping_pong(void *arg)
     volatile unsigned char local[1200];
     local[0] = 0;
     (void)local[0];               // only there for its size
-    self->slice.far = main_slice.near;
-    _PyStackless_Prepare(&self->slice, &main_slice, &main_slice);
-    _PyStackless_Switch(&self->slice, &main_slice, &main_slice);
+    self->slice.far = main_.slice.near;
+    switch_slices(&self->slice, &main_.slice);
     for (long i = 0; i < ROUNDS; i++) {
-        _PyStackless_Switch(&self->slice, &main_slice, &other->slice);
+        switch_unprepared(&self->slice, &other->slice);
     }
-    _PyStackless_Switch(NULL, &main_slice, &main_slice);
+    switch_unprepared(NULL, &main_.slice);
 }
 
 static void
 start_ping_pong(void *arg)
 {
     (void)arg;
-    _PyStackless_Switch(NULL, &main_slice, &contexts[0].slice);
+    switch_unprepared(NULL, &contexts[0].slice);
 }
 
 static double
@@ -511,11 +554,11 @@ static void
 bench(void)
 {
     contexts[1].number = 1;
-    _PyStackless_Enter(&main_slice, ping_pong, &contexts[0]);
-    _PyStackless_Enter(&main_slice, ping_pong, &contexts[1]);
+    _PyStackless_Enter(&main_, ping_pong, &contexts[0]);
+    _PyStackless_Enter(&main_, ping_pong, &contexts[1]);
     size_t size = _PyStackless_SliceSaved(&contexts[0].slice);
     double before = now();
-    _PyStackless_Enter(&main_slice, start_ping_pong, NULL);
+    _PyStackless_Enter(&main_, start_ping_pong, NULL);
     double switching = (now() - before) / (2 * ROUNDS);
 
     char stack[4096], *copies[2] = {contexts[0].slice.copy, contexts[1].slice.copy};

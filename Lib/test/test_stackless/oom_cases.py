@@ -173,6 +173,19 @@ def schedule_from_depth():
 
 
 @case
+def schedule_from_several_chunks_of_data_stack():
+    t = paused()
+    t.insert()
+
+    def call(n):
+        if n:
+            call(n - 1)
+        else:
+            schedule()
+    return lambda: call(200), t
+
+
+@case
 @target_may_fail
 def schedule_with_keyword():
     t = tasklet(nothing)()

@@ -454,6 +454,24 @@ class Values(StacklessTestCase):
         stackless.run()
         self.assertEqual(sorted(results), [3, 10, 500, 900, 900])
 
+    def test_data_stack_that_grows_and_shrinks(self):
+        # Only some of these switches have more to keep than the first chunk.
+        def deep(n):
+            if n:
+                return deep(n - 1) + 1
+            through_map(schedule)
+            return 0
+        results = []
+
+        def target():
+            for n in (3, 700, 5, 900, 0, 600, 600, 1):
+                results.append(deep(n))
+        tasklet(target)()
+        tasklet(target)()
+        stackless.run()
+        self.assertEqual(results, [3, 3, 700, 700, 5, 5, 900, 900, 0, 0,
+                                   600, 600, 600, 600, 1, 1])
+
     def test_many_at_mixed_depths(self):
         ch = channel()
         got = []
