@@ -685,7 +685,7 @@ stackless_exec(PyObject *module)
         || state->ops.receive == NULL) {
         return -1;
     }
-    if (PyModule_AddFunctions(module, _PyStackless_PrivateMethods) < 0
+    if (_PyStackless_InitPrivate(module) < 0
         || register_at_exit(module) < 0) {
         return -1;
     }

@@ -674,7 +674,7 @@ extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
 
 extern struct PyModuleDef _PyStackless_Module;
 /* _stackless_private.c */
-extern PyMethodDef _PyStackless_PrivateMethods[];
+extern int _PyStackless_InitPrivate(PyObject *module);
 static inline void
 _PyStackless_NoteUnusual(stackless_modstate *mod)
 {
