@@ -149,7 +149,7 @@ typedef struct stackless_hard {
 
 /* What most tasklets never have: made when first needed, kept to the end. */
 typedef struct {
-    _PyErr_StackItem *exc_info;   // NULL: the scheduler's root, nothing handled
+    _PyErr_StackItem *exc_info;   // NULL: see _PyStackless_FindExcInfo()
     PyObject *exc_value;          // the root's exception while suspended
     Py_tracefunc tracefunc;
     Py_tracefunc profilefunc;
@@ -183,8 +183,8 @@ struct _PyTaskletObject {
     uint8_t state;                     // tasklet_state
     uint8_t flags;
     uint16_t epoch;                    // of instrumentation, when suspended
-    int depth;                         // Python recursion used, when suspended
-};
+    int depth;                         // Python recursion used, when suspended; inverted
+};                                     // (~): exc_info is its _PyStackless_NearGenerator()'s
 
 /* --- channels ------------------------------------------------------------ */
 
@@ -741,14 +741,51 @@ tasklet_is_suspended(const PyTaskletObject *t)
     return (t->flags & TASKLET_STARTED) && !tasklet_is_executing(t);
 }
 
+static inline int
+tasklet_depth(const PyTaskletObject *t)
+{
+    return t->depth < 0 ? ~t->depth : t->depth;
+}
+
+/* The innermost generator (or coroutine) in which a tasklet at nesting level 0 is, whose
+   topmost frame is `frame`, if it is among the first few ones.  There, exc_info is that
+   generator's: nobody has to keep it.  NULL: none, or not near. */
+static inline PyGenObject *
+_PyStackless_NearGenerator(_PyInterpreterFrame *frame)
+{
+    for (int i = 0; i < 8 && frame->owner != FRAME_OWNED_BY_CSTACK; i++) {
+        if (frame->owner == FRAME_OWNED_BY_GENERATOR) {
+            return _PyFrame_GetGenerator(frame);
+        }
+        frame = frame->previous;
+    }
+    return NULL;
+}
+
+/* Can exc_info be found again when the current tasklet goes on? */
+static inline int
+_PyStackless_ExcInfoIsNear(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->exc_info == &sched->exc_root
+           || _PyStackless_NearGenerator(tstate->current_frame) != NULL;
+}
+
+/* The exc_info of a suspended tasklet that does not keep it. */
+static inline _PyErr_StackItem *
+_PyStackless_FindExcInfo(const PyTaskletObject *t)
+{
+    return t->depth < 0 ? &_PyStackless_NearGenerator(t->frame)->gi_exc_state
+                        : &t->sched->exc_root;
+}
+
 /* Does leaving the current tasklet take a side block? */
 static inline int
 _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     return tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL
            || (sched->current->flags & TASKLET_IS_MAIN)
-           || tstate->exc_info != &sched->exc_root
-           || sched->exc_root.exc_value != NULL;
+           || sched->exc_root.exc_value != NULL
+           || !_PyStackless_ExcInfoIsNear(tstate, sched);
 }
 
 /* Can the current tasklet be left softly, or main at all?  Moves its frames off the
@@ -778,19 +815,22 @@ _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     if (t->extra != NULL) {
         _PyStackless_SaveExtra(tstate, t);
     }
+    else if (tstate->exc_info != &t->sched->exc_root) {
+        t->depth = ~t->depth;
+    }
 }
 
 static inline void
 _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 {
-    tstate->py_recursion_remaining = tstate->py_recursion_limit - t->depth;
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(t);
     assert(tstate->context == NULL);
     tstate->context = t->context;
     t->context = NULL;
     if (tstate->context != t->sched->last_context) {
         tstate->context_ver++;
     }
-    tstate->exc_info = &t->sched->exc_root;
+    tstate->exc_info = _PyStackless_FindExcInfo(t);
     if (t->extra != NULL) {
         _PyStackless_LoadExtra(tstate, t);
     }
@@ -798,13 +838,18 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 
 /* Both at once, for two tasklets without a side block. */
 static inline void
-_PyStackless_SwapThreadFields(PyThreadState *tstate, PyTaskletObject *t,
-                              PyTaskletObject *next)
+_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                              PyTaskletObject *t, PyTaskletObject *next)
 {
     assert(t->extra == NULL && next->extra == NULL && t->context == NULL);
     int limit = tstate->py_recursion_limit;
-    t->depth = limit - tstate->py_recursion_remaining;
-    tstate->py_recursion_remaining = limit - next->depth;
+    int depth = limit - tstate->py_recursion_remaining;
+    tstate->py_recursion_remaining = limit - tasklet_depth(next);
+    if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
+        depth = tstate->exc_info != &sched->exc_root ? ~depth : depth;
+        tstate->exc_info = _PyStackless_FindExcInfo(next);
+    }
+    t->depth = depth;
     PyObject *context = next->context;
     next->context = NULL;
     t->context = tstate->context;

@@ -63,7 +63,6 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     uintptr_t special =
         (uintptr_t)tstate->c_tracefunc
         | (uintptr_t)tstate->c_profilefunc
-        | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
         | (uintptr_t)sched->exc_root.exc_value
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
@@ -72,7 +71,7 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         | (uintptr_t)t->tempval
         | (uintptr_t)next->extra
         | (uintptr_t)(next->flags & (TASKLET_IS_MAIN | TASKLET_RAISES));
-    if (special != 0) {
+    if (special != 0 || !_PyStackless_ExcInfoIsNear(tstate, sched)) {
         return 0;
     }
     if (!(next->flags & TASKLET_STARTED)) {
@@ -111,7 +110,7 @@ static inline void
 fast_make_current(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                   PyTaskletObject *t, PyTaskletObject *next)
 {
-    _PyStackless_SwapThreadFields(tstate, t, next);
+    _PyStackless_SwapThreadFields(tstate, sched, t, next);
     assert(_PyStackless_IsLegal(next, TASKLET_CURRENT));
     next->state = TASKLET_CURRENT;
     sched->current = next;
