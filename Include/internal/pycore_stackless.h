@@ -878,6 +878,67 @@ tasklet_is_queued(const PyTaskletObject *t)
     return t->state == TASKLET_RUNNABLE || t->state == TASKLET_CURRENT;
 }
 
+/* --- frames in blocks of their own ---------------------------------------------- */
+
+/* Blocks of frames that are gone are kept for the next ones, a few of each size: who calls
+   a function that switches once needs one for each turn. */
+#ifdef Py_DEBUG
+enum { STACKLESS_KEPT_FRAMES = 1 };
+#else
+enum { STACKLESS_KEPT_FRAMES = 16 };
+#endif
+
+/* NULL without an exception: no memory. */
+static inline _PyInterpreterFrame *
+_PyStackless_AllocFrame(_PyStackless_Scheduler *sched, size_t words)
+{
+    if (words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL) {
+        void **block = sched->frames[words];
+        sched->frames[words] = *block;
+        sched->nframes[words]--;
+        return (_PyInterpreterFrame *)block;
+    }
+    return PyMem_Malloc(words * sizeof(PyObject *));
+}
+
+/* sched may be NULL. */
+static inline void
+_PyStackless_FreeFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame,
+                       size_t words)
+{
+    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->frames)
+        && sched->nframes[words] < STACKLESS_KEPT_FRAMES) {
+        *(void **)frame = sched->frames[words];
+        sched->frames[words] = frame;
+        sched->nframes[words]++;
+    }
+    else {
+        PyMem_Free(frame);
+    }
+}
+
+/* Moves the frame *link off the data stack, of which it stays a part.  0, or -1 with an
+   exception. */
+static inline int
+_PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link)
+{
+    _PyInterpreterFrame *old = *link;
+    _PyInterpreterFrame *new = _PyStackless_AllocFrame(
+        sched, (size_t)_PyFrame_GetCode(old)->co_framesize);
+    if (new == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    _PyFrame_Copy(old, new);
+    new->previous = old->previous;
+    new->owner = FRAME_OWNED_BY_TASKLET;
+    if (new->frame_obj != NULL) {
+        new->frame_obj->f_frame = new;
+    }
+    *link = new;
+    return 0;
+}
+
 /* --- the lists ------------------------------------------------------------------ */
 
 /* Links t before pos in the run queue, which takes over a reference. */

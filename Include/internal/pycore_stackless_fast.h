@@ -50,6 +50,13 @@ fast_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (tstate->datastack_top == sched->datastack_base) {
         return frame;
     }
+    if ((PyObject **)frame == sched->datastack_base) {       // it is the only one
+        if (_PyStackless_MoveFrame(sched, &tstate->current_frame) < 0) {
+            return NULL;
+        }
+        tstate->datastack_top = sched->datastack_base;
+        return tstate->current_frame;
+    }
     return _PyStackless_PromoteFrames(tstate, sched) < 0 ? NULL : tstate->current_frame;
 }
 
