@@ -65,6 +65,28 @@ _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
     }
 }
 
+PyGenObject *
+_PyStackless_NearGenerator(_PyInterpreterFrame *frame)
+{
+    for (int i = 0; i < 8 && frame->owner != FRAME_OWNED_BY_CSTACK; i++) {
+        if (frame->owner == FRAME_OWNED_BY_GENERATOR) {
+            return _PyFrame_GetGenerator(frame);
+        }
+        frame = frame->previous;
+    }
+    return NULL;
+}
+
+void
+_PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObject *next)
+{
+    if (tstate->exc_info != &t->sched->exc_root) {
+        t->depth = ~t->depth;
+    }
+    tstate->exc_info = _PyStackless_FindExcInfo(next);
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(next);
+}
+
 static void
 save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 {

@@ -579,6 +579,13 @@ extern int _PyStackless_InitInlining(void);
 /* stackless_tstate.c */
 
 extern int _PyStackless_EnsureExtra(PyTaskletObject *t);
+/* The innermost generator (or coroutine) in which a tasklet at nesting level 0 is, whose
+   topmost frame is `frame`, if it is among the first few ones.  There, exc_info is that
+   generator's: nobody has to keep it.  NULL: none, or not near. */
+extern PyGenObject *_PyStackless_NearGenerator(_PyInterpreterFrame *frame);
+/* What _PyStackless_SwapThreadFields() has to do if one of the two is in a generator. */
+extern void _PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t,
+                                     PyTaskletObject *next);
 extern void _PyStackless_FreeExtraIfUnused(PyTaskletObject *t);
 extern void _PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t);
 extern void _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t);
@@ -747,21 +754,6 @@ tasklet_depth(const PyTaskletObject *t)
     return t->depth < 0 ? ~t->depth : t->depth;
 }
 
-/* The innermost generator (or coroutine) in which a tasklet at nesting level 0 is, whose
-   topmost frame is `frame`, if it is among the first few ones.  There, exc_info is that
-   generator's: nobody has to keep it.  NULL: none, or not near. */
-static inline PyGenObject *
-_PyStackless_NearGenerator(_PyInterpreterFrame *frame)
-{
-    for (int i = 0; i < 8 && frame->owner != FRAME_OWNED_BY_CSTACK; i++) {
-        if (frame->owner == FRAME_OWNED_BY_GENERATOR) {
-            return _PyFrame_GetGenerator(frame);
-        }
-        frame = frame->previous;
-    }
-    return NULL;
-}
-
 /* Can exc_info be found again when the current tasklet goes on? */
 static inline int
 _PyStackless_ExcInfoIsNear(PyThreadState *tstate, _PyStackless_Scheduler *sched)
@@ -843,13 +835,11 @@ _PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sch
 {
     assert(t->extra == NULL && next->extra == NULL && t->context == NULL);
     int limit = tstate->py_recursion_limit;
-    int depth = limit - tstate->py_recursion_remaining;
-    tstate->py_recursion_remaining = limit - tasklet_depth(next);
+    t->depth = limit - tstate->py_recursion_remaining;
+    tstate->py_recursion_remaining = limit - next->depth;
     if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
-        depth = tstate->exc_info != &sched->exc_root ? ~depth : depth;
-        tstate->exc_info = _PyStackless_FindExcInfo(next);
+        _PyStackless_SwapExcInfo(tstate, t, next);
     }
-    t->depth = depth;
     PyObject *context = next->context;
     next->context = NULL;
     t->context = tstate->context;

@@ -76,13 +76,13 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)t->extra
         | (uintptr_t)t->tempval
-        | (uintptr_t)next->extra
-        | (uintptr_t)(next->flags & (TASKLET_IS_MAIN | TASKLET_RAISES));
+        | (uintptr_t)next->extra;
     if (special != 0 || !_PyStackless_ExcInfoIsNear(tstate, sched)) {
         return 0;
     }
-    if (!(next->flags & TASKLET_STARTED)) {
-        return can_start && next->tempval == NULL;
+    int flags = next->flags & (TASKLET_STARTED | TASKLET_IS_MAIN | TASKLET_RAISES);
+    if (flags != TASKLET_STARTED) {
+        return flags == 0 && can_start && next->tempval == NULL;
     }
     if (next->epoch != sched->epoch) {
         return 0;
@@ -103,9 +103,11 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
     next->frame = NULL;
     tstate->current_frame = frame;
     PyObject *value = next->tempval;
-    next->tempval = NULL;
     if (value == NULL) {
         value = next->flags & TASKLET_RETURNS_SELF ? Py_NewRef(next) : Py_None;
+    }
+    else {
+        next->tempval = NULL;
     }
     next->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RETURNS_NONE);
     _PyFrame_StackPush(frame, value);
@@ -145,9 +147,8 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
-    PyObject *callable = stack_pointer[-2];
+    _Py_DECREF_NO_DEALLOC(stack_pointer[-2]);
     frame = fast_leave(tstate, sched, frame, stack_pointer - 2);
-    _Py_DECREF_NO_DEALLOC(callable);
     if (frame == NULL) {
         return 1;
     }
