@@ -682,7 +682,7 @@ stackless_exec(PyObject *module)
     }
     state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);
     if (state->trampoline == NULL
-        || PyModule_AddFunctions(module, _PyStackless_PrivateMethods) < 0
+        || _PyStackless_InitPrivate(module) < 0
         || register_at_exit(module) < 0) {
         return -1;
     }

@@ -125,7 +125,7 @@ tasklet_get_recursion_depth(PyObject *self, void *Py_UNUSED(closure))
         depth = ts->py_recursion_limit - ts->py_recursion_remaining;
     }
     else if (tasklet_is_suspended(t)) {
-        depth = t->depth;
+        depth = tasklet_depth(t);
     }
     return PyLong_FromLong(depth);
 }

@@ -105,7 +105,8 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
         return 0;
     }
     PyGreenlet *mine = greenlet_linked(greenlet_tasklet_cast(t));
-    if (fast_special(tstate, sched) != 0 || mine == NULL || Py_REFCNT(mine) == 1
+    if (fast_special(tstate, sched) != 0 || !_PyStackless_ExcInfoIsNear(tstate, sched)
+        || mine == NULL || Py_REFCNT(mine) == 1
         || (next != sched->main && (next->extra != NULL || next->epoch != sched->epoch))) {
         return 0;
     }
@@ -123,7 +124,7 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
     }
     else {
         t->frame = frame;
-        _PyStackless_SwapThreadFields(tstate, t, next);
+        _PyStackless_SwapThreadFields(tstate, sched, t, next);
         _PyStackless_Check(sched, NULL);
         fast_resume(tstate, next);
     }

@@ -71,6 +71,20 @@ instance_has(PyObject *owner, PyObject *name)
     return dict == NULL ? 0 : PyDict_Contains(dict, name);
 }
 
+/* Neither the class nor the instance has it. */
+static int
+is_missing(PyObject *owner, PyObject *name)
+{
+    if (_PyType_Lookup(Py_TYPE(owner), name) != NULL) {
+        return 0;
+    }
+    int found = instance_has(owner, name);
+    if (found < 0) {
+        PyErr_Clear();
+    }
+    return found == 0;
+}
+
 /* Does object.__getattribute__(owner, name) end in a Python function? */
 static int
 find_getter(PyObject *owner, PyObject *name, python_call *call)
@@ -160,6 +174,10 @@ load_with_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame,
     int is_type = wrapped == (void *)PyType_Type.tp_getattro;
     if (!is_type && wrapped != (void *)PyObject_GenericGetAttr) {
         return 0;
+    }
+    if (!is_type && is_missing(owner, name)) {
+        call = (python_call){ getattr, owner, { name }, 1 };
+        return begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
     }
     if (is_type ? find_type_getter(owner, name, &call) : find_getter(owner, name, &call)) {
         return begin_attribute(tstate, frame, stack_pointer, name, flags | HAS_FALLBACK,

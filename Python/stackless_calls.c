@@ -3,7 +3,7 @@
    classes and class statements (stackless_classes.c).
 
    `call_soft` and the functions below it take arguments as vectorcall does, borrowed.
-   Whether they will do is decided by is_soft(), without side effects. */
+   Whether they will do is decided by find_soft(), without side effects. */
 
 #include "Python.h"
 #include "opcode_ids.h"           // CALL
@@ -101,6 +101,38 @@ _PyStackless_CallWithTuple(PyThreadState *tstate, PyObject *callable, PyObject *
 
 /* --- what is called ----------------------------------------------------------- */
 
+/* What a call is that can be done without C code in between. */
+typedef enum {
+    SOFT_NOT,
+    SOFT_FUNCTION,                // rest.callable, a Python function, with self or NULL
+    SOFT_METHOD,                  // rest.callable, something else, with self
+    SOFT_CLASS,                   // self
+    SOFT_PARTIAL,                 // rest.callable
+    SOFT_NEXT,                    // self: the iterator; rest: next()'s default, if any
+    SOFT_SEND,                    // self: the generator
+    SOFT_THROW,                   // same
+    SOFT_CONTEXT_RUN,             // self: the context; rest: the call to be made in it
+    SOFT_BUILD_CLASS,
+} soft_kind;
+
+static soft_kind find_soft(stackless_call *call, PyObject **self);
+
+static int
+is_soft(const stackless_call *call)
+{
+    PyObject *self;
+    stackless_call rest = *call;
+    return find_soft(&rest, &self) != SOFT_NOT;
+}
+
+/* The same if the arguments do not matter. */
+static int
+is_soft_callable(PyObject *callable)
+{
+    stackless_call call = { callable, NULL, 0, NULL };
+    return _PyStackless_IsPythonFunction(callable) || is_soft(&call);
+}
+
 static int
 is_python_next(PyObject *op)
 {
@@ -115,131 +147,139 @@ is_ready_generator(PyObject *op)
            && ((PyGenObject *)op)->gi_frame_state < FRAME_EXECUTING;
 }
 
-/* The C function behind `call`, and what it is called with. */
-static void *
-c_function(const stackless_call *call, PyObject **self, stackless_call *rest)
+/* The first argument, which is not among the others any more. */
+static PyObject *
+take_argument(stackless_call *call)
 {
-    *rest = *call;
-    if (PyCFunction_Check(call->callable)) {
-        *self = PyCFunction_GET_SELF(call->callable);
-        return (void *)PyCFunction_GET_FUNCTION(call->callable);
-    }
-    if (Py_IS_TYPE(call->callable, &PyMethodDescr_Type) && call->nargs > 0) {
-        PyMethodDescrObject *method = (PyMethodDescrObject *)call->callable;
-        *self = call->args[0];
-        rest->args++;
-        rest->nargs--;
-        return PyObject_TypeCheck(*self, method->d_common.d_type)
-               ? (void *)method->d_method->ml_meth : NULL;
-    }
-    return NULL;
+    call->nargs--;
+    return *call->args++;
 }
-
-/* What `callable` wraps if it is a slot wrapper, bound (call->args are the rest) or
-   called with self. */
-static void *
-wrapped_slot(const stackless_call *call, PyObject **self, stackless_call *rest)
-{
-    PyWrapperDescrObject *wrapper;
-    *rest = *call;
-    if (Py_IS_TYPE(call->callable, &_PyMethodWrapper_Type)) {
-        wrapper = ((method_wrapper *)call->callable)->descr;
-        *self = ((method_wrapper *)call->callable)->self;
-    }
-    else if (Py_IS_TYPE(call->callable, &PyWrapperDescr_Type) && call->nargs > 0) {
-        wrapper = (PyWrapperDescrObject *)call->callable;
-        *self = call->args[0];
-        rest->args++;
-        rest->nargs--;
-    }
-    else {
-        return NULL;
-    }
-    return PyObject_TypeCheck(*self, wrapper->d_common.d_type) ? wrapper->d_wrapped : NULL;
-}
-
-static int is_soft(const stackless_call *call);
 
 static int
-is_soft_c_function(const stackless_call *call)
+is_plain_class_statement(const stackless_call *call)
 {
-    PyObject *self;
-    stackless_call rest;
-    void *func = c_function(call, &self, &rest);
-    if (func == NULL) {
+    if (call->nargs < 2 || !_PyStackless_IsPythonFunction(call->args[0])
+        || !PyUnicode_Check(call->args[1])) {
         return 0;
     }
+    for (Py_ssize_t i = 2; i < call->nargs; i++) {
+        if (!PyType_Check(call->args[i])) {
+            return 0;                  // __mro_entries__
+        }
+    }
+    return 1;
+}
+
+/* The C function `func`, of *self (may be NULL). */
+static soft_kind
+find_c_function(void *func, PyObject **self, stackless_call *rest)
+{
     if (func == known.context_run) {
-        stackless_call inner = { rest.nargs ? rest.args[0] : NULL, rest.args + 1,
-                            rest.nargs - 1, rest.kwnames };
-        return rest.nargs > 0 && is_soft(&inner);
+        if (rest->nargs == 0) {
+            return SOFT_NOT;
+        }
+        rest->callable = take_argument(rest);
+        return _PyStackless_IsPythonFunction(rest->callable) || is_soft(rest)
+               ? SOFT_CONTEXT_RUN : SOFT_NOT;
     }
     if (func == known.build_class) {
-        if (rest.nargs < 2 || !_PyStackless_IsPythonFunction(rest.args[0])
-            || !PyUnicode_Check(rest.args[1])) {
-            return 0;
-        }
-        for (Py_ssize_t i = 2; i < rest.nargs; i++) {
-            if (!PyType_Check(rest.args[i])) {
-                return 0;              // __mro_entries__
-            }
-        }
-        return 1;
+        return is_plain_class_statement(rest) ? SOFT_BUILD_CLASS : SOFT_NOT;
     }
-    if (rest.kwnames != NULL) {
-        return 0;
+    if (rest->kwnames != NULL) {
+        return SOFT_NOT;
     }
     if (func == known.next) {
-        return (rest.nargs == 1 || rest.nargs == 2)
-               && (is_python_next(rest.args[0])
-                   || (PyGen_CheckExact(rest.args[0]) && is_ready_generator(rest.args[0])));
+        if (rest->nargs != 1 && rest->nargs != 2) {
+            return SOFT_NOT;
+        }
+        *self = take_argument(rest);
+        return (PyGen_CheckExact(*self) ? is_ready_generator(*self) : is_python_next(*self))
+               ? SOFT_NEXT : SOFT_NOT;
     }
-    if (rest.nargs != 1 || self == NULL || !is_ready_generator(self)) {
-        return 0;
+    if (rest->nargs != 1 || *self == NULL || !is_ready_generator(*self)) {
+        return SOFT_NOT;
     }
-    PyFrameState state = ((PyGenObject *)self)->gi_frame_state;
+    PyFrameState state = ((PyGenObject *)*self)->gi_frame_state;
     if (func == known.gen_send) {
-        return state != FRAME_CREATED || Py_IsNone(rest.args[0]);
+        return state != FRAME_CREATED || Py_IsNone(rest->args[0]) ? SOFT_SEND : SOFT_NOT;
     }
     /* With something that it delegates to it is left to C. */
     return func == known.gen_throw && state == FRAME_SUSPENDED
-           && (PyExceptionInstance_Check(rest.args[0])
-               || PyExceptionClass_Check(rest.args[0]));
+           && (PyExceptionInstance_Check(rest->args[0])
+               || PyExceptionClass_Check(rest->args[0])) ? SOFT_THROW : SOFT_NOT;
 }
 
-static int
-is_soft(const stackless_call *call)
+/* A slot wrapper, bound or with self as its first argument. */
+static soft_kind
+find_wrapped_slot(PyObject **self, stackless_call *rest)
 {
-    PyObject *callable = call->callable;
+    PyWrapperDescrObject *wrapper;
+    if (Py_IS_TYPE(rest->callable, &_PyMethodWrapper_Type)) {
+        wrapper = ((method_wrapper *)rest->callable)->descr;
+        *self = ((method_wrapper *)rest->callable)->self;
+    }
+    else if (Py_IS_TYPE(rest->callable, &PyWrapperDescr_Type) && rest->nargs > 0) {
+        wrapper = (PyWrapperDescrObject *)rest->callable;
+        *self = take_argument(rest);
+    }
+    else {
+        return SOFT_NOT;
+    }
+    if (!PyObject_TypeCheck(*self, wrapper->d_common.d_type)) {
+        return SOFT_NOT;
+    }
+    if (wrapper->d_wrapped == (void *)PyType_Type.tp_call) {
+        return _PyStackless_IsSoftClass((PyTypeObject *)*self) ? SOFT_CLASS : SOFT_NOT;
+    }
+    return wrapper->d_wrapped == (void *)PyGen_Type.tp_iternext && rest->nargs == 0
+           && rest->kwnames == NULL && is_ready_generator(*self) ? SOFT_NEXT : SOFT_NOT;
+}
+
+/* What `rest`, a call, comes down to; that becomes what is left of it.  All is borrowed. */
+static soft_kind
+find_soft(stackless_call *rest, PyObject **self)
+{
+    PyObject *callable = rest->callable;
     PyTypeObject *type = Py_TYPE(callable);
-    ternaryfunc tp_call = type->tp_call;
+    *self = NULL;
     if (type == &PyFunction_Type) {
-        return _PyStackless_IsPythonFunction(callable);
+        return _PyStackless_IsPythonFunction(callable) ? SOFT_FUNCTION : SOFT_NOT;
+    }
+    if (type == &PyCFunction_Type || type == &PyCMethod_Type) {
+        *self = PyCFunction_GET_SELF(callable);
+        return find_c_function((void *)PyCFunction_GET_FUNCTION(callable), self, rest);
+    }
+    if (type == &PyMethodDescr_Type) {
+        PyMethodDescrObject *method = (PyMethodDescrObject *)callable;
+        if (rest->nargs == 0
+            || !PyObject_TypeCheck(rest->args[0], method->d_common.d_type)) {
+            return SOFT_NOT;
+        }
+        *self = take_argument(rest);
+        return find_c_function((void *)method->d_method->ml_meth, self, rest);
     }
     if (type == &PyMethod_Type) {
-        stackless_call inner = { PyMethod_GET_FUNCTION(callable), NULL, 0, NULL };
-        return !PyCFunction_Check(inner.callable) && is_soft(&inner);
+        *self = PyMethod_GET_SELF(callable);
+        rest->callable = PyMethod_GET_FUNCTION(callable);
+        if (_PyStackless_IsPythonFunction(rest->callable)) {
+            return SOFT_FUNCTION;
+        }
+        return !PyCFunction_Check(rest->callable) && is_soft_callable(rest->callable)
+               ? SOFT_METHOD : SOFT_NOT;
     }
-    if (tp_call == _PyStackless_PythonSlots.type.tp_call) {
-        return _PyStackless_PythonMethod(type, &_Py_ID(__call__)) != NULL;
+    if (type->tp_call == _PyStackless_PythonSlots.type.tp_call) {
+        *self = callable;
+        rest->callable = _PyStackless_PythonMethod(type, &_Py_ID(__call__));
+        return rest->callable != NULL ? SOFT_FUNCTION : SOFT_NOT;
     }
-    if (tp_call == PyType_Type.tp_call) {
-        return _PyStackless_IsSoftClass((PyTypeObject *)callable);
+    if (type->tp_call == PyType_Type.tp_call) {
+        *self = callable;
+        return _PyStackless_IsSoftClass((PyTypeObject *)callable) ? SOFT_CLASS : SOFT_NOT;
     }
-    if (tp_call == known.partial_call) {
-        stackless_call inner = { ((partial_object *)callable)->fn, NULL, 0, NULL };
-        return is_soft(&inner);
+    if (type->tp_call == known.partial_call) {
+        return is_soft_callable(((partial_object *)callable)->fn) ? SOFT_PARTIAL : SOFT_NOT;
     }
-    PyObject *self;
-    stackless_call rest;
-    void *wrapped = wrapped_slot(call, &self, &rest);
-    if (wrapped != NULL) {
-        return (wrapped == (void *)PyType_Type.tp_call
-                && _PyStackless_IsSoftClass((PyTypeObject *)self))
-               || (wrapped == (void *)PyGen_Type.tp_iternext && rest.nargs == 0
-                   && rest.kwnames == NULL && is_ready_generator(self));
-    }
-    return is_soft_c_function(call);
+    return find_wrapped_slot(self, rest);
 }
 
 /* --- generators --------------------------------------------------------------- */
@@ -393,8 +433,7 @@ call_in_context(PyThreadState *tstate, PyObject *context, const stackless_call *
         PyErr_SetRaisedException(exc);
         return STEP_FAILED;
     }
-    stackless_call inner = { call->args[0], call->args + 1, call->nargs - 1, call->kwnames };
-    return call_soft(tstate, &inner, value);
+    return call_soft(tstate, call, value);
 }
 
 /* --- functools.partial -------------------------------------------------------- */
@@ -406,10 +445,14 @@ call_partial(PyThreadState *tstate, partial_object *partial, const stackless_cal
     PyObject *args = partial->args;
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     Py_ssize_t nkw = call->kwnames ? PyTuple_GET_SIZE(call->kwnames) : 0;
-    PyObject **all = PyMem_New(PyObject *, n + call->nargs + nkw + 1);
-    if (all == NULL) {
-        PyErr_NoMemory();
-        return STEP_FAILED;
+    PyObject *small[8];
+    PyObject **all = small;
+    if (n + call->nargs + nkw > (Py_ssize_t)Py_ARRAY_LENGTH(small)) {
+        all = PyMem_New(PyObject *, n + call->nargs + nkw);
+        if (all == NULL) {
+            PyErr_NoMemory();
+            return STEP_FAILED;
+        }
     }
     for (Py_ssize_t i = 0; i < n; i++) {
         all[i] = PyTuple_GET_ITEM(args, i);
@@ -441,73 +484,58 @@ call_partial(PyThreadState *tstate, partial_object *partial, const stackless_cal
     }
     Py_DECREF(inner.callable);
     Py_DECREF(args);
-    PyMem_Free(all);
+    if (all != small) {
+        PyMem_Free(all);
+    }
     return outcome;
 }
 
 /* --- any call ----------------------------------------------------------------- */
 
-static step_outcome
-call_c_function(PyThreadState *tstate, const stackless_call *call, PyObject **value)
+/* Carries out what find_soft() has found. */
+static inline step_outcome
+do_soft(PyThreadState *tstate, soft_kind kind, PyObject *self, const stackless_call *rest,
+        PyObject **value)
 {
-    PyObject *self = NULL;
-    stackless_call rest;
-    void *func = c_function(call, &self, &rest);
-    if (func == known.next) {
-        return call_next(tstate, rest.args[0], rest.nargs == 2 ? rest.args[1] : NULL);
+    if (kind == SOFT_FUNCTION) {
+        return _PyStackless_PushFunction(tstate, rest->callable, self, rest->args,
+                                         rest->nargs, rest->kwnames);
     }
-    if (func == known.gen_send) {
-        return call_send(tstate, self, rest.args[0]);
+    switch (kind) {
+        case SOFT_METHOD:
+            return call_with_self(tstate, rest->callable, self, rest->args, rest->nargs,
+                                  rest->kwnames, value);
+        case SOFT_CLASS:
+            return _PyStackless_CallClass(tstate, (PyTypeObject *)self, rest, value);
+        case SOFT_PARTIAL:
+            return call_partial(tstate, (partial_object *)rest->callable, rest, value);
+        case SOFT_NEXT:
+            return call_next(tstate, self, rest->nargs > 0 ? rest->args[0] : NULL);
+        case SOFT_SEND:
+            return call_send(tstate, self, rest->args[0]);
+        case SOFT_THROW:
+            return call_throw(tstate, self, rest->args[0]);
+        case SOFT_CONTEXT_RUN:
+            return call_in_context(tstate, self, rest, value);
+        case SOFT_BUILD_CLASS:
+            return _PyStackless_CallBuildClass(tstate, rest, value);
+        default:
+            Py_UNREACHABLE();
     }
-    if (func == known.gen_throw) {
-        return call_throw(tstate, self, rest.args[0]);
-    }
-    if (func == known.context_run) {
-        return call_in_context(tstate, self, &rest, value);
-    }
-    assert(func == known.build_class);
-    return _PyStackless_CallBuildClass(tstate, &rest, value);
 }
 
-/* Softly if is_soft(), else as PyObject_Vectorcall(). */
+/* Softly if possible, else as PyObject_Vectorcall(). */
 static step_outcome
 call_soft(PyThreadState *tstate, const stackless_call *call, PyObject **value)
 {
-    PyObject *callable = call->callable;
-    PyTypeObject *type = Py_TYPE(callable);
-    if (!is_soft(call)) {
-        *value = PyObject_Vectorcall(callable, call->args, call->nargs, call->kwnames);
+    PyObject *self;
+    stackless_call rest = *call;
+    soft_kind kind = find_soft(&rest, &self);
+    if (kind == SOFT_NOT) {
+        *value = PyObject_Vectorcall(call->callable, call->args, call->nargs, call->kwnames);
         return *value ? STEP_DONE : STEP_FAILED;
     }
-    if (type == &PyFunction_Type) {
-        return _PyStackless_PushFunction(tstate, callable, NULL, call->args, call->nargs,
-                                         call->kwnames);
-    }
-    if (type == &PyMethod_Type) {
-        return call_with_self(tstate, PyMethod_GET_FUNCTION(callable),
-                              PyMethod_GET_SELF(callable), call->args, call->nargs,
-                              call->kwnames, value);
-    }
-    if (type->tp_call == _PyStackless_PythonSlots.type.tp_call) {
-        PyObject *method = _PyStackless_PythonMethod(type, &_Py_ID(__call__));
-        return _PyStackless_PushFunction(tstate, method, callable, call->args, call->nargs,
-                                         call->kwnames);
-    }
-    if (type->tp_call == PyType_Type.tp_call) {
-        return _PyStackless_CallClass(tstate, (PyTypeObject *)callable, call, value);
-    }
-    if (type->tp_call == known.partial_call) {
-        return call_partial(tstate, (partial_object *)callable, call, value);
-    }
-    PyObject *self = NULL;
-    stackless_call rest;
-    void *wrapped = wrapped_slot(call, &self, &rest);
-    if (wrapped != NULL) {
-        return wrapped == (void *)PyType_Type.tp_call
-               ? _PyStackless_CallClass(tstate, (PyTypeObject *)self, &rest, value)
-               : call_next(tstate, self, NULL);
-    }
-    return call_c_function(tstate, call, value);
+    return do_soft(tstate, kind, self, &rest, value);
 }
 
 /* --- the instructions --------------------------------------------------------- */
@@ -552,6 +580,9 @@ call_ex(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poin
 {
     int pops = 3 + (oparg & 1);
     PyObject *callable = stack_pointer[-pops];
+    if (!instrumented && _PyStackless_IsPythonFunction(callable)) {
+        return 0;                      // the instruction pushes its frame
+    }
     PyObject *args = stack_pointer[2 - pops];
     PyObject *kwargs = oparg & 1 ? stack_pointer[-1] : NULL;
     PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
@@ -565,8 +596,10 @@ call_ex(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poin
         }
         call.args = items;
     }
-    int soft = is_soft(&call);
-    if (soft) {
+    PyObject *self;
+    stackless_call rest = call;
+    soft_kind kind = find_soft(&rest, &self);
+    if (kind != SOFT_NOT) {
         PyObject *value = NULL;
         step_outcome outcome = STEP_DONE;
         _PyStackless_Begin(frame, stack_pointer, pops, 1);
@@ -584,25 +617,21 @@ call_ex(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poin
             }
         }
         if (outcome == STEP_DONE) {
-            outcome = call_soft(tstate, &call, &value);
+            outcome = instrumented ? call_soft(tstate, &call, &value)
+                                   : do_soft(tstate, kind, self, &rest, &value);
         }
         (void)_PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
     }
     if (has_keywords) {
         _PyStack_UnpackDict_Free(items, PyTuple_GET_SIZE(args), call.kwnames);
     }
-    return soft;
+    return kind != SOFT_NOT;
 }
 
-int
-_PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                             PyObject **stack_pointer, int opcode, int oparg)
+static inline int
+call_vector(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+            int oparg, int has_kwnames, int instrumented)
 {
-    if (opcode == CALL_FUNCTION_EX || opcode == INSTRUMENTED_CALL_FUNCTION_EX) {
-        return call_ex(tstate, frame, stack_pointer, oparg,
-                       opcode == INSTRUMENTED_CALL_FUNCTION_EX);
-    }
-    int has_kwnames = opcode == CALL_KW || opcode == INSTRUMENTED_CALL_KW;
     PyObject **base = stack_pointer - has_kwnames - oparg - 2;
     PyObject *callable = base[0];
     PyObject *self = base[1];
@@ -618,26 +647,43 @@ _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
     Py_ssize_t nkw = has_kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     int has_self = self != NULL;
     stackless_call call = { callable, base + 2 - has_self, oparg + has_self - nkw,
-                       nkw ? kwnames : NULL };
+                            nkw ? kwnames : NULL };
     PyObject *slot = base[1];
     base[1] = self;
-    if (!is_soft(&call)) {
+    stackless_call rest = call;
+    soft_kind kind = find_soft(&rest, &self);
+    if (kind == SOFT_NOT) {
         base[1] = slot;
         return 0;
     }
     PyObject *value = NULL;
-    step_outcome outcome;
-    int pops = (int)(stack_pointer - base);
+    int pops = oparg + 2 + has_kwnames;
     _PyStackless_Begin(frame, stack_pointer, pops,
                        has_kwnames ? 1 : 1 + INLINE_CACHE_ENTRIES_CALL);
-    if (opcode == INSTRUMENTED_CALL || opcode == INSTRUMENTED_CALL_KW) {
-        outcome = call_instrumented(tstate, &call, &value);
-    }
-    else {
-        outcome = call_soft(tstate, &call, &value);
-    }
+    step_outcome outcome = instrumented ? call_instrumented(tstate, &call, &value)
+                                        : do_soft(tstate, kind, self, &rest, &value);
     base[1] = slot;
     return _PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
+}
+
+int
+_PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                             PyObject **stack_pointer, int opcode, int oparg)
+{
+    switch (opcode) {
+        case CALL_FUNCTION_EX:
+        case INSTRUMENTED_CALL_FUNCTION_EX:
+            return call_ex(tstate, frame, stack_pointer, oparg,
+                           opcode == INSTRUMENTED_CALL_FUNCTION_EX);
+        case CALL_KW:
+        case INSTRUMENTED_CALL_KW:
+            return call_vector(tstate, frame, stack_pointer, oparg, 1,
+                               opcode == INSTRUMENTED_CALL_KW);
+        case INSTRUMENTED_CALL:
+            return call_vector(tstate, frame, stack_pointer, oparg, 0, 1);
+        default:
+            return call_vector(tstate, frame, stack_pointer, oparg, 0, 0);
+    }
 }
 
 /* --- initialization ----------------------------------------------------------- */

@@ -134,6 +134,8 @@ check_channel(PyChannelObject *ch)
 static void
 check_suspended_frames(PyTaskletObject *t)
 {
+    CHECK(t, t->depth >= 0 || _PyStackless_NearGenerator(t->frame) != NULL,
+          "exc_info of a suspended tasklet cannot be found again");
     for (_PyInterpreterFrame *f = t->frame; f != &t->sched->base; f = f->previous) {
         CHECK(t, f != NULL, "the frames do not end at the dispatcher");
         CHECK(t, f->owner == FRAME_OWNED_BY_TASKLET

@@ -57,40 +57,6 @@ _PyStackless_Token _PyStackless_UnwindToken = {
 
 /* --- promotion of frames -------------------------------------------------- */
 
-/* Blocks of frames that are gone are kept for the next ones, a few of each size: who calls
-   a function that switches once allocates a frame for each turn. */
-#ifdef Py_DEBUG
-enum { KEPT_FRAMES = 1 };
-#else
-enum { KEPT_FRAMES = 16 };
-#endif
-
-static _PyInterpreterFrame *
-frame_alloc(_PyStackless_Scheduler *sched, size_t words)
-{
-    if (words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL) {
-        void **block = sched->frames[words];
-        sched->frames[words] = *block;
-        sched->nframes[words]--;
-        return (_PyInterpreterFrame *)block;
-    }
-    return PyMem_Malloc(words * sizeof(PyObject *));
-}
-
-static void
-frame_free(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame, size_t words)
-{
-    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->frames)
-        && sched->nframes[words] < KEPT_FRAMES) {
-        *(void **)frame = sched->frames[words];
-        sched->frames[words] = frame;
-        sched->nframes[words]++;
-    }
-    else {
-        PyMem_Free(frame);
-    }
-}
-
 int
 _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
@@ -99,19 +65,9 @@ _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         _PyInterpreterFrame *old = *link;
         assert(old->owner != FRAME_OWNED_BY_CSTACK);
         if (old->owner == FRAME_OWNED_BY_THREAD) {
-            size_t words = _PyFrame_GetCode(old)->co_framesize;
-            _PyInterpreterFrame *new = frame_alloc(sched, words);
-            if (new == NULL) {
-                PyErr_NoMemory();
+            if (_PyStackless_MoveFrame(sched, link) < 0) {
                 return -1;
             }
-            _PyFrame_Copy(old, new);
-            new->previous = old->previous;
-            new->owner = FRAME_OWNED_BY_TASKLET;
-            if (new->frame_obj != NULL) {
-                new->frame_obj->f_frame = new;
-            }
-            *link = new;
             _PyThreadState_PopFrame(tstate, old);
         }
         link = &(*link)->previous;
@@ -126,9 +82,15 @@ _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
     PyObject *code = frame->f_executable;
     size_t words = ((PyCodeObject *)code)->co_framesize;
     tstate->c_recursion_remaining--;
-    _PyFrame_ClearExceptCode(frame);
+    if (frame->frame_obj != NULL) {
+        _PyFrame_ClearExceptCode(frame);
+    }
+    else {
+        _PyFrame_ClearLocals(frame);
+        Py_DECREF(frame->f_funcobj);
+    }
     tstate->c_recursion_remaining++;
-    frame_free(_PyStackless_PeekScheduler(tstate), frame, words);
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame, words);
     Py_DECREF(code);
 }
 

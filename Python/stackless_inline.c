@@ -44,6 +44,8 @@
 
 enum { WAITS, RETURNED, YIELDED };
 
+enum { CONTINUATION_WORDS = STATE_SIZE + 1 + FRAME_SPECIALS_SIZE };
+
 static const PyBytesObject no_location = {
     PyVarObject_HEAD_INIT(&PyBytes_Type, 1)
     .ob_sval = { (char)(128 | (PY_CODE_LOCATION_INFO_NONE << 3) | 2) }
@@ -64,7 +66,7 @@ static struct _PyCode_DEF(6) continuation_code = {
     .co_nlocalsplus = STATE_SIZE,
     ._co_firsttraceable = 3,
     .co_stacksize = 1,
-    .co_framesize = STATE_SIZE + 1 + FRAME_SPECIALS_SIZE,
+    .co_framesize = CONTINUATION_WORDS,
     .co_code_adaptive = {
         (char)INTERPRETER_EXIT, 0, (char)INTERPRETER_EXIT, 0, (char)INTERPRETER_EXIT, 0,
     },
@@ -138,18 +140,21 @@ _PyStackless_EnterFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
     return STEP_PUSHED;
 }
 
-/* Can the arguments be copied into the frame as they are? */
-static int
-takes_exactly(PyThreadState *tstate, PyObject *func, Py_ssize_t nargs)
+/* Can the arguments be copied into the frame as they are, and the frame be anywhere?
+   (RETURN_GENERATOR takes it off the data stack.) */
+static inline int
+is_simple(PyCodeObject *code, Py_ssize_t nargs)
 {
-    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
+    enum {
+        WANTED = CO_OPTIMIZED,
+        UNWANTED = CO_VARARGS | CO_VARKEYWORDS
+                   | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR,
+    };
     return code->co_argcount == nargs && code->co_kwonlyargcount == 0
-           && (code->co_flags & CO_OPTIMIZED)
-           && !(code->co_flags & (CO_VARARGS | CO_VARKEYWORDS))
-           && _PyThreadState_HasStackSpace(tstate, code->co_framesize);
+           && (code->co_flags & (WANTED | UNWANTED)) == WANTED;
 }
 
-static void
+static inline void
 copy_arguments(PyObject **to, PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     if (self != NULL) {
@@ -160,17 +165,10 @@ copy_arguments(PyObject **to, PyObject *self, PyObject *const *args, Py_ssize_t 
     }
 }
 
-_PyInterpreterFrame *
-_PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
-                       PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static Py_NO_INLINE _PyInterpreterFrame *
+make_frame_slow(PyThreadState *tstate, PyObject *func, PyObject *self,
+                PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    Py_ssize_t positional = nargs + (self != NULL);
-    if (kwnames == NULL && takes_exactly(tstate, func, positional)) {
-        _PyInterpreterFrame *frame = _PyFrame_PushUnchecked(
-            tstate, (PyFunctionObject *)Py_NewRef(func), (int)positional);
-        copy_arguments(frame->localsplus, self, args, nargs);
-        return frame;
-    }
     PyObject *small[8];
     PyObject **stack = small;
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
@@ -186,19 +184,52 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
     PyObject *locals = flags & CO_OPTIMIZED ? NULL
                                             : Py_NewRef(PyFunction_GET_GLOBALS(func));
     _PyInterpreterFrame *frame = _PyEvalFramePushAndInit(
-        tstate, (PyFunctionObject *)Py_NewRef(func), locals, stack, positional, kwnames);
+        tstate, (PyFunctionObject *)Py_NewRef(func), locals, stack, nargs + (self != NULL),
+        kwnames);
     if (stack != small) {
         PyMem_Free(stack);
     }
     return frame;
 }
 
+/* If it is simple, it is in a block of its own from the beginning: a switch does not
+   have to move it. */
+static inline _PyInterpreterFrame *
+make_frame(PyThreadState *tstate, PyObject *func, PyObject *self, PyObject *const *args,
+           Py_ssize_t nargs, PyObject *kwnames)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
+    Py_ssize_t positional = nargs + (self != NULL);
+    size_t words = (size_t)code->co_framesize;
+    if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->frames)
+        || !is_simple(code, positional)) {
+        return make_frame_slow(tstate, func, self, args, nargs, kwnames);
+    }
+    _PyInterpreterFrame *frame = _PyStackless_AllocFrame(sched, words);
+    if (frame == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    _PyFrame_Initialize(frame, (PyFunctionObject *)Py_NewRef(func), NULL, code,
+                        (int)positional);
+    frame->owner = FRAME_OWNED_BY_TASKLET;
+    copy_arguments(frame->localsplus, self, args, nargs);
+    return frame;
+}
+
+_PyInterpreterFrame *
+_PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
+                       PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return make_frame(tstate, func, self, args, nargs, kwnames);
+}
+
 step_outcome
 _PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
                           PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    _PyInterpreterFrame *frame = _PyStackless_MakeFrame(tstate, func, self, args, nargs,
-                                                        kwnames);
+    _PyInterpreterFrame *frame = make_frame(tstate, func, self, args, nargs, kwnames);
     return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
 }
 
@@ -232,17 +263,18 @@ _PyInterpreterFrame *
 _PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
                               PyObject *a, PyObject *b, PyObject *c, long number)
 {
-    PyCodeObject *code = _PyStackless_ContinuationCode;
     PyObject *number_object = continuation_make_number(number);
     if (number_object == NULL) {
         return NULL;
     }
-    _PyInterpreterFrame *frame = _PyThreadState_PushFrame(tstate, code->co_framesize);
+    _PyInterpreterFrame *frame = _PyStackless_AllocFrame(
+        _PyStackless_PeekScheduler(tstate), CONTINUATION_WORDS);
     if (frame == NULL) {
         Py_DECREF(number_object);
         PyErr_NoMemory();
         return NULL;
     }
+    PyCodeObject *code = _PyStackless_ContinuationCode;
     frame->f_executable = (PyObject *)code;
     frame->previous = tstate->current_frame;
     frame->f_funcobj = Py_None;
@@ -253,7 +285,7 @@ _PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
     frame->instr_ptr = _PyCode_CODE(code);
     frame->stacktop = STATE_SIZE;
     frame->return_offset = RETURNED;
-    frame->owner = FRAME_OWNED_BY_THREAD;
+    frame->owner = FRAME_OWNED_BY_TASKLET;
     frame->localsplus[STATE_KIND] = continuation_make_number(kind);   // small
     frame->localsplus[STATE_A] = Py_XNewRef(a);
     frame->localsplus[STATE_B] = Py_XNewRef(b);
@@ -267,9 +299,13 @@ _PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
 static void
 pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
 {
+    assert(c->stacktop == STATE_SIZE && c->frame_obj == NULL);
     tstate->py_recursion_remaining++;
     tstate->current_frame = c->previous;
-    _PyEval_FrameClearAndPop(tstate, c);
+    for (int i = STATE_A; i < STATE_SIZE; i++) {
+        Py_XDECREF(c->localsplus[i]);
+    }
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), c, CONTINUATION_WORDS);
 }
 
 /* Runs the steps of tstate->current_frame and of its callers, until a frame was pushed
@@ -281,8 +317,9 @@ run_steps(PyThreadState *tstate, step_event event, PyObject *value)
     while (_PyStackless_IsContinuation(c)) {
         c->instr_ptr = _PyCode_CODE(_PyStackless_ContinuationCode);
         c->return_offset = RETURNED;
-        long kind = continuation_get(c, STATE_KIND);
-        step_outcome outcome = steps[kind](tstate, c, event, &value);
+        /* (A small number.) */
+        PyLongObject *kind = (PyLongObject *)c->localsplus[STATE_KIND];
+        step_outcome outcome = steps[kind->long_value.ob_digit[0]](tstate, c, event, &value);
         if (outcome == STEP_PUSHED) {
             return;
         }
@@ -313,30 +350,24 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
     return tstate->current_frame;
 }
 
-void
-_PyStackless_Begin(_PyInterpreterFrame *frame, PyObject **stack_pointer, int pops,
-                   int size)
-{
-    frame->return_offset = size;
-    _PyFrame_SetStackPointer(frame, stack_pointer - pops);
-}
-
 int
 _PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome, PyObject *value,
                      PyObject **stack_pointer, int pops)
 {
     PyObject **operands = stack_pointer - pops;
+    if (outcome == STEP_PUSHED) {
+        for (int i = 0; i < pops; i++) {
+            Py_XDECREF(operands[i]);
+        }
+        return 1;
+    }
     /* The instruction's values take the place of its first operands. */
-    PyObject *first[2] = { NULL, NULL };
-    for (int i = 0; i < pops && i < 2; i++) {
-        first[i] = operands[i];
-    }
-    if (outcome != STEP_PUSHED) {
-        run_steps(tstate, outcome == STEP_FAILED ? AT_RAISE
-                          : outcome == STEP_BEGIN ? AT_START : AT_RETURN, value);
-    }
-    Py_XDECREF(first[0]);
-    Py_XDECREF(first[1]);
+    PyObject *first = pops > 0 ? operands[0] : NULL;
+    PyObject *second = pops > 1 ? operands[1] : NULL;
+    run_steps(tstate, outcome == STEP_FAILED ? AT_RAISE
+                      : outcome == STEP_BEGIN ? AT_START : AT_RETURN, value);
+    Py_XDECREF(first);
+    Py_XDECREF(second);
     for (int i = 2; i < pops; i++) {
         Py_XDECREF(operands[i]);
     }

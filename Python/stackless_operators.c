@@ -91,18 +91,12 @@ binary_plan(PyTypeObject *v, PyTypeObject *w, const binary_operator *op)
                    : ASK_LEFT_SLOT + ASK_BASE * ASK_REFLECTED;
 }
 
-static int
-has_python_operator(PyObject *v, PyObject *w, const binary_operator *op, int inplace)
+/* The Python function that is the method `name` of the slot at `offset`, or NULL. */
+static PyObject *
+python_operator(PyTypeObject *type, size_t offset, PyObject *name)
 {
-    PyTypeObject *left = Py_TYPE(v);
-    PyTypeObject *right = Py_TYPE(w);
-    void *python = python_number_slot(op->slot);
-    return (inplace && _PyStackless_PythonMethod(left, op->inplace)
-            && number_slot(left, op->inplace_slot) == python_number_slot(op->inplace_slot))
-           || (number_slot(left, op->slot) == python
-               && _PyStackless_PythonMethod(left, op->name))
-           || (left != right && number_slot(right, op->slot) == python
-               && _PyStackless_PythonMethod(right, op->reflected));
+    return number_slot(type, offset) == python_number_slot(offset)
+           ? _PyStackless_PythonMethod(type, name) : NULL;
 }
 
 static PyObject *
@@ -191,17 +185,22 @@ ask(PyThreadState *tstate, int whom, const binary_operator *op, PyObject *v, PyO
 }
 
 /* Takes over an instruction with two operands, whose continuation asks one Python method
-   after the other. */
+   after the other.  The first one may be known: func(self, other). */
 static int
 begin_plan(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
-           int size, continuation_kind kind, int oparg, long plan)
+           int size, continuation_kind kind, int oparg, long plan, PyObject *func,
+           PyObject *self, PyObject *other)
 {
     _PyStackless_Begin(frame, stack_pointer, 2, size);
     PyObject *argument = continuation_make_number(oparg);      // small
-    _PyInterpreterFrame *c = _PyStackless_PushContinuation(
-        tstate, kind, stack_pointer[-2], stack_pointer[-1], argument, plan);
-    return _PyStackless_Deliver(tstate, c ? STEP_BEGIN : STEP_FAILED, NULL, stack_pointer,
-                                2);
+    step_outcome outcome = STEP_FAILED;
+    if (_PyStackless_PushContinuation(tstate, kind, stack_pointer[-2], stack_pointer[-1],
+                                      argument, plan)) {
+        outcome = func == NULL
+                  ? STEP_BEGIN
+                  : _PyStackless_PushFunction(tstate, func, self, &other, 1, NULL);
+    }
+    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 2);
 }
 
 /* State: the operands; the instruction's argument; the rest of the plan. */
@@ -249,17 +248,28 @@ _PyStackless_BinaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
     PyObject *w = stack_pointer[-1];
     int inplace = oparg >= NB_INPLACE_ADD;
     const binary_operator *op = &operators[inplace ? oparg - NB_INPLACE_ADD : oparg];
-    if (!has_python_operator(v, w, op, inplace)) {
+    PyTypeObject *left = Py_TYPE(v);
+    PyTypeObject *right = Py_TYPE(w);
+    PyObject *func = python_operator(left, op->slot, op->name);
+    if (func == NULL
+        && (left == right || !python_operator(right, op->slot, op->reflected))
+        && (!inplace || !python_operator(left, op->inplace_slot, op->inplace))) {
         return 0;
     }
-    long plan = binary_plan(Py_TYPE(v), Py_TYPE(w), op);
-    if (inplace && number_slot(Py_TYPE(v), op->inplace_slot) != NULL) {
-        int python = number_slot(Py_TYPE(v), op->inplace_slot)
+    long plan = binary_plan(left, right, op);
+    if (inplace && number_slot(left, op->inplace_slot) != NULL) {
+        int python = number_slot(left, op->inplace_slot)
                      == python_number_slot(op->inplace_slot);
         plan = plan * ASK_BASE + (python ? ASK_INPLACE : ASK_INPLACE_SLOT);
     }
+    if (func != NULL && plan % ASK_BASE == ASK_METHOD) {
+        plan /= ASK_BASE;
+    }
+    else {
+        func = NULL;
+    }
     return begin_plan(tstate, frame, stack_pointer, 1 + INLINE_CACHE_ENTRIES_BINARY_OP,
-                      CONTINUE_BINARY, oparg, plan);
+                      CONTINUE_BINARY, oparg, plan, func, v, w);
 }
 
 /* --- comparisons -------------------------------------------------------------- */
@@ -400,7 +410,7 @@ _PyStackless_CompareOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
     long plan = subtype ? COMPARE_RIGHT + COMPARE_BASE * COMPARE_LEFT
                         : COMPARE_LEFT + COMPARE_BASE * COMPARE_RIGHT;
     return begin_plan(tstate, frame, stack_pointer, 1 + INLINE_CACHE_ENTRIES_COMPARE_OP,
-                      CONTINUE_COMPARE, oparg, plan);
+                      CONTINUE_COMPARE, oparg, plan, NULL, NULL, NULL);
 }
 
 /* --- truth -------------------------------------------------------------------- */

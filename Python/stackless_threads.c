@@ -501,16 +501,13 @@ relink(PyTaskletObject *t, _PyStackless_Scheduler *from, _PyStackless_Scheduler 
             break;
         }
     }
-    if (t->extra == NULL) {
-        return;
-    }
-    _PyErr_StackItem **link = &t->extra->exc_info;
-    while (*link != NULL && *link != &from->exc_root) {
+    _PyErr_StackItem *found = _PyStackless_FindExcInfo(t);
+    _PyErr_StackItem **link = t->extra != NULL && t->extra->exc_info != NULL
+                              ? &t->extra->exc_info : &found;
+    while (*link != &from->exc_root) {
         link = &(*link)->previous_item;
     }
-    if (*link != NULL) {
-        *link = &to->exc_root;
-    }
+    *link = &to->exc_root;
 }
 
 static void

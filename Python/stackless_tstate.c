@@ -11,7 +11,8 @@
    py_recursion_remaining    tasklet.depth, as used depth: setrecursionlimit() works
    context                   tasklet.context (the reference moves)
    exc_info, exc_state       tasklets share the root `sched->exc_root`, since only one
-                             of them runs; extra->exc_info, extra->exc_value
+                             of them runs; extra->exc_value.  exc_info is found again
+                             (the sign of tasklet.depth), or in extra->exc_info
    c_tracefunc, c_traceobj,  extra; the interpreter's counts of tracing threads thus
    c_profilefunc, ...obj     count holders of a function, running or not.  A switch
                              between greenlets leaves them with the thread
@@ -64,15 +65,34 @@ _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
     }
 }
 
+PyGenObject *
+_PyStackless_NearGenerator(_PyInterpreterFrame *frame)
+{
+    for (int i = 0; i < 8 && frame->owner != FRAME_OWNED_BY_CSTACK; i++) {
+        if (frame->owner == FRAME_OWNED_BY_GENERATOR) {
+            return _PyFrame_GetGenerator(frame);
+        }
+        frame = frame->previous;
+    }
+    return NULL;
+}
+
+void
+_PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObject *next)
+{
+    if (tstate->exc_info != &t->sched->exc_root) {
+        t->depth = ~t->depth;
+    }
+    tstate->exc_info = _PyStackless_FindExcInfo(next);
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(next);
+}
+
 static void
 save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 {
     _PyStackless_Scheduler *sched = t->sched;
-    if (t->flags & TASKLET_IS_MAIN) {
-        t->extra->exc_info = tstate->exc_info;
-    }
-    else {
-        t->extra->exc_info = tstate->exc_info;
+    t->extra->exc_info = tstate->exc_info;
+    if (!(t->flags & TASKLET_IS_MAIN)) {
         t->extra->exc_value = sched->exc_root.exc_value;
         sched->exc_root.exc_value = NULL;
     }
@@ -84,8 +104,7 @@ load_exceptions(PyThreadState *tstate, PyTaskletObject *t)
     _PyStackless_Scheduler *sched = t->sched;
     tasklet_extra *extra = t->extra;
     if (extra->exc_info == NULL) {
-        tstate->exc_info = &sched->exc_root;
-        return;
+        return;                        // the side block was made while it was suspended
     }
     tstate->exc_info = extra->exc_info;
     extra->exc_info = NULL;

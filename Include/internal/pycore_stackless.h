@@ -156,7 +156,7 @@ typedef struct stackless_hard {
 
 /* What most tasklets never have: made when first needed, kept to the end. */
 typedef struct {
-    _PyErr_StackItem *exc_info;   // NULL: the scheduler's root, nothing handled
+    _PyErr_StackItem *exc_info;   // NULL: see _PyStackless_FindExcInfo()
     PyObject *exc_value;          // the root's exception while suspended
     Py_tracefunc tracefunc;
     Py_tracefunc profilefunc;
@@ -190,8 +190,8 @@ struct _PyTaskletObject {
     uint8_t state;                     // tasklet_state
     uint8_t flags;
     uint16_t epoch;                    // of instrumentation, when suspended
-    int depth;                         // Python recursion used, when suspended
-};
+    int depth;                         // Python recursion used, when suspended; inverted
+};                                     // (~): exc_info is its _PyStackless_NearGenerator()'s
 
 /* --- channels ------------------------------------------------------------ */
 
@@ -604,6 +604,13 @@ extern int _PyStackless_InitInlining(void);
 /* stackless_tstate.c */
 
 extern int _PyStackless_EnsureExtra(PyTaskletObject *t);
+/* The innermost generator (or coroutine) in which a tasklet at nesting level 0 is, whose
+   topmost frame is `frame`, if it is among the first few ones.  There, exc_info is that
+   generator's: nobody has to keep it.  NULL: none, or not near. */
+extern PyGenObject *_PyStackless_NearGenerator(_PyInterpreterFrame *frame);
+/* What _PyStackless_SwapThreadFields() has to do if one of the two is in a generator. */
+extern void _PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t,
+                                     PyTaskletObject *next);
 extern void _PyStackless_FreeExtraIfUnused(PyTaskletObject *t);
 extern void _PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t);
 extern void _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t);
@@ -699,7 +706,7 @@ extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
 
 extern struct PyModuleDef _PyStackless_Module;
 /* _stackless_private.c */
-extern PyMethodDef _PyStackless_PrivateMethods[];
+extern int _PyStackless_InitPrivate(PyObject *module);
 static inline void
 _PyStackless_NoteUnusual(stackless_modstate *mod)
 {
@@ -766,14 +773,36 @@ tasklet_is_suspended(const PyTaskletObject *t)
     return (t->flags & TASKLET_STARTED) && !tasklet_is_executing(t);
 }
 
+static inline int
+tasklet_depth(const PyTaskletObject *t)
+{
+    return t->depth < 0 ? ~t->depth : t->depth;
+}
+
+/* Can exc_info be found again when the current tasklet goes on? */
+static inline int
+_PyStackless_ExcInfoIsNear(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->exc_info == &sched->exc_root
+           || _PyStackless_NearGenerator(tstate->current_frame) != NULL;
+}
+
+/* The exc_info of a suspended tasklet that does not keep it. */
+static inline _PyErr_StackItem *
+_PyStackless_FindExcInfo(const PyTaskletObject *t)
+{
+    return t->depth < 0 ? &_PyStackless_NearGenerator(t->frame)->gi_exc_state
+                        : &t->sched->exc_root;
+}
+
 /* Does leaving the current tasklet take a side block? */
 static inline int
 _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     return tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL
            || (sched->current->flags & TASKLET_IS_MAIN)
-           || tstate->exc_info != &sched->exc_root
-           || sched->exc_root.exc_value != NULL;
+           || sched->exc_root.exc_value != NULL
+           || !_PyStackless_ExcInfoIsNear(tstate, sched);
 }
 
 /* Can the current tasklet be left softly, or main at all?  Moves its frames off the
@@ -803,19 +832,22 @@ _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     if (t->extra != NULL) {
         _PyStackless_SaveExtra(tstate, t);
     }
+    else if (tstate->exc_info != &t->sched->exc_root) {
+        t->depth = ~t->depth;
+    }
 }
 
 static inline void
 _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 {
-    tstate->py_recursion_remaining = tstate->py_recursion_limit - t->depth;
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(t);
     assert(tstate->context == NULL);
     tstate->context = t->context;
     t->context = NULL;
     if (tstate->context != t->sched->last_context) {
         tstate->context_ver++;
     }
-    tstate->exc_info = &t->sched->exc_root;
+    tstate->exc_info = _PyStackless_FindExcInfo(t);
     if (t->extra != NULL) {
         _PyStackless_LoadExtra(tstate, t);
     }
@@ -823,13 +855,16 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 
 /* Both at once, for two tasklets without a side block. */
 static inline void
-_PyStackless_SwapThreadFields(PyThreadState *tstate, PyTaskletObject *t,
-                              PyTaskletObject *next)
+_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                              PyTaskletObject *t, PyTaskletObject *next)
 {
     assert(t->extra == NULL && next->extra == NULL && t->context == NULL);
     int limit = tstate->py_recursion_limit;
     t->depth = limit - tstate->py_recursion_remaining;
     tstate->py_recursion_remaining = limit - next->depth;
+    if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
+        _PyStackless_SwapExcInfo(tstate, t, next);
+    }
     PyObject *context = next->context;
     next->context = NULL;
     t->context = tstate->context;
@@ -856,6 +891,67 @@ static inline int
 tasklet_is_queued(const PyTaskletObject *t)
 {
     return t->state == TASKLET_RUNNABLE || t->state == TASKLET_CURRENT;
+}
+
+/* --- frames in blocks of their own ---------------------------------------------- */
+
+/* Blocks of frames that are gone are kept for the next ones, a few of each size: who calls
+   a function that switches once needs one for each turn. */
+#ifdef Py_DEBUG
+enum { STACKLESS_KEPT_FRAMES = 1 };
+#else
+enum { STACKLESS_KEPT_FRAMES = 16 };
+#endif
+
+/* NULL without an exception: no memory. */
+static inline _PyInterpreterFrame *
+_PyStackless_AllocFrame(_PyStackless_Scheduler *sched, size_t words)
+{
+    if (words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL) {
+        void **block = sched->frames[words];
+        sched->frames[words] = *block;
+        sched->nframes[words]--;
+        return (_PyInterpreterFrame *)block;
+    }
+    return PyMem_Malloc(words * sizeof(PyObject *));
+}
+
+/* sched may be NULL. */
+static inline void
+_PyStackless_FreeFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame,
+                       size_t words)
+{
+    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->frames)
+        && sched->nframes[words] < STACKLESS_KEPT_FRAMES) {
+        *(void **)frame = sched->frames[words];
+        sched->frames[words] = frame;
+        sched->nframes[words]++;
+    }
+    else {
+        PyMem_Free(frame);
+    }
+}
+
+/* Moves the frame *link off the data stack, of which it stays a part.  0, or -1 with an
+   exception. */
+static inline int
+_PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link)
+{
+    _PyInterpreterFrame *old = *link;
+    _PyInterpreterFrame *new = _PyStackless_AllocFrame(
+        sched, (size_t)_PyFrame_GetCode(old)->co_framesize);
+    if (new == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    _PyFrame_Copy(old, new);
+    new->previous = old->previous;
+    new->owner = FRAME_OWNED_BY_TASKLET;
+    if (new->frame_obj != NULL) {
+        new->frame_obj->f_frame = new;
+    }
+    *link = new;
+    return 0;
 }
 
 /* --- the lists ------------------------------------------------------------------ */

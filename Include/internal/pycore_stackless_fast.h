@@ -50,6 +50,13 @@ fast_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (tstate->datastack_top == sched->datastack_base) {
         return frame;
     }
+    if ((PyObject **)frame == sched->datastack_base) {       // it is the only one
+        if (_PyStackless_MoveFrame(sched, &tstate->current_frame) < 0) {
+            return NULL;
+        }
+        tstate->datastack_top = sched->datastack_base;
+        return tstate->current_frame;
+    }
     return _PyStackless_PromoteFrames(tstate, sched) < 0 ? NULL : tstate->current_frame;
 }
 
@@ -88,14 +95,14 @@ fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return frame;
 }
 
-/* Zero if the current tasklet can be left by saving nothing but its frames. */
+/* Zero if the current tasklet can be left by saving nothing but its frames, provided that
+   its exc_info is near. */
 static inline uintptr_t
 fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     return (uintptr_t)tstate->c_tracefunc
         | (uintptr_t)tstate->c_profilefunc
-        | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
         | (uintptr_t)sched->exc_root.exc_value
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
@@ -110,15 +117,13 @@ static inline int
 fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                      PyTaskletObject *next, int can_start)
 {
-    uintptr_t special =
-        fast_special(tstate, sched)
-        | (uintptr_t)next->extra
-        | (uintptr_t)(next->flags & (TASKLET_IS_MAIN | TASKLET_RAISES));
-    if (special != 0) {
+    uintptr_t special = fast_special(tstate, sched) | (uintptr_t)next->extra;
+    if (special != 0 || !_PyStackless_ExcInfoIsNear(tstate, sched)) {
         return 0;
     }
-    if (!(next->flags & TASKLET_STARTED)) {
-        return can_start && next->tempval == NULL;
+    int flags = next->flags & (TASKLET_STARTED | TASKLET_IS_MAIN | TASKLET_RAISES);
+    if (flags != TASKLET_STARTED) {
+        return flags == 0 && can_start && next->tempval == NULL;
     }
     if (next->epoch != sched->epoch) {
         return 0;
@@ -139,9 +144,11 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
     next->frame = NULL;
     tstate->current_frame = frame;
     PyObject *value = next->tempval;
-    next->tempval = NULL;
     if (value == NULL) {
         value = next->flags & TASKLET_RETURNS_SELF ? Py_NewRef(next) : Py_None;
+    }
+    else {
+        next->tempval = NULL;
     }
     next->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RETURNS_NONE);
     _PyFrame_StackPush(frame, value);
@@ -153,7 +160,7 @@ static inline void
 fast_make_current(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                   PyTaskletObject *t, PyTaskletObject *next)
 {
-    _PyStackless_SwapThreadFields(tstate, t, next);
+    _PyStackless_SwapThreadFields(tstate, sched, t, next);
     assert(_PyStackless_IsLegal(next, TASKLET_CURRENT));
     next->state = TASKLET_CURRENT;
     sched->current = next;
@@ -181,9 +188,8 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;
     }
-    PyObject *callable = stack_pointer[-2];
+    _Py_DECREF_NO_DEALLOC(stack_pointer[-2]);
     frame = fast_leave(tstate, sched, frame, stack_pointer - 2);
-    _Py_DECREF_NO_DEALLOC(callable);
     if (frame == NULL) {
         return 1;
     }

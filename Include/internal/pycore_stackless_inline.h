@@ -116,8 +116,12 @@ extern _PyInterpreterFrame *_PyStackless_PushContinuation(
 
 /* The instruction of `frame`, `size` code units long, is being taken over: its `pops`
    operands are no longer on the stack, but still owned by it. */
-extern void _PyStackless_Begin(_PyInterpreterFrame *frame, PyObject **stack_pointer,
-                               int pops, int size);
+static inline void
+_PyStackless_Begin(_PyInterpreterFrame *frame, PyObject **stack_pointer, int pops, int size)
+{
+    frame->return_offset = size;
+    _PyFrame_SetStackPointer(frame, stack_pointer - pops);
+}
 
 /* tstate->current_frame gets the outcome of what was called from it; runs steps until
    there is a frame to go on with.  Then drops the operands.  Returns 1. */

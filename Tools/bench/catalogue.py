@@ -51,6 +51,12 @@ def scheduling(name: str, label: str, target: float | None, function: str,
                     options=options, peers=peers)
 
 
+def yielding(context: str, label: str) -> Workload:
+    """A workload of tasklets that take turns from within a construct."""
+    return Workload(f"context_{context}", "workloads_contexts", "turn",
+                    (Row(f"two inside {label}"),), options={"construct": context}, peers=())
+
+
 def talking(name: str, label: str, target: float, **fields: Any) -> Workload:
     """A workload of tasklets that send messages."""
     return Workload(name, "workloads_channels", name, (Row(label, target=target),), **fields)
@@ -69,6 +75,26 @@ def waiting(depth: int, bytes_target: float) -> Workload:
         peer_limits={"greenlet": 50_000})
 
 
+CONTEXTS = (
+    yielding("function", "a function"),
+    yielding("method", "a method"),
+    yielding("star_arguments", "f(*args)"),
+    yielding("generator_for", "a generator, for"),
+    yielding("generator_next", "a generator, next()"),
+    yielding("yield_from", "a generator, yield from"),
+    yielding("coroutine", "a coroutine, await"),
+    yielding("with_statement", "__enter__()"),
+    yielding("instance", "__init__()"),
+    yielding("property_value", "a property"),
+    yielding("getattr_hook", "__getattr__()"),
+    yielding("getitem", "__getitem__()"),
+    yielding("call", "__call__()"),
+    yielding("operator", "__add__()"),
+    yielding("iterator", "__next__()"),
+    yielding("partial_object", "functools.partial"),
+    yielding("context_run", "Context.run()"),
+)
+
 WORKLOADS = (
     scheduling("switch2", "two tasklets, schedule()", 1.0, "switch2"),
     scheduling("switch2_module", "two tasklets, stackless.schedule()", None, "switch2_module",
@@ -80,6 +106,7 @@ WORKLOADS = (
     scheduling("depth_10", "two at Python depth 10", None, "switch_deep", depth=10),
     scheduling("depth_100", "two at Python depth 100", None, "switch_deep", depth=100),
     scheduling("depth_1000", "two at Python depth 1,000", None, "switch_deep", depth=1_000),
+    *CONTEXTS,
     talking("pingpong", "ping-pong, per message", 2.3),
     talking("ring", "ring of 503, per message", 2.5, peers=("asyncio", "greenlet")),
     Workload("spawn", "workloads_scheduling", "spawn",
@@ -103,6 +130,11 @@ WORKLOADS = (
 # "As depth 1" is taken to mean within 10 %, which is what such a measurement can tell apart.
 DERIVED = (
     ("depth 1,000 relative to depth 1", "depth_1000", "depth_1", 1.10),
+)
+
+# Sums of other rows: label, the workloads, target for the sum of their ratios.
+SUMS = (
+    (f"{len(CONTEXTS)} constructs: sum", tuple(workload.name for workload in CONTEXTS), 45.0),
 )
 
 # Plain Python, ours relative to stock: the geometric mean over all programs must not exceed this.

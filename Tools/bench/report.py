@@ -53,6 +53,10 @@ def summarise(samples: list[dict[str, Any]]) -> list[Result]:
         taken = [sample for sample in samples if sample.get("workload") == workload.name]
         if taken:
             rows += [summarise_row(workload, row, taken) for row in workload.rows]
+    for label, names, target in catalogue.SUMS:
+        row = sum_row(samples, label, names, target)
+        if row:
+            rows.append(row)
     for label, above, below, target in catalogue.DERIVED:
         row = derived_row(samples, label, above, below, target)
         if row:
@@ -77,6 +81,24 @@ def summarise_row(workload: Workload, row: Row, taken: list[dict[str, Any]]) -> 
         if good[0]["size"] != size:
             result.sizes[who] = good[0]["size"]
     return result
+
+
+def sum_row(samples: list[dict[str, Any]], label: str, names: tuple[str, ...],
+            target: float) -> Result | None:
+    """The times of several workloads of ours added up, round by round."""
+    times: dict[int, dict[str, tuple[float, float]]] = {}
+    for sample in samples:
+        if sample.get("workload") in names and sample["who"] == "ours" and "figures" in sample:
+            figure = sample["figures"]["ns"]
+            times.setdefault(sample["round"], {})[sample["workload"]] = (
+                figure, figure / sample["yardstick"])
+    sums = [[sum(column) for column in zip(*found.values())]
+            for found in times.values() if len(found) == len(names)]
+    if not sums:
+        return None
+    values, ratios = zip(*sums)
+    return Result("tasklets", label, "ns", {"ours": median(values)}, {"ours": median(ratios)},
+                  target=target)
 
 
 def derived_row(samples: list[dict[str, Any]], label: str, above: str, below: str,
@@ -131,7 +153,9 @@ def quantity(value: float | None, unit: str) -> str:
 def times(ratio: float | None) -> str:
     if ratio is None:
         return "-"
-    return f"{ratio:.2f}x" if ratio < 10 else f"{ratio:,.0f}x"
+    if ratio < 100:
+        return f"{ratio:.2f}x" if ratio < 10 else f"{ratio:.1f}x"
+    return f"{ratio:,.0f}x"
 
 
 def cells(row: Result) -> list[str]:

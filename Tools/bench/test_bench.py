@@ -42,6 +42,11 @@ class CatalogueTests(unittest.TestCase):
         for workload in bench_greenlet.WORKLOADS:
             self.assertIn(workload.function, functions)
 
+    def test_each_construct_exists(self) -> None:
+        functions = self.functions("workloads_contexts")
+        for workload in catalogue.CONTEXTS:
+            self.assertIn(workload.options["construct"], functions)
+
     def test_derived_rows_are_made_of_known_workloads(self) -> None:
         names = {workload.name for workload in catalogue.WORKLOADS}
         for _, above, below, _ in catalogue.DERIVED:
@@ -76,6 +81,16 @@ class SummaryTests(unittest.TestCase):
                                  sample("depth_1000", "ours", 0, ns=12.0)])
         self.assertAlmostEqual(row(rows, "relative to depth 1").values["ours"], 1.2)
         self.assertIs(row(rows, "relative to depth 1").reached, False)
+
+    def test_a_sum_is_of_one_round(self) -> None:
+        names = [workload.name for workload in catalogue.CONTEXTS]
+        samples = [sample(name, "ours", turn, yardstick=10.0 * (turn + 1), ns=20.0)
+                   for name in names for turn in (0, 1)]
+        total = row(report.summarise(samples), "sum")
+        self.assertAlmostEqual(total.shown("ours"), len(names) * 1.5)
+        self.assertIs(total.reached, True)
+        without_first = [each for each in samples if each["workload"] != names[0]]
+        self.assertNotIn("sum", " ".join(each.label for each in report.summarise(without_first)))
 
     def test_plain_python_is_a_geometric_mean(self) -> None:
         rows = report.summarise([{"round": 0, "program": "one", "ours": 2.0, "stock": 1.0},

@@ -2,6 +2,7 @@
 and what is private in _stackless)."""
 
 import gc
+import traceback
 import unittest
 
 import _stackless
@@ -117,6 +118,102 @@ class CState(StacklessTestCase):
         self.assertEqual(results, [((1, 2), {"a": 3})])
         with self.assertRaises(TypeError):
             call()
+
+
+class SoftCFrame(StacklessTestCase):
+    """_test_cframe_nr()"""
+
+    def test_takes_turns_softly(self):
+        turns = []
+
+        def other():
+            for _ in range(3):
+                turns.append(t.nesting_level)
+                schedule()
+            turns.append("done")
+
+        t = tasklet(lambda: turns.append(_stackless._test_cframe_nr(3)))()
+        tasklet(other)()
+        stackless.run()
+        self.assertEqual(turns, [0, 0, 0, t, "done"])
+
+    def test_in_main(self):
+        seen = []
+        tasklet(seen.append)(1)
+        self.assertIs(_stackless._test_cframe_nr(2), stackless.main)
+        self.assertEqual(seen, [1])
+
+    def test_nobody_sees_its_frame(self):
+        t = tasklet(lambda: _stackless._test_cframe_nr(1))()
+        t.run()
+        self.assertEqual(t.frame.f_code.co_name, "<lambda>")
+        try:
+            t.throw(ZeroDivisionError)
+        except ZeroDivisionError as e:
+            frames = traceback.extract_tb(e.__traceback__)
+        self.assertEqual(frames[-1].name, "<lambda>")
+
+    def test_wrong_arguments(self):
+        self.assertIs(_stackless._test_cframe_nr(-1), stackless.current)
+        for args in (), (1, 2), ("1",):
+            with self.assertRaises(TypeError):
+                _stackless._test_cframe_nr(*args)
+
+
+class Outside(StacklessTestCase):
+    """_test_outside()"""
+
+    def test_runs_all(self):
+        seen = []
+
+        def task(n):
+            seen.append(n)
+            schedule()
+            seen.append(n)
+        for n in 1, 2:
+            tasklet(task)(n)
+        self.assertIsNone(_stackless._test_outside())
+        self.assertEqual(seen, [1, 2, 1, 2])
+        self.assertTrue(stackless.main.is_current)
+
+    def test_nothing_to_run(self):
+        self.assertIsNone(_stackless._test_outside())
+        self.assertEqual(stackless.runcount, 1)
+
+    def test_an_exception_ends_it(self):
+        tasklet(lambda: 1 / 0)()
+        rest = tasklet(lambda: None)()
+        with self.assertRaises(ZeroDivisionError):
+            _stackless._test_outside()
+        self.assertTrue(stackless.main.is_current)
+        self.assertTrue(rest.scheduled)
+        stackless.run()
+
+    def test_main_is_still_scheduled(self):
+        errors = []
+
+        def task():
+            try:
+                _stackless._test_outside()
+            except RuntimeError as e:
+                errors.append(str(e))
+        tasklet(task)()
+        schedule()                     # main stays in the run queue
+        self.assertEqual(errors, ["main tasklet is still scheduled"])
+
+    def test_while_main_waits(self):
+        seen = []
+        ch = channel()
+
+        def task():
+            tasklet(seen.append)(1)
+            _stackless._test_outside()
+            seen.append(2)
+            ch.send(3)
+        tasklet(task)()
+        seen.append(ch.receive())
+        self.assertEqual(seen, [1, 2, 3])
+        stackless.run()
 
 
 class Tracking(StacklessTestCase):

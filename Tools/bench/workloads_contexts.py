@@ -1,0 +1,232 @@
+"""Tasklets that take turns from within a construct that calls Python code.
+
+One operation is one turn: what a tasklet does from one of its schedule() calls to the next.  That
+is the rest of the construct in which it waited, one iteration of its loop, and the construct's
+beginning, up to the schedule() in the function, method or generator that it calls.
+
+Each function of CONTEXTS is what one tasklet does, so many turns long.
+"""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Callable, Generator
+
+from sample import Sample, timed
+from stackless import run, schedule, tasklet
+
+CONTEXTS: dict[str, Callable[[int], None]] = {}
+
+
+def context(function: Callable[[int], None]) -> Callable[[int], None]:
+    CONTEXTS[function.__name__] = function
+    return function
+
+
+def turn(count: int, construct: str) -> Sample:
+    """Two tasklets take turns, both from within the same construct."""
+    tasklet(CONTEXTS[construct])(count // 2)
+    tasklet(CONTEXTS[construct])(count // 2)
+    return Sample(timed(run), count // 2 * 2)
+
+
+# --- what is called ----------------------------------------------------------------------------
+
+def wait() -> None:
+    schedule()
+
+
+def wait_with(first: int, second: int) -> None:
+    schedule()
+
+
+async def wait_async() -> None:
+    schedule()
+
+
+def ticks() -> Generator[None, None, None]:
+    while True:
+        schedule()
+        yield
+
+
+def numbers(count: int) -> Generator[int, None, None]:
+    for number in range(count):
+        schedule()
+        yield number
+
+
+class Waiter:
+    """Whatever is done with it lets the other tasklet run."""
+
+    def method(self) -> None:
+        schedule()
+
+    @property
+    def value(self) -> None:
+        schedule()
+
+    def __getitem__(self, key: int) -> None:
+        schedule()
+
+    def __call__(self) -> None:
+        schedule()
+
+    def __add__(self, other: int) -> None:
+        schedule()
+
+    def __enter__(self) -> None:
+        schedule()
+
+    def __exit__(self, exc_type: Any, exc: Any, traceback: Any) -> None:
+        pass
+
+
+class WaitsWhenMade:
+    def __init__(self) -> None:
+        schedule()
+
+
+class WaitsWhenAsked:
+    def __getattr__(self, name: str) -> None:
+        schedule()
+
+
+class Turns:
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def __iter__(self) -> Turns:
+        return self
+
+    def __next__(self) -> None:
+        if not self.left:
+            raise StopIteration
+        self.left -= 1
+        schedule()
+
+
+# --- what the tasklets do ----------------------------------------------------------------------
+
+@context
+def function(turns: int) -> None:
+    for _ in range(turns):
+        wait()
+
+
+@context
+def method(turns: int) -> None:
+    waiter = Waiter()
+    for _ in range(turns):
+        waiter.method()
+
+
+@context
+def star_arguments(turns: int) -> None:
+    pair = (1, 2)
+    for _ in range(turns):
+        wait_with(*pair)
+
+
+@context
+def generator_for(turns: int) -> None:
+    for _ in numbers(turns):
+        pass
+
+
+@context
+def generator_next(turns: int) -> None:
+    generator = ticks()
+    for _ in range(turns):
+        next(generator)
+
+
+@context
+def yield_from(turns: int) -> None:
+    def delegate() -> Generator[int, None, None]:
+        yield from numbers(turns)
+
+    for _ in delegate():
+        pass
+
+
+@context
+def coroutine(turns: int) -> None:
+    async def main() -> None:
+        for _ in range(turns):
+            await wait_async()
+
+    try:
+        main().send(None)
+    except StopIteration:
+        pass
+
+
+@context
+def with_statement(turns: int) -> None:
+    waiter = Waiter()
+    for _ in range(turns):
+        with waiter:
+            pass
+
+
+@context
+def instance(turns: int) -> None:
+    for _ in range(turns):
+        WaitsWhenMade()
+
+
+@context
+def property_value(turns: int) -> None:
+    waiter = Waiter()
+    for _ in range(turns):
+        waiter.value
+
+
+@context
+def getattr_hook(turns: int) -> None:
+    waiter = WaitsWhenAsked()
+    for _ in range(turns):
+        waiter.missing
+
+
+@context
+def getitem(turns: int) -> None:
+    waiter = Waiter()
+    for _ in range(turns):
+        waiter[0]
+
+
+@context
+def call(turns: int) -> None:
+    waiter = Waiter()
+    for _ in range(turns):
+        waiter()
+
+
+@context
+def operator(turns: int) -> None:
+    waiter = Waiter()
+    for _ in range(turns):
+        waiter + 1
+
+
+@context
+def iterator(turns: int) -> None:
+    for _ in Turns(turns):
+        pass
+
+
+@context
+def partial_object(turns: int) -> None:
+    wait_for = partial(wait_with, 1)
+    for _ in range(turns):
+        wait_for(2)
+
+
+@context
+def context_run(turns: int) -> None:
+    own = copy_context()
+    for _ in range(turns):
+        own.run(wait)
