@@ -1,6 +1,6 @@
 /* Calls of what is no Python function but ends in one: instances with __call__, slot
    wrappers, functools.partial, next(), send() and throw() of generators, Context.run(),
-   classes and class statements (stackless_classes.c).
+   steps of asyncio's tasks, classes and class statements (stackless_classes.c).
 
    `call_soft` and the functions below it take arguments as vectorcall does, borrowed.
    Whether they will do is decided by is_soft(), without side effects. */
@@ -19,6 +19,7 @@
 #include "pycore_object.h"        // _PyType_CalculateMetaclass()
 #include "pycore_pyerrors.h"      // _PyErr_ChainStackItem()
 #include "pycore_runtime.h"
+#include "pycore_stackless_asyncio.h"
 #include "pycore_stackless_inline.h"
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
 
@@ -46,6 +47,9 @@ static struct {
     void *context_run;
     ternaryfunc partial_call;
 } known;
+
+/* Those of the module _asyncio, when it is loaded. */
+static const _PyStackless_TaskHooks *task_hooks;
 
 static step_outcome call_soft(PyThreadState *tstate, const stackless_call *call,
                               PyObject **value);
@@ -158,6 +162,34 @@ wrapped_slot(const stackless_call *call, PyObject **self, stackless_call *rest)
     return PyObject_TypeCheck(*self, wrapper->d_common.d_type) ? wrapper->d_wrapped : NULL;
 }
 
+static inline const _PyStackless_TaskHooks *
+get_task_hooks(void)
+{
+    return _Py_atomic_load_ptr_acquire(&task_hooks);
+}
+
+static inline int
+is_task_step(PyTypeObject *type)
+{
+    const _PyStackless_TaskHooks *hooks = get_task_hooks();
+    return hooks != NULL && type->tp_call == hooks->step;
+}
+
+static inline int
+is_task_wakeup(void *func)
+{
+    const _PyStackless_TaskHooks *hooks = get_task_hooks();
+    return hooks != NULL && func == (void *)hooks->wakeup;
+}
+
+/* The task, if all that a step or wakeup does is to resume its coroutine. */
+static PyObject *
+resumed_task(const stackless_call *call)
+{
+    return call->kwnames ? NULL
+           : get_task_hooks()->resumes(call->callable, call->args, call->nargs);
+}
+
 static int is_soft(const stackless_call *call);
 
 static int
@@ -185,6 +217,9 @@ is_soft_c_function(const stackless_call *call)
             }
         }
         return 1;
+    }
+    if (is_task_wakeup(func)) {
+        return resumed_task(call) != NULL;
     }
     if (rest.kwnames != NULL) {
         return 0;
@@ -229,6 +264,9 @@ is_soft(const stackless_call *call)
     if (tp_call == known.partial_call) {
         stackless_call inner = { ((partial_object *)callable)->fn, NULL, 0, NULL };
         return is_soft(&inner);
+    }
+    if (is_task_step(type)) {
+        return resumed_task(call) != NULL;
     }
     PyObject *self;
     stackless_call rest;
@@ -397,6 +435,75 @@ call_in_context(PyThreadState *tstate, PyObject *context, const stackless_call *
     return call_soft(tstate, &inner, value);
 }
 
+/* --- tasks of asyncio --------------------------------------------------------- */
+
+void
+_PyStackless_SetTaskHooks(const _PyStackless_TaskHooks *hooks)
+{
+    _Py_atomic_store_ptr_release(&task_hooks, (void *)hooks);
+}
+
+/* State: the task, its loop, the dict of running tasks; 1 from enter() to leave(). */
+step_outcome
+_PyStackless_TaskStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                      PyObject **value)
+{
+    if (continuation_number(c) != 0) {
+        PySendResult status = event == AT_RETURN ? PYGEN_RETURN
+                              : event == AT_YIELD ? PYGEN_NEXT : PYGEN_ERROR;
+        (void)continuation_set_number(c, 0);   // small
+        *value = get_task_hooks()->leave(c->localsplus[STATE_A], status, *value);
+    }
+    return *value ? STEP_DONE : STEP_FAILED;
+}
+
+static step_outcome
+call_task(PyThreadState *tstate, const stackless_call *call, PyObject **value)
+{
+    PyObject *task = resumed_task(call);
+    PyObject *future = call->nargs ? call->args[0] : NULL;
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_TASK, task, NULL, NULL, 0)) {
+        return STEP_FAILED;
+    }
+    _PyStackless_EnteredTask entered;
+    int simple = get_task_hooks()->enter(task, future, &entered);
+    if (simple < 0) {
+        return STEP_FAILED;
+    }
+    if (!simple) {
+        *value = PyObject_Vectorcall(call->callable, call->args, call->nargs, NULL);
+        return *value ? STEP_DONE : STEP_FAILED;
+    }
+    _PyInterpreterFrame *c = tstate->current_frame;
+    c->localsplus[STATE_B] = Py_NewRef(entered.loop);
+    c->localsplus[STATE_C] = Py_NewRef(entered.current_tasks);
+    (void)continuation_set_number(c, 1);
+    return _PyStackless_EnterGenerator(tstate, (PyGenObject *)entered.coro, Py_None);
+}
+
+/* The task is no longer the loop's current one.  Its type and module may be half torn
+   down by the garbage collector, so they are not asked. */
+void
+_PyStackless_AbandonFrame(_PyInterpreterFrame *frame)
+{
+    if (!_PyStackless_IsContinuation(frame)
+        || continuation_get(frame, STATE_KIND) != CONTINUE_TASK
+        || continuation_number(frame) == 0) {
+        return;
+    }
+    PyObject *loop = frame->localsplus[STATE_B];
+    PyObject *current_tasks = frame->localsplus[STATE_C];
+    PyObject *task;
+    int found = PyDict_GetItemRef(current_tasks, loop, &task);
+    if (found > 0 && task == frame->localsplus[STATE_A]) {
+        found = PyDict_DelItem(current_tasks, loop);
+    }
+    Py_XDECREF(task);
+    if (found < 0) {
+        PyErr_FormatUnraisable("Exception ignored while an asyncio task was being dropped");
+    }
+}
+
 /* --- functools.partial -------------------------------------------------------- */
 
 static step_outcome
@@ -465,6 +572,9 @@ call_c_function(PyThreadState *tstate, const stackless_call *call, PyObject **va
     if (func == known.context_run) {
         return call_in_context(tstate, self, &rest, value);
     }
+    if (is_task_wakeup(func)) {
+        return call_task(tstate, call, value);
+    }
     assert(func == known.build_class);
     return _PyStackless_CallBuildClass(tstate, &rest, value);
 }
@@ -498,6 +608,9 @@ call_soft(PyThreadState *tstate, const stackless_call *call, PyObject **value)
     }
     if (type->tp_call == known.partial_call) {
         return call_partial(tstate, (partial_object *)callable, call, value);
+    }
+    if (is_task_step(type)) {
+        return call_task(tstate, call, value);
     }
     PyObject *self = NULL;
     stackless_call rest;
