@@ -1,6 +1,6 @@
 /* Calls of what is no Python function but ends in one: instances with __call__, slot
    wrappers, functools.partial, next(), send() and throw() of generators, Context.run(),
-   classes and class statements (stackless_classes.c).
+   steps of asyncio's tasks, classes and class statements (stackless_classes.c).
 
    `call_soft` and the functions below it take arguments as vectorcall does, borrowed.
    Whether they will do is decided by find_soft(), without side effects. */
@@ -19,6 +19,7 @@
 #include "pycore_object.h"        // _PyType_CalculateMetaclass()
 #include "pycore_pyerrors.h"      // _PyErr_ChainStackItem()
 #include "pycore_runtime.h"
+#include "pycore_stackless_asyncio.h"
 #include "pycore_stackless_inline.h"
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
 
@@ -46,6 +47,9 @@ static struct {
     void *context_run;
     ternaryfunc partial_call;
 } known;
+
+/* Those of the module _asyncio, when it is loaded. */
+static const _PyStackless_TaskHooks *task_hooks;
 
 static step_outcome call_soft(PyThreadState *tstate, const stackless_call *call,
                               PyObject **value);
@@ -112,6 +116,7 @@ typedef enum {
     SOFT_SEND,                    // self: the generator
     SOFT_THROW,                   // same
     SOFT_CONTEXT_RUN,             // self: the context; rest: the call to be made in it
+    SOFT_TASK,                    // self: the task
     SOFT_BUILD_CLASS,
 } soft_kind;
 
@@ -155,6 +160,37 @@ take_argument(stackless_call *call)
     return *call->args++;
 }
 
+static inline const _PyStackless_TaskHooks *
+get_task_hooks(void)
+{
+    return _Py_atomic_load_ptr_acquire(&task_hooks);
+}
+
+/* A step or wakeup of a task of asyncio, if all that it does is to resume the coroutine of
+   *self, the task. */
+static soft_kind
+find_task(PyObject **self, const stackless_call *rest)
+{
+    PyObject *task = rest->kwnames != NULL ? NULL
+                     : get_task_hooks()->resumes(rest->callable, rest->args, rest->nargs);
+    *self = task;
+    return task != NULL ? SOFT_TASK : SOFT_NOT;
+}
+
+static inline int
+is_task_step(PyTypeObject *type)
+{
+    const _PyStackless_TaskHooks *hooks = get_task_hooks();
+    return hooks != NULL && type->tp_call == hooks->step;
+}
+
+static inline int
+is_task_wakeup(PyObject *callable, void *func)
+{
+    const _PyStackless_TaskHooks *hooks = get_task_hooks();
+    return hooks != NULL && func == (void *)hooks->wakeup && PyCFunction_Check(callable);
+}
+
 static int
 is_plain_class_statement(const stackless_call *call)
 {
@@ -184,6 +220,9 @@ find_c_function(void *func, PyObject **self, stackless_call *rest)
     }
     if (func == known.build_class) {
         return is_plain_class_statement(rest) ? SOFT_BUILD_CLASS : SOFT_NOT;
+    }
+    if (is_task_wakeup(rest->callable, func)) {
+        return find_task(self, rest);
     }
     if (rest->kwnames != NULL) {
         return SOFT_NOT;
@@ -278,6 +317,9 @@ find_soft(stackless_call *rest, PyObject **self)
     }
     if (type->tp_call == known.partial_call) {
         return is_soft_callable(((partial_object *)callable)->fn) ? SOFT_PARTIAL : SOFT_NOT;
+    }
+    if (is_task_step(type)) {
+        return find_task(self, rest);
     }
     return find_wrapped_slot(self, rest);
 }
@@ -436,6 +478,75 @@ call_in_context(PyThreadState *tstate, PyObject *context, const stackless_call *
     return call_soft(tstate, call, value);
 }
 
+/* --- tasks of asyncio --------------------------------------------------------- */
+
+void
+_PyStackless_SetTaskHooks(const _PyStackless_TaskHooks *hooks)
+{
+    _Py_atomic_store_ptr_release(&task_hooks, (void *)hooks);
+}
+
+/* State: the task, its loop, the dict of running tasks; 1 from enter() to leave(). */
+step_outcome
+_PyStackless_TaskStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                      PyObject **value)
+{
+    if (continuation_number(c) != 0) {
+        PySendResult status = event == AT_RETURN ? PYGEN_RETURN
+                              : event == AT_YIELD ? PYGEN_NEXT : PYGEN_ERROR;
+        (void)continuation_set_number(c, 0);   // small
+        *value = get_task_hooks()->leave(c->localsplus[STATE_A], status, *value);
+    }
+    return *value ? STEP_DONE : STEP_FAILED;
+}
+
+static step_outcome
+call_task(PyThreadState *tstate, PyObject *task, const stackless_call *call,
+          PyObject **value)
+{
+    PyObject *future = call->nargs ? call->args[0] : NULL;
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_TASK, task, NULL, NULL, 0)) {
+        return STEP_FAILED;
+    }
+    _PyStackless_EnteredTask entered;
+    int simple = get_task_hooks()->enter(task, future, &entered);
+    if (simple < 0) {
+        return STEP_FAILED;
+    }
+    if (!simple) {
+        *value = PyObject_Vectorcall(call->callable, call->args, call->nargs, NULL);
+        return *value ? STEP_DONE : STEP_FAILED;
+    }
+    _PyInterpreterFrame *c = tstate->current_frame;
+    c->localsplus[STATE_B] = Py_NewRef(entered.loop);
+    c->localsplus[STATE_C] = Py_NewRef(entered.current_tasks);
+    (void)continuation_set_number(c, 1);
+    return _PyStackless_EnterGenerator(tstate, (PyGenObject *)entered.coro, Py_None);
+}
+
+/* The task is no longer the loop's current one.  Its type and module may be half torn
+   down by the garbage collector, so they are not asked. */
+void
+_PyStackless_AbandonFrame(_PyInterpreterFrame *frame)
+{
+    if (!_PyStackless_IsContinuation(frame)
+        || continuation_get(frame, STATE_KIND) != CONTINUE_TASK
+        || continuation_number(frame) == 0) {
+        return;
+    }
+    PyObject *loop = frame->localsplus[STATE_B];
+    PyObject *current_tasks = frame->localsplus[STATE_C];
+    PyObject *task;
+    int found = PyDict_GetItemRef(current_tasks, loop, &task);
+    if (found > 0 && task == frame->localsplus[STATE_A]) {
+        found = PyDict_DelItem(current_tasks, loop);
+    }
+    Py_XDECREF(task);
+    if (found < 0) {
+        PyErr_FormatUnraisable("Exception ignored while an asyncio task was being dropped");
+    }
+}
+
 /* --- functools.partial -------------------------------------------------------- */
 
 static step_outcome
@@ -517,6 +628,8 @@ do_soft(PyThreadState *tstate, soft_kind kind, PyObject *self, const stackless_c
             return call_throw(tstate, self, rest->args[0]);
         case SOFT_CONTEXT_RUN:
             return call_in_context(tstate, self, rest, value);
+        case SOFT_TASK:
+            return call_task(tstate, self, rest, value);
         case SOFT_BUILD_CLASS:
             return _PyStackless_CallBuildClass(tstate, rest, value);
         default:

@@ -61,6 +61,7 @@ typedef enum {
     CONTINUE_NEXT,                // stackless_calls.c
     CONTINUE_GENERATOR,
     CONTINUE_CONTEXT,
+    CONTINUE_TASK,
     CONTINUE_C_RETURN,
     CONTINUE_NEW,                 // stackless_classes.c
     CONTINUE_INIT,
@@ -218,7 +219,7 @@ extern step_outcome _PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObje
 extern int _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                         PyObject **stack_pointer, int opcode, int oparg);
 extern step_function _PyStackless_NextStep, _PyStackless_GeneratorStep,
-    _PyStackless_ContextStep, _PyStackless_CReturnStep;
+    _PyStackless_ContextStep, _PyStackless_TaskStep, _PyStackless_CReturnStep;
 extern int _PyStackless_InitCalls(void);
 
 /* --- calls -------------------------------------------------------------------------- */

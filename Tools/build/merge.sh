@@ -75,22 +75,34 @@ unmerge() {
     note REMOVE "$1"
 }
 
+# Upstream's modules X.c that have a Modules/X_soft.c: that one is compiled, and
+# includes X.c.  makesetup takes the first line of a module that it meets, and
+# that of Modules/Setup.local comes before upstream's.
+list_soft_modules() {
+    sed -n 's|^Modules/\(.*\)_soft\.c$|\1|p' "$merged/list.new" | while read -r name; do
+        sed -n "s/^\(@[A-Z_]*@\)\{0,1\}\([A-Za-z_]* \)$name\.c/\2${name}_soft.c/p" "$tree/Modules/Setup.stdlib.in"
+    done
+}
+
 # Modules/Setup.local of the tree: one built-in module of all our C files, and
 # a shared one of each Modules/_test*.c.
 write_setup_local() {
     {
         echo "# Written by Tools/build/merge.sh from the list of our C files."
         echo '*static*'
-        sources=$(sed -n -e '/_bytecodes\.c$/d' -e '/^Modules\/_test/d' \
+        sources=$(sed -n -e '/_bytecodes\.c$/d' -e '/^Modules\/_test/d' -e '/_soft\.c$/d' \
             -e 's|^Modules/\(.*\.c\)$|\1|p' -e 's|^\(Python/.*\.c\)$|../\1|p' \
             -e 's|^\(Objects/.*\.c\)$|../\1|p' "$merged/list.new" | tr '\n' ' ')
         [ -z "$sources" ] || echo "_stackless $sources"
         # Further built-in modules among these files need just their name.
-        sed -n -e '/^Modules\/_test/d' -e '/^Modules\/_[^/]*\.c$/p' "$merged/list.new" | while read -r file; do
+        sed -n -e '/^Modules\/_test/d' -e '/_soft\.c$/d' -e '/^Modules\/_[^/]*\.c$/p' "$merged/list.new" | while read -r file; do
             sed -n 's/^\(PyMODINIT_FUNC \)\{0,1\}PyInit_\([A-Za-z0-9_]*\)(.*/\2/p' "$srcdir/$file"
         done | grep -v '^_stackless$'
         echo '*shared*'
         sed -n 's|^Modules/\(_test[^/]*\)\.c$|\1 \1.c|p' "$merged/list.new"
+        # Shared or static as upstream's configure has it, once that has run.
+        grep -s '^\*static\*$' "$tree/Modules/Setup.stdlib"
+        list_soft_modules
     } >"$tree/Modules/Setup.local.new"
     update_file "$tree/Modules/Setup.local.new" "$tree/Modules/Setup.local" && note WRITE Modules/Setup.local
 }

@@ -375,6 +375,40 @@ def task_of_asyncio(f):
         return runner.run(coro())
 
 
+@through_c
+def woken_task_of_asyncio(f):
+    async def coro():
+        await asyncio.sleep(0)
+        await asyncio.create_task(asyncio.sleep(0))
+        return f()
+    with asyncio.Runner() as runner:
+        return runner.run(coro())
+
+
+@through_c
+def cancelled_task_of_asyncio(f):
+    async def coro():
+        asyncio.current_task().cancel()
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            return f()
+    with asyncio.Runner() as runner:
+        return runner.run(coro())
+
+
+@through_c
+def eager_task_of_asyncio(f):
+    async def coro():
+        return f()
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        return await asyncio.create_task(coro())
+    with asyncio.Runner() as runner:
+        return runner.run(main())
+
+
 def _caught(f):
     # An exception in these places would go to the unraisable hook.
     try:

@@ -110,9 +110,10 @@ The code was
 - traced: with ``sys.settrace()``, by opcode;
 - monitored: with all events of ``sys.monitoring``.
 
-Tasks of asyncio are soft when its event loop runs in a tasklet and they are those written
-in Python: ``loop.set_task_factory()`` with a function that makes
-``asyncio.tasks._PyTask``.
+A task of asyncio, whose event loop runs in a tasklet, is soft in a step that begins with
+no exception: it is hard where it handles that it was cancelled, or that what it awaited
+has failed, until it awaits the next.  The first step of an eager task is soft only if the
+task is one written in Python: ``asyncio.create_eager_task_factory(asyncio.tasks._PyTask)``.
 """
 
 GROUPS = {

@@ -437,7 +437,7 @@ class Suspended(StacklessTestCase):
         self.assertDead(receiver)
 
     def test_task_of_asyncio_in_python(self):
-        # The one written in C calls send() from C.
+        # Of the one written in C: test_asyncio_tasks.py.
         def factory(loop, coro, **kwargs):
             return asyncio.tasks._PyTask(coro, loop=loop, **kwargs)
 

@@ -1,0 +1,47 @@
+/* Between the core and the module _asyncio (Modules/_asynciomodule_soft.c): what a step of
+   an asyncio task does before and after it resumes the task's coroutine, so that the
+   eval loop of a tasklet can resume it without C code in between. */
+
+#ifndef Py_INTERNAL_STACKLESS_ASYNCIO_H
+#define Py_INTERNAL_STACKLESS_ASYNCIO_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef Py_BUILD_CORE
+#  error "this header requires Py_BUILD_CORE define"
+#endif
+
+/* A step that has begun.  All borrowed. */
+typedef struct {
+    PyObject *coro;               // to be resumed
+    PyObject *loop;
+    PyObject *current_tasks;      // the dict in which `loop` has its running task
+} _PyStackless_EnteredTask;
+
+typedef struct {
+    /* What an event loop calls to step a task: an object whose type has this tp_call, or
+       a built-in method with this function, which gets the future that was waited for. */
+    ternaryfunc step;
+    PyCFunction wakeup;
+
+    /* The task (borrowed), if a call of such an object would just resume its suspended or
+       fresh coroutine, with None; otherwise NULL.  No side effects, no exceptions. */
+    PyObject *(*resumes)(PyObject *callable, PyObject *const *args, Py_ssize_t nargs);
+    /* 1: the coroutine is to be resumed now, then leave() is due.  0: nothing was done; it
+       is no longer that simple.  -1: an exception is set, nothing was done.  `future` is
+       the wakeup's, or NULL. */
+    int (*enter)(PyObject *task, PyObject *future, _PyStackless_EnteredTask *entered);
+    /* The coroutine yielded or returned `value`, which is stolen, or raised the exception
+       that is set (`value` is NULL).  The result of the step, or NULL. */
+    PyObject *(*leave)(PyObject *task, PySendResult status, PyObject *value);
+} _PyStackless_TaskHooks;
+
+/* Called when the module is loaded, by every interpreter with the same hooks: they are
+   static, and extension modules are never unloaded. */
+PyAPI_FUNC(void) _PyStackless_SetTaskHooks(const _PyStackless_TaskHooks *hooks);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* !Py_INTERNAL_STACKLESS_ASYNCIO_H */

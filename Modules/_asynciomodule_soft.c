@@ -1,0 +1,184 @@
+/* The module _asyncio: upstream's, and what lets tasklets be left softly in its tasks.
+
+   Tools/build/merge.sh has this file compiled in place of upstream's, which it includes
+   unchanged.  A step of a task is done by upstream's code unless the eval loop of a
+   tasklet asks for the simple case: a pending task that nobody has cancelled, whose
+   coroutine is to get None.  Then enter() does what task_step() does before it resumes
+   the coroutine; the eval loop resumes it; and leave() runs upstream's task_step_impl()
+   with a stand-in for the coroutine, whose only answer is what the real one has
+   answered already.
+
+   While its coroutine runs a task may be cancelled, even ended.  task_step_impl() looks at
+   these fields before it resumes the coroutine, and so they are put aside until then.
+
+   Rejected: a macro in place of PyIter_Send().  It would cost every step of every task a
+   test. */
+
+#ifndef Py_BUILD_CORE_BUILTIN
+#  define Py_BUILD_CORE_MODULE 1
+#endif
+
+#include "Python.h"
+
+/* PyInit__asyncio() calls ours. */
+#define PyModuleDef_Init soft_module_def_init
+static PyObject *soft_module_def_init(PyModuleDef *def);
+#include "_asynciomodule.c"
+#undef PyModuleDef_Init
+
+#include "pycore_frame.h"         // FRAME_EXECUTING
+#include "pycore_stackless_asyncio.h"
+
+/* --- before the coroutine is resumed --------------------------------------------- */
+
+static int
+soft_is_simple(const TaskObj *task)
+{
+    /* What the task has waited for must have another owner: then letting go of it, which
+       is due before the coroutine is looked at, runs no code. */
+    PyObject *coro = task->task_coro;
+    return task->task_loop != NULL && coro != NULL && PyCoro_CheckExact(coro)
+           && ((PyCoroObject *)coro)->cr_frame_state < FRAME_EXECUTING
+           && task->task_state == STATE_PENDING && !task->task_must_cancel
+           && (task->task_fut_waiter == NULL || Py_REFCNT(task->task_fut_waiter) > 1);
+}
+
+static int
+soft_has_result(asyncio_state *state, PyObject *future)
+{
+    return (Future_CheckExact(state, future) || Task_CheckExact(state, future))
+           && ((FutureObj *)future)->fut_state == STATE_FINISHED
+           && ((FutureObj *)future)->fut_exception == NULL;
+}
+
+static PyObject *
+soft_resumes(PyObject *callable, PyObject *const *args, Py_ssize_t nargs)
+{
+    TaskObj *task;
+    if (PyCFunction_Check(callable)) {
+        task = (TaskObj *)PyCFunction_GET_SELF(callable);
+        if (nargs != 1 || !soft_is_simple(task)
+            || !soft_has_result(get_asyncio_state_by_def((PyObject *)task), args[0])) {
+            return NULL;
+        }
+    }
+    else {
+        task = ((TaskStepMethWrapper *)callable)->sw_task;
+        if (nargs != 0 || task == NULL || !soft_is_simple(task)
+            || ((TaskStepMethWrapper *)callable)->sw_arg != NULL) {
+            return NULL;
+        }
+    }
+    return (PyObject *)task;
+}
+
+static int
+soft_enter(PyObject *self, PyObject *future, _PyStackless_EnteredTask *entered)
+{
+    TaskObj *task = (TaskObj *)self;
+    asyncio_state *state = get_asyncio_state_by_def(self);
+    PyObject *loop = Py_NewRef(task->task_loop);
+    int err = enter_task(state, loop, self);
+    /* A loop with a hash function of its own may have done anything. */
+    int simple = !err && soft_is_simple(task) && task->task_loop == loop;
+    if (simple) {
+        if (future != NULL) {
+            ((FutureObj *)future)->fut_log_tb = 0;   // its result is taken
+        }
+        Py_CLEAR(task->task_fut_waiter);
+        entered->coro = task->task_coro;
+        entered->loop = loop;
+        entered->current_tasks = state->current_tasks;
+    }
+    else if (!err) {
+        err = leave_task(state, loop, self);
+    }
+    Py_DECREF(loop);
+    return err < 0 ? -1 : simple;
+}
+
+/* --- after it ------------------------------------------------------------------------ */
+
+/* Stands in for the coroutine of a task, in task_step_impl(). */
+typedef struct {
+    PyObject_HEAD
+    TaskObj *task;
+    PyObject *coro;
+    PyObject *fut_waiter;
+    fut_state state;
+    unsigned must_cancel;
+    PySendResult status;
+    PyObject *value;              // NULL: exc
+    PyObject *exc;
+} soft_answer;
+
+static PySendResult
+soft_answer_send(PyObject *self, PyObject *Py_UNUSED(arg), PyObject **result)
+{
+    soft_answer *answer = (soft_answer *)self;
+    TaskObj *task = answer->task;
+    task->task_coro = answer->coro;
+    task->task_fut_waiter = answer->fut_waiter;
+    task->task_state = answer->state;
+    task->task_must_cancel = answer->must_cancel;
+    *result = answer->value;
+    PyErr_SetRaisedException(answer->exc);
+    return answer->status;
+}
+
+static PyAsyncMethods soft_answer_async = { .am_send = soft_answer_send };
+
+/* Nobody sees it: it needs no more than this, and not to be made ready. */
+static PyTypeObject soft_answer_type = {
+    PyVarObject_HEAD_INIT(&PyType_Type, 0)
+    .tp_name = "_asyncio._answer",
+    .tp_basicsize = sizeof(soft_answer),
+    .tp_as_async = &soft_answer_async,
+};
+
+static PyObject *
+soft_leave(PyObject *self, PySendResult status, PyObject *value)
+{
+    TaskObj *task = (TaskObj *)self;
+    asyncio_state *state = get_asyncio_state_by_def(self);
+    soft_answer answer = {
+        PyObject_HEAD_INIT(&soft_answer_type)
+        .task = task,
+        .coro = task->task_coro,
+        .fut_waiter = task->task_fut_waiter,
+        .state = task->task_state,
+        .must_cancel = task->task_must_cancel,
+        .status = status,
+        .value = value,
+        .exc = PyErr_GetRaisedException(),
+    };
+    task->task_coro = (PyObject *)&answer;
+    task->task_fut_waiter = NULL;
+    task->task_state = STATE_PENDING;
+    task->task_must_cancel = 0;
+    PyObject *result = task_step_impl(state, task, NULL);
+
+    PyObject *exc = PyErr_GetRaisedException();
+    if (leave_task(state, task->task_loop, self) < 0) {
+        Py_CLEAR(result);
+    }
+    _PyErr_ChainExceptions1(exc);
+    return result;
+}
+
+/* --- the module ------------------------------------------------------------------------ */
+
+static const _PyStackless_TaskHooks soft_hooks = {
+    .step = (ternaryfunc)TaskStepMethWrapper_call,
+    .wakeup = (PyCFunction)task_wakeup,
+    .resumes = soft_resumes,
+    .enter = soft_enter,
+    .leave = soft_leave,
+};
+
+static PyObject *
+soft_module_def_init(PyModuleDef *def)
+{
+    _PyStackless_SetTaskHooks(&soft_hooks);
+    return PyModuleDef_Init(def);
+}
