@@ -881,11 +881,18 @@ _PyStackless_LeaveForMain(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     sched->base.stacktop = 1;
 }
 
+static Py_NO_INLINE int
+inline_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
+{
+    return fast_schedule(tstate, frame, stack_pointer);
+}
+
 int
 _PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
                             PyObject **stack_pointer)
 {
-    return fast_schedule(tstate, frame, stack_pointer);
+    return fast_schedule_again(tstate, frame, stack_pointer)
+           || inline_schedule(tstate, frame, stack_pointer);
 }
 
 int

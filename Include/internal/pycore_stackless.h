@@ -856,18 +856,15 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     }
 }
 
-/* Both at once, for two tasklets without a side block. */
+/* Both at once, for two tasklets without a side block and outside of generators. */
 static inline void
-_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                              PyTaskletObject *t, PyTaskletObject *next)
+_PyStackless_SwapPlainThreadFields(PyThreadState *tstate, PyTaskletObject *t,
+                                   PyTaskletObject *next)
 {
     assert(t->extra == NULL && next->extra == NULL && t->context == NULL);
     int limit = tstate->py_recursion_limit;
     t->depth = limit - tstate->py_recursion_remaining;
     tstate->py_recursion_remaining = limit - next->depth;
-    if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
-        _PyStackless_SwapExcInfo(tstate, t, next);
-    }
     PyObject *context = next->context;
     next->context = NULL;
     t->context = tstate->context;
@@ -876,6 +873,17 @@ _PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sch
         tstate->context_ver++;
     }
     t->epoch = next->epoch;            // the scheduler's
+}
+
+/* The same, perhaps in generators. */
+static inline void
+_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                              PyTaskletObject *t, PyTaskletObject *next)
+{
+    _PyStackless_SwapPlainThreadFields(tstate, t, next);
+    if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
+        _PyStackless_SwapExcInfo(tstate, t, next);
+    }
 }
 
 /* Is it inside run()? */

@@ -177,13 +177,75 @@ fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObjec
     fast_resume(tstate, next);
 }
 
+/* state and flags at once, to be compared. */
+static inline uint16_t
+fast_state(const PyTaskletObject *t)
+{
+    uint16_t both;
+    memcpy(&both, (const char *)t + offsetof(PyTaskletObject, state), sizeof(both));
+    return both;
+}
+
+static inline uint16_t
+fast_state_of(uint8_t state, uint8_t flags)
+{
+    uint16_t both;
+    static_assert(offsetof(PyTaskletObject, flags) == offsetof(PyTaskletObject, state) + 1,
+                  "state and flags are compared at once");
+    memcpy(&both, (uint8_t[]){ state, flags }, sizeof(both));
+    return both;
+}
+
+/* The commonest switch: from one schedule() to another one, outside of generators, with
+   all frames in blocks of their own. */
+static inline int
+fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                    PyObject **stack_pointer)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
+    PyObject *callable = stack_pointer[-2];
+    uintptr_t special =
+        fast_special(tstate, sched)
+        | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
+        | ((uintptr_t)tstate->datastack_top ^ (uintptr_t)sched->datastack_base)
+        | (uintptr_t)stack_pointer[-1]
+        | (uintptr_t)next->extra
+        | (uintptr_t)next->tempval;
+    if (special != 0
+        || !fast_is_level_0(tstate, sched)
+        || fast_state(t) != fast_state_of(TASKLET_CURRENT, TASKLET_STARTED)
+        || fast_state(next) != fast_state_of(TASKLET_RUNNABLE,
+                                             TASKLET_STARTED | TASKLET_RETURNS_SELF)
+        || next->epoch != sched->epoch || next->depth < 0
+        || Py_REFCNT(callable) == 1) {
+        return 0;
+    }
+    _Py_DECREF_NO_DEALLOC(callable);
+    fast_end_call(frame, stack_pointer - 2);
+    t->flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
+    t->state = TASKLET_RUNNABLE;
+    t->frame = frame;
+    _PyStackless_SwapPlainThreadFields(tstate, t, next);
+    next->flags = TASKLET_STARTED;
+    next->state = TASKLET_CURRENT;
+    sched->current = next;
+    _PyStackless_Check(sched, NULL);
+    frame = next->frame;
+    next->frame = NULL;
+    tstate->current_frame = frame;
+    _PyFrame_StackPush(frame, Py_NewRef(next));
+    return 1;
+}
+
 static inline int
 fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if (stack_pointer[-1] != NULL || next == t
+    if (stack_pointer[-1] != NULL || next == t || Py_REFCNT(stack_pointer[-2]) == 1
         || !fast_is_level_0(tstate, sched)
         || !fast_is_plain_switch(tstate, sched, next, 0)) {
         return 0;

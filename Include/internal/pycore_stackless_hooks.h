@@ -193,12 +193,11 @@ extern int _PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame
 extern int _PyStackless_InlineGreenletSwitch(
     PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer, int oparg);
 
-/* `method` (may be NULL) is what is called. */
+/* What is called is implemented by `function`. */
 static inline int
 _PyStackless_InlineSwitching(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                             PyObject **stack_pointer, int oparg, const PyMethodDef *method)
+                             PyObject **stack_pointer, int oparg, PyCFunction function)
 {
-    PyCFunction function = method != NULL ? method->ml_meth : NULL;
     if (oparg == 0 && function == _PyCFunction_CAST(_PyStackless_ScheduleFunction)) {
         return _PyStackless_InlineSchedule(tstate, frame, stack_pointer);
     }
@@ -223,9 +222,9 @@ _PyStackless_InlineFunction(PyThreadState *tstate, _PyInterpreterFrame *frame,
         return 0;
     }
     PyObject *callable = stack_pointer[-2 - oparg];
-    return _PyStackless_InlineSwitching(
-        tstate, frame, stack_pointer, oparg,
-        PyCFunction_CheckExact(callable) ? ((PyCFunctionObject *)callable)->m_ml : NULL);
+    return PyCFunction_CheckExact(callable)
+           && _PyStackless_InlineSwitching(tstate, frame, stack_pointer, oparg,
+                                           PyCFunction_GET_FUNCTION(callable));
 }
 
 /* The same for a method with keywords. */
@@ -237,10 +236,10 @@ _PyStackless_InlineDescriptor(PyThreadState *tstate, _PyInterpreterFrame *frame,
         return 0;
     }
     PyObject *callable = stack_pointer[-2 - oparg];
-    return _PyStackless_InlineSwitching(
-        tstate, frame, stack_pointer, oparg,
-        Py_IS_TYPE(callable, &PyMethodDescr_Type)
-        ? ((PyMethodDescrObject *)callable)->d_method : NULL);
+    return Py_IS_TYPE(callable, &PyMethodDescr_Type)
+           && _PyStackless_InlineSwitching(
+                  tstate, frame, stack_pointer, oparg,
+                  ((PyMethodDescrObject *)callable)->d_method->ml_meth);
 }
 
 /* The code of all continuation frames (stackless_inline.c).  What calls them always

@@ -7,7 +7,7 @@ import weakref
 import stackless
 from stackless import bomb, schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase, runqueue
+from .support import ChildTestCase, StacklessTestCase, runqueue
 
 
 class Error(Exception):
@@ -646,6 +646,33 @@ class Trap(StacklessTestCase):
             self.assertIs(schedule(), stackless.main)
         finally:
             stackless.switch_trap(-1)
+
+
+class LastReference(ChildTestCase):
+
+    def test_to_the_function_itself(self):
+        self.run_ok("""
+            import _stackless, stackless
+
+            def turns(some):
+                for function in some:
+                    if function is None:
+                        function = holder.pop()
+                    function()
+
+            def task():
+                turns([stackless.schedule] * 100)
+                del stackless.schedule, _stackless.schedule
+                turns([None])
+                log.append("back")
+
+            holder = [stackless.schedule]
+            log = []
+            stackless.tasklet(task)()
+            stackless.tasklet(turns)([stackless.schedule] * 150)
+            stackless.run()
+            assert log == ["back"] and not holder, (log, holder)
+            """)
 
 
 if __name__ == "__main__":
