@@ -240,8 +240,13 @@ _PyStackless_LoadAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
     if (getattro == _Py_slot_tp_getattr_hook) {
         PyObject *getattr = _PyType_Lookup(type, &_Py_ID(__getattr__));
         if (getattr != NULL) {
-            return _PyStackless_IsPythonFunction(getattr)
-                   && load_with_getattr(tstate, frame, stack_pointer, name, flags, getattr);
+            if (!_PyStackless_IsPythonFunction(getattr)) {
+                return 0;
+            }
+            Py_INCREF(getattr);        // keys of the instance's dict may delete it
+            int begun = load_with_getattr(tstate, frame, stack_pointer, name, flags, getattr);
+            Py_DECREF(getattr);
+            return begun;
         }
     }
     else if (getattro != _Py_slot_tp_getattro) {

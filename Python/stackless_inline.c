@@ -18,6 +18,7 @@
    Invariants
    - A continuation's caller is an ordinary frame with return_offset set, or another
      continuation; what it called is the frame above it, until that is gone.
+   - It is in a block of its own from the beginning, as a frame that a switch has moved.
    - It counts as one level of Python recursion, as upstream's shim of __init__ does.
    - A hook decides without side effects; from Begin() on the operation is its own.
 

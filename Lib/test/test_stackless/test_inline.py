@@ -391,6 +391,30 @@ class SameErrors(StacklessTestCase):
         self.assertIs(in_tasklet(task), True)
 
 
+    def test_a_key_of_the_instance_deletes_getattr(self):
+        def task():
+            class Key:
+                def __hash__(self):
+                    return hash("x")
+
+                def __eq__(self, other):
+                    if "__getattr__" in vars(C):
+                        del C.__getattr__
+                    gc.collect()
+                    return False
+
+            class C:
+                def __getattr__(self, name):
+                    return name
+
+            c = C()
+            c.__dict__[Key()] = 1
+            return c.x
+        # Specialized code has looked for the attribute before.
+        self.assertEqual(in_tasklet(fresh(task)), "x")
+        self.assertEqual(in_main(fresh(task)), "x")
+
+
 class Suspended(StacklessTestCase):
     """A switch in the Python function, at nesting level 0."""
 
