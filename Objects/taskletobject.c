@@ -51,52 +51,6 @@ _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value)
     Py_XSETREF(t->tempval, value);
 }
 
-/* --- letting go of frames --------------------------------------------------------- */
-
-/* A generator that was running in a dropped tasklet: its frame will never go on. */
-static void
-drop_generator_frame(_PyInterpreterFrame *frame)
-{
-    PyGenObject *gen = _PyFrame_GetGenerator(frame);
-    gen->gi_frame_state = FRAME_CLEARED;
-    gen->gi_exc_state.previous_item = NULL;
-    frame->previous = NULL;
-    _PyFrame_ClearExceptCode(frame);
-    _PyErr_ClearExcState(&gen->gi_exc_state);
-}
-
-void
-_PyTasklet_DropFrames(PyTaskletObject *t)
-{
-    PyThreadState *tstate = _PyThreadState_GET();
-    if (!(t->flags & TASKLET_STARTED)) {
-        PyObject *func = t->func;
-        PyObject *args = t->args;
-        t->func = NULL;
-        t->args = NULL;
-        t->flags &= ~TASKLET_HAS_KWARGS;
-        Py_XDECREF(func);
-        Py_XDECREF(args);
-        return;
-    }
-    _PyInterpreterFrame *frame = t->frame;
-    t->frame = NULL;
-    t->flags &= ~TASKLET_STARTED;
-    t->depth = 0;
-    _PyStackless_ClearExtra(tstate, t);
-    while (frame != NULL && frame->owner != FRAME_OWNED_BY_CSTACK) {
-        _PyInterpreterFrame *previous = frame->previous;
-        if (frame->owner == FRAME_OWNED_BY_GENERATOR) {
-            drop_generator_frame(frame);
-        }
-        else {
-            _PyStackless_AbandonFrame(frame);
-            _PyStackless_ClearFrame(tstate, frame);
-        }
-        frame = previous;
-    }
-}
-
 void
 _PyTasklet_MakeIdle(PyTaskletObject *t)
 {

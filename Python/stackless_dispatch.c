@@ -18,10 +18,7 @@
    suspended: no walk to the bottom on a switch.  `base.previous` is NULL, therefore
    the bottom frame's f_back is None and main's frames are not reachable from it.
 
-   Frames are promoted once: when a tasklet is left, its frames on the data stack move
-   to heap blocks and run there from then on (_PyStackless_ClearFrame frees them).  The
-   data stack is then as the dispatcher found it, which also tells, without a walk,
-   that there is nothing to promote.
+   A tasklet that is left takes its frames along (stackless_frames.c).
 
    The window between the builtin's return and the hook, in which the eval loop drops
    the callable and the arguments, may run any code.  That is why the builtin only
@@ -55,56 +52,7 @@ _PyStackless_Token _PyStackless_UnwindToken = {
     },
 };
 
-/* --- promotion of frames -------------------------------------------------- */
-
-int
-_PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
-{
-    _PyInterpreterFrame **link = &tstate->current_frame;
-    while (tstate->datastack_top != sched->datastack_base) {
-        _PyInterpreterFrame *old = *link;
-        assert(old->owner != FRAME_OWNED_BY_CSTACK);
-        if (old->owner == FRAME_OWNED_BY_THREAD) {
-            if (_PyStackless_MoveFrame(sched, link) < 0) {
-                return -1;
-            }
-            _PyThreadState_PopFrame(tstate, old);
-        }
-        link = &(*link)->previous;
-    }
-    return 0;
-}
-
-void
-_PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
-{
-    assert(frame->owner == FRAME_OWNED_BY_TASKLET);
-    PyObject *code = frame->f_executable;
-    size_t words = ((PyCodeObject *)code)->co_framesize;
-    tstate->c_recursion_remaining--;
-    if (frame->frame_obj != NULL) {
-        _PyFrame_ClearExceptCode(frame);
-    }
-    else {
-        _PyFrame_ClearLocals(frame);
-        Py_DECREF(frame->f_funcobj);
-    }
-    tstate->c_recursion_remaining++;
-    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame, words);
-    Py_DECREF(code);
-}
-
-void
-_PyStackless_FreeFramePool(_PyStackless_Scheduler *sched)
-{
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->frames); i++) {
-        while (sched->frames[i] != NULL) {
-            void **block = sched->frames[i];
-            sched->frames[i] = *block;
-            PyMem_Free(block);
-        }
-    }
-}
+/* --- leaving softly ------------------------------------------------------- */
 
 int
 _PyStackless_PrepareLeaveSlow(PyThreadState *tstate, _PyStackless_Scheduler *sched)

@@ -19,100 +19,7 @@
 #include "pycore_pystate.h"
 #include "pycore_stackless_sched.h"
 
-/* --- states and lists ------------------------------------------------------ */
-
-#ifndef NDEBUG
-int
-_PyStackless_IsLegal(PyTaskletObject *t, tasklet_state state)
-{
-    enum { IDLE = 1 << TASKLET_IDLE, PAUSED = 1 << TASKLET_PAUSED,
-           RUNNABLE = 1 << TASKLET_RUNNABLE, CURRENT = 1 << TASKLET_CURRENT,
-           BLOCKED = 1 << TASKLET_RECEIVING | 1 << TASKLET_SENDING };
-    static const uint8_t legal[] = {   // the states that may follow
-        [TASKLET_IDLE] = PAUSED | RUNNABLE,
-        [TASKLET_PAUSED] = RUNNABLE | IDLE,
-        [TASKLET_RUNNABLE] = CURRENT | PAUSED | IDLE,
-        [TASKLET_CURRENT] = RUNNABLE | PAUSED | BLOCKED | IDLE,
-        [TASKLET_RECEIVING] = PAUSED | RUNNABLE,
-        [TASKLET_SENDING] = PAUSED | RUNNABLE,
-    };
-    return (legal[t->state] & (1 << state)) != 0;
-}
-#endif
-
-/* Runnable tasklets are reachable by construction, and blocked ones are shown to the
-   garbage collector only when it makes a full collection (_PyStackless_CollectionStart),
-   so it is the paused and the idle ones that are tracked. */
-void
-_PyStackless_SetState(PyTaskletObject *t, tasklet_state state)
-{
-    assert(_PyStackless_IsLegal(t, state));
-    t->state = (uint8_t)state;
-    int tracked = _PyObject_GC_IS_TRACKED(t);
-    if (state == TASKLET_PAUSED || state == TASKLET_IDLE) {
-        if (!tracked) {
-            _PyObject_GC_TRACK(t);
-        }
-    }
-    else if (tracked) {
-        _PyObject_GC_UNTRACK(t);
-    }
-}
-
-/* Appends t at the end: before the current tasklet.  The queue takes a reference. */
-static void
-queue_insert_before(_PyStackless_Scheduler *sched, PyTaskletObject *pos,
-                    PyTaskletObject *t)
-{
-    Py_INCREF(t);
-    _PyStackless_QueueLink(sched, pos, t);
-    _PyStackless_SetState(t, TASKLET_RUNNABLE);
-}
-
-void
-_PyStackless_QueueAppend(_PyStackless_Scheduler *sched, PyTaskletObject *t)
-{
-    if (sched->sleeper != NULL) {
-        _PyStackless_QueueAsleep(t, 0);
-    }
-    else {
-        queue_insert_before(sched, sched->current, t);
-    }
-}
-
-/* Takes t, which is not current, out of the queue; it is then paused.  The queue's
-   reference is dropped, so the caller must hold one. */
-void
-_PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
-{
-    assert(t->state == TASKLET_RUNNABLE && Py_REFCNT(t) > 1);
-    if (sched->sleeper != NULL) {
-        _PyStackless_UnqueueAsleep(t);
-    }
-    _PyStackless_QueueUnlink(sched, t);
-    _PyStackless_SetState(t, TASKLET_PAUSED);
-    Py_DECREF(t);
-}
-
-void
-_PyStackless_Unblock(PyTaskletObject *t)
-{
-    assert(tasklet_is_blocked(t));
-    _PyChannel_Unlink(t);
-    _PyStackless_SetState(t, TASKLET_PAUSED);
-}
-
-void
-_PyStackless_EmptyTrash(_PyStackless_Scheduler *sched)
-{
-    PyObject *trash[Py_ARRAY_LENGTH(sched->trash)];
-    int n = sched->ntrash;
-    memcpy(trash, sched->trash, n * sizeof(PyObject *));
-    sched->ntrash = 0;
-    for (int i = 0; i < n; i++) {
-        Py_DECREF(trash[i]);
-    }
-}
+/* --- switching ------------------------------------------------------------------------ */
 
 static void
 report_callback_error(void)
@@ -123,86 +30,6 @@ report_callback_error(void)
     PyErr_WriteUnraisable(where);
     Py_XDECREF(where);
 }
-
-void
-_PyStackless_SetPending(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObject *value)
-{
-    _PyStackless_Discard(sched, t->tempval);
-    t->tempval = value;
-    t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
-}
-
-/* --- watchdogs --------------------------------------------------------------------- */
-
-static PyTaskletObject *
-wakeup_target(_PyStackless_Scheduler *sched)
-{
-    return sched->nwatchdogs ? sched->watchdogs[sched->nwatchdogs - 1] : sched->main;
-}
-
-static int
-watchdogs_reserve(_PyStackless_Scheduler *sched)
-{
-    if (sched->nwatchdogs == sched->watchdogs_size) {
-        Py_ssize_t size = sched->watchdogs_size * 2 + 8;
-        void *mem = PyMem_Realloc(sched->watchdogs, size * sizeof(PyTaskletObject *));
-        if (mem == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        sched->watchdogs = mem;
-        sched->watchdogs_size = size;
-    }
-    return 0;
-}
-
-/* t, which is inside run(), will never return from there: it is made to forget what it
-   was doing. */
-void
-_PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
-{
-    for (Py_ssize_t i = 0; i < sched->nwatchdogs; i++) {
-        if (sched->watchdogs[i] == t) {
-            if (t == sched->timed) {
-                _PyStackless_WatchStop(sched);
-            }
-            sched->nwatchdogs--;
-            for (Py_ssize_t k = i; k < sched->nwatchdogs; k++) {
-                sched->watchdogs[k] = sched->watchdogs[k + 1];
-            }
-            Py_DECREF(t);              // the caller has one
-            return;
-        }
-    }
-}
-
-void
-_PyStackless_WatchdogsPop(_PyStackless_Scheduler *sched, PyTaskletObject *t)
-{
-    Py_ssize_t i = sched->nwatchdogs;
-    while (--i >= 0 && sched->watchdogs[i] != t) {
-    }
-    if (i < 0) {
-        return;
-    }
-    for (Py_ssize_t k = sched->nwatchdogs - 1; k > i; k--) {
-        PyTaskletObject *w = sched->watchdogs[k];
-        if (w == sched->timed) {
-            _PyStackless_WatchStop(sched);
-        }
-        if (w->state == TASKLET_PAUSED) {
-            queue_insert_before(sched, t, w);
-        }
-        Py_DECREF(w);                  // it is in the queue, or blocked
-    }
-    if (t == sched->timed) {
-        _PyStackless_WatchStop(sched);
-    }
-    sched->nwatchdogs = i;
-    Py_DECREF(t);                      // it is in the queue
-}
-
-/* --- switching ------------------------------------------------------------------------ */
 
 int
 _PyStackless_CheckThrown(_PyStackless_Scheduler *sched)
@@ -273,7 +100,7 @@ decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObj
     if (cur->next != cur) {
         return 0;
     }
-    PyTaskletObject *w = wakeup_target(sched);
+    PyTaskletObject *w = _PyStackless_WakeupTarget(sched);
     if (sched->divert_to != NULL && sched->divert_to->state == TASKLET_PAUSED) {
         d->next = sched->divert_to;
         d->insert_next = 1;
@@ -310,10 +137,10 @@ _PyStackless_Commit(_PyStackless_Scheduler *sched, const decision *d)
             _PyStackless_Unblock(next);
             _PyStackless_Discard(sched, (PyObject *)next);
         }
-        queue_insert_before(sched, cur, next);
+        _PyStackless_QueueInsert(sched, cur, next);
     }
     if (instead != NULL) {
-        queue_insert_before(sched, next, instead);
+        _PyStackless_QueueInsert(sched, next, instead);
         next = instead;
     }
     assert(next != cur);
@@ -474,7 +301,7 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
     if (cur->extra != NULL) {
         cur->extra->threadblock = (uint8_t)threadblock;
     }
-    return watchdogs_reserve(sched) < 0 ? OP_ERROR : OP_SWITCHED;
+    return _PyStackless_WatchdogsReserve(sched) < 0 ? OP_ERROR : OP_SWITCHED;
 }
 
 static op_outcome
@@ -785,7 +612,7 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     /* With preference the partner runs directly after the caller, otherwise last.  The
        list's reference to it is the queue's now. */
     PyTaskletObject *pos = d.next == partner ? cur->next : cur;
-    queue_insert_before(sched, pos, partner);
+    _PyStackless_QueueInsert(sched, pos, partner);
     Py_DECREF(partner);
     PyObject *received;
     if (sending) {
@@ -1016,7 +843,7 @@ void
 _PyStackless_DecideAfterEnd(_PyStackless_Scheduler *sched, PyObject **exc, decision *d)
 {
     PyTaskletObject *cur = sched->current;
-    PyTaskletObject *w = wakeup_target(sched);
+    PyTaskletObject *w = _PyStackless_WakeupTarget(sched);
     *d = (decision){ .fate = TASKLET_IDLE, .next = _PyStackless_Successor(sched) };
     if (*exc == NULL && cur->next != cur) {
         return;

@@ -1,5 +1,6 @@
 /* How an operation makes another tasklet current: what stackless_sched.c, which has the
-   operations of tasklets and channels, lends to greenlet_switch.c. */
+   operations of tasklets and channels, lends to greenlet_switch.c, and what both need of
+   stackless_queue.c. */
 
 #ifndef Py_INTERNAL_STACKLESS_SCHED_H
 #define Py_INTERNAL_STACKLESS_SCHED_H
@@ -43,5 +44,15 @@ extern void _PyStackless_SetPending(_PyStackless_Scheduler *sched, PyTaskletObje
 /* Who runs after the current tasklet ended, and with which exception. */
 extern void _PyStackless_DecideAfterEnd(_PyStackless_Scheduler *sched, PyObject **exc,
                                         decision *d);
+
+/* stackless_queue.c */
+
+/* Links t into the run queue before `pos`.  The queue takes a reference. */
+extern void _PyStackless_QueueInsert(_PyStackless_Scheduler *sched, PyTaskletObject *pos,
+                                     PyTaskletObject *t);
+/* Who goes on when nobody is runnable: the innermost run(), or main.  Borrowed. */
+extern PyTaskletObject *_PyStackless_WakeupTarget(_PyStackless_Scheduler *sched);
+/* Room for one more tasklet inside run(): 0, or -1 with an exception. */
+extern int _PyStackless_WatchdogsReserve(_PyStackless_Scheduler *sched);
 
 #endif /* !Py_INTERNAL_STACKLESS_SCHED_H */

@@ -1,0 +1,350 @@
+/* The short functions that every switch goes through: what a tasklet's state says, the
+   thread-state fields that it takes along (see stackless_tstate.c), blocks for its frames,
+   the lists that it is on.  A part of pycore_stackless.h, which includes it. */
+
+#ifndef Py_INTERNAL_STACKLESS_STATE_H
+#define Py_INTERNAL_STACKLESS_STATE_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef Py_BUILD_CORE
+#  error "this header requires Py_BUILD_CORE define"
+#endif
+
+#include "pycore_stackless.h"
+
+static inline _PyStackless_Scheduler *
+_PyStackless_PeekScheduler(PyThreadState *tstate)
+{
+    return ((_PyThreadStateImpl *)tstate)->stackless;
+}
+
+static inline PyTaskletObject *
+tasklet_cast(PyObject *op)
+{
+    return (PyTaskletObject *)op;
+}
+
+static inline int
+_PyTasklet_IsHard(const PyTaskletObject *t)
+{
+    return t->extra != NULL && t->extra->hard != NULL && t->extra->hard->link != NULL;
+}
+
+static inline void
+_PyStackless_DataStackGet(PyThreadState *tstate, stackless_datastack *stack)
+{
+    stack->chunk = tstate->datastack_chunk;
+    stack->top = tstate->datastack_top;
+    stack->limit = tstate->datastack_limit;
+}
+
+static inline void
+_PyStackless_DataStackSet(PyThreadState *tstate, const stackless_datastack *stack)
+{
+    tstate->datastack_chunk = stack->chunk;
+    tstate->datastack_top = stack->top;
+    tstate->datastack_limit = stack->limit;
+}
+
+static inline int
+tasklet_is_blocked(const PyTaskletObject *t)
+{
+    return t->state >= TASKLET_RECEIVING;
+}
+
+/* Are its frames and fields those of its thread's state?  It is CURRENT, or its thread
+   sleeps in it (or did when it ended, and will never return from there). */
+static inline int
+tasklet_is_executing(const PyTaskletObject *t)
+{
+    return t->state == TASKLET_CURRENT || t->sched->sleeper == t;
+}
+
+static inline int
+tasklet_is_suspended(const PyTaskletObject *t)
+{
+    return (t->flags & TASKLET_STARTED) && !tasklet_is_executing(t);
+}
+
+static inline int
+tasklet_depth(const PyTaskletObject *t)
+{
+    return t->depth < 0 ? ~t->depth : t->depth;
+}
+
+/* Can exc_info be found again when the current tasklet goes on? */
+static inline int
+_PyStackless_ExcInfoIsNear(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->exc_info == &sched->exc_root
+           || _PyStackless_NearGenerator(tstate->current_frame) != NULL;
+}
+
+/* The exc_info of a suspended tasklet that does not keep it. */
+static inline _PyErr_StackItem *
+_PyStackless_FindExcInfo(const PyTaskletObject *t)
+{
+    return t->depth < 0 ? &_PyStackless_NearGenerator(t->frame)->gi_exc_state
+                        : &t->sched->exc_root;
+}
+
+/* Does leaving the current tasklet take a side block? */
+static inline int
+_PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL
+           || (sched->current->flags & TASKLET_IS_MAIN)
+           || sched->exc_root.exc_value != NULL
+           || !_PyStackless_ExcInfoIsNear(tstate, sched);
+}
+
+/* Can the current tasklet be left softly, or main at all?  Moves its frames off the
+   data stack and allocates what suspending it takes.  -1 with an exception, else 0. */
+static inline int
+_PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    if (!_PyStackless_SaveNeedsExtra(tstate, sched)
+        && sched->current->extra == NULL
+        && tstate->datastack_top == sched->datastack_base) {
+        return 0;
+    }
+    return _PyStackless_PrepareLeaveSlow(tstate, sched);
+}
+
+static inline void
+_PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
+{
+    t->depth = tstate->py_recursion_limit - tstate->py_recursion_remaining;
+    assert(t->context == NULL);
+    t->context = t->sched->last_context = tstate->context;
+    tstate->context = NULL;
+    t->epoch = t->sched->epoch;
+    if (tstate->tracing) {
+        t->epoch--;                    // what was called meanwhile is not instrumented
+    }
+    if (t->extra != NULL) {
+        _PyStackless_SaveExtra(tstate, t);
+    }
+    else if (tstate->exc_info != &t->sched->exc_root) {
+        t->depth = ~t->depth;
+    }
+}
+
+static inline void
+_PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
+{
+    tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(t);
+    assert(tstate->context == NULL);
+    tstate->context = t->context;
+    t->context = NULL;
+    if (tstate->context != t->sched->last_context) {
+        tstate->context_ver++;
+    }
+    tstate->exc_info = _PyStackless_FindExcInfo(t);
+    if (t->extra != NULL) {
+        _PyStackless_LoadExtra(tstate, t);
+    }
+}
+
+/* Both at once, for two tasklets without a side block and outside of generators. */
+static inline void
+_PyStackless_SwapPlainThreadFields(PyThreadState *tstate, PyTaskletObject *t,
+                                   PyTaskletObject *next)
+{
+    assert(t->extra == NULL && next->extra == NULL && t->context == NULL);
+    int limit = tstate->py_recursion_limit;
+    t->depth = limit - tstate->py_recursion_remaining;
+    tstate->py_recursion_remaining = limit - next->depth;
+    PyObject *context = next->context;
+    next->context = NULL;
+    t->context = tstate->context;
+    if (context != t->context) {
+        tstate->context = context;
+        tstate->context_ver++;
+    }
+    t->epoch = next->epoch;            // the scheduler's
+}
+
+/* The same, perhaps in generators. */
+static inline void
+_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                              PyTaskletObject *t, PyTaskletObject *next)
+{
+    _PyStackless_SwapPlainThreadFields(tstate, t, next);
+    if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
+        _PyStackless_SwapExcInfo(tstate, t, next);
+    }
+}
+
+/* Is it inside run()? */
+static inline int
+tasklet_is_watchdog(const PyTaskletObject *t)
+{
+    for (Py_ssize_t i = t->sched->nwatchdogs; i > 0; i--) {
+        if (t->sched->watchdogs[i - 1] == t) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static inline int
+tasklet_is_queued(const PyTaskletObject *t)
+{
+    return t->state == TASKLET_RUNNABLE || t->state == TASKLET_CURRENT;
+}
+
+/* --- frames in blocks of their own ---------------------------------------------- */
+
+/* Blocks of frames that are gone are kept for the next ones, a few of each size: who calls
+   a function that switches once needs one for each turn. */
+#ifdef Py_DEBUG
+enum { STACKLESS_KEPT_FRAMES = 1 };
+#else
+enum { STACKLESS_KEPT_FRAMES = 16 };
+#endif
+
+/* NULL without an exception: no memory. */
+static inline _PyInterpreterFrame *
+_PyStackless_AllocFrame(_PyStackless_Scheduler *sched, size_t words)
+{
+    if (words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL) {
+        void **block = sched->frames[words];
+        sched->frames[words] = *block;
+        sched->nframes[words]--;
+        return (_PyInterpreterFrame *)block;
+    }
+    return PyMem_Malloc(words * sizeof(PyObject *));
+}
+
+/* sched may be NULL. */
+static inline void
+_PyStackless_FreeFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame,
+                       size_t words)
+{
+    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->frames)
+        && sched->nframes[words] < STACKLESS_KEPT_FRAMES) {
+        *(void **)frame = sched->frames[words];
+        sched->frames[words] = frame;
+        sched->nframes[words]++;
+    }
+    else {
+        PyMem_Free(frame);
+    }
+}
+
+/* Moves the frame *link off the data stack, of which it stays a part.  0, or -1 with an
+   exception. */
+static inline int
+_PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link)
+{
+    _PyInterpreterFrame *old = *link;
+    _PyInterpreterFrame *new = _PyStackless_AllocFrame(
+        sched, (size_t)_PyFrame_GetCode(old)->co_framesize);
+    if (new == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    _PyFrame_Copy(old, new);
+    new->previous = old->previous;
+    new->owner = FRAME_OWNED_BY_TASKLET;
+    if (new->frame_obj != NULL) {
+        new->frame_obj->f_frame = new;
+    }
+    *link = new;
+    return 0;
+}
+
+/* --- the lists ------------------------------------------------------------------ */
+
+/* Links t before pos in the run queue, which takes over a reference. */
+static inline void
+_PyStackless_QueueLink(_PyStackless_Scheduler *sched, PyTaskletObject *pos,
+                       PyTaskletObject *t)
+{
+    assert(t->next == NULL && t->prev == NULL);
+    t->next = pos;
+    t->prev = pos->prev;
+    pos->prev->next = t;
+    pos->prev = t;
+    sched->runcount++;
+}
+
+/* The run queue's reference goes to the caller. */
+static inline void
+_PyStackless_QueueUnlink(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    assert(tasklet_is_queued(t));
+    t->prev->next = t->next;
+    t->next->prev = t->prev;
+    t->next = t->prev = NULL;
+    sched->runcount--;
+}
+
+/* t, which is SENDING or RECEIVING, waits; the channel takes over a reference to it. */
+static inline void
+_PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t)
+{
+    assert(t->next == NULL && t->prev == NULL && t->channel == NULL);
+    t->channel = ch;
+    t->prev = ch->last;
+    if (ch->last != NULL) {
+        ch->last->next = t;
+    }
+    else {
+        ch->first = t;
+    }
+    ch->last = t;
+    ch->balance += t->state == TASKLET_SENDING ? 1 : -1;
+    _PyStackless_Scheduler *sched = t->sched;
+    sched->nblocked++;
+    if (ch->busy_link == NULL) {
+        ch->busy_next = sched->busy;
+        if (sched->busy != NULL) {
+            sched->busy->busy_link = &ch->busy_next;
+        }
+        sched->busy = ch;
+        ch->busy_link = &sched->busy;
+    }
+}
+
+/* The channel's reference goes to the caller. */
+static inline void
+_PyChannel_Unlink(PyTaskletObject *t)
+{
+    PyChannelObject *ch = t->channel;
+    if (t->prev != NULL) {
+        t->prev->next = t->next;
+    }
+    else {
+        ch->first = t->next;
+    }
+    if (t->next != NULL) {
+        t->next->prev = t->prev;
+    }
+    else {
+        ch->last = t->prev;
+    }
+    t->next = t->prev = NULL;
+    t->channel = NULL;
+    ch->balance -= t->state == TASKLET_SENDING ? 1 : -1;
+    t->sched->nblocked--;
+}
+
+/* For a state that means being on a list, or current. */
+static inline void
+_PyStackless_SetListedState(PyTaskletObject *t, tasklet_state state)
+{
+    assert(_PyStackless_IsLegal(t, state));
+    t->state = (uint8_t)state;
+    if (_PyObject_GC_IS_TRACKED(t)) {
+        _PyObject_GC_UNTRACK(t);
+    }
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* !Py_INTERNAL_STACKLESS_STATE_H */

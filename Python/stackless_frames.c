@@ -1,0 +1,109 @@
+/* The frames of tasklets that have been left.
+
+   They are promoted once: when a tasklet is left, its frames on the data stack move to
+   heap blocks and run there from then on; _PyStackless_ClearFrame() frees them.  The data
+   stack is then as the dispatcher found it, which also tells, without a walk, that there
+   is nothing to promote. */
+
+#include "Python.h"
+#include "pycore_frame.h"
+#include "pycore_genobject.h"     // _PyGen_...
+#include "pycore_object.h"
+#include "pycore_pyerrors.h"      // _PyErr_ClearExcState()
+#include "pycore_pystate.h"       // _PyThreadState_PopFrame()
+#include "pycore_stackless.h"
+
+int
+_PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    _PyInterpreterFrame **link = &tstate->current_frame;
+    while (tstate->datastack_top != sched->datastack_base) {
+        _PyInterpreterFrame *old = *link;
+        assert(old->owner != FRAME_OWNED_BY_CSTACK);
+        if (old->owner == FRAME_OWNED_BY_THREAD) {
+            if (_PyStackless_MoveFrame(sched, link) < 0) {
+                return -1;
+            }
+            _PyThreadState_PopFrame(tstate, old);
+        }
+        link = &(*link)->previous;
+    }
+    return 0;
+}
+
+void
+_PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    assert(frame->owner == FRAME_OWNED_BY_TASKLET);
+    PyObject *code = frame->f_executable;
+    size_t words = ((PyCodeObject *)code)->co_framesize;
+    tstate->c_recursion_remaining--;
+    if (frame->frame_obj != NULL) {
+        _PyFrame_ClearExceptCode(frame);
+    }
+    else {
+        _PyFrame_ClearLocals(frame);
+        Py_DECREF(frame->f_funcobj);
+    }
+    tstate->c_recursion_remaining++;
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame, words);
+    Py_DECREF(code);
+}
+
+void
+_PyStackless_FreeFramePool(_PyStackless_Scheduler *sched)
+{
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->frames); i++) {
+        while (sched->frames[i] != NULL) {
+            void **block = sched->frames[i];
+            sched->frames[i] = *block;
+            PyMem_Free(block);
+        }
+    }
+}
+
+/* --- letting go of frames --------------------------------------------------------- */
+
+/* A generator that was running in a dropped tasklet: its frame will never go on. */
+static void
+drop_generator_frame(_PyInterpreterFrame *frame)
+{
+    PyGenObject *gen = _PyFrame_GetGenerator(frame);
+    gen->gi_frame_state = FRAME_CLEARED;
+    gen->gi_exc_state.previous_item = NULL;
+    frame->previous = NULL;
+    _PyFrame_ClearExceptCode(frame);
+    _PyErr_ClearExcState(&gen->gi_exc_state);
+}
+
+void
+_PyTasklet_DropFrames(PyTaskletObject *t)
+{
+    PyThreadState *tstate = _PyThreadState_GET();
+    if (!(t->flags & TASKLET_STARTED)) {
+        PyObject *func = t->func;
+        PyObject *args = t->args;
+        t->func = NULL;
+        t->args = NULL;
+        t->flags &= ~TASKLET_HAS_KWARGS;
+        Py_XDECREF(func);
+        Py_XDECREF(args);
+        return;
+    }
+    _PyInterpreterFrame *frame = t->frame;
+    t->frame = NULL;
+    t->flags &= ~TASKLET_STARTED;
+    t->depth = 0;
+    _PyStackless_ClearExtra(tstate, t);
+    while (frame != NULL && frame->owner != FRAME_OWNED_BY_CSTACK) {
+        _PyInterpreterFrame *previous = frame->previous;
+        if (frame->owner == FRAME_OWNED_BY_GENERATOR) {
+            drop_generator_frame(frame);
+        }
+        else {
+            _PyStackless_AbandonFrame(frame);
+            _PyStackless_ClearFrame(tstate, frame);
+        }
+        frame = previous;
+    }
+}
