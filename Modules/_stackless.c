@@ -657,6 +657,10 @@ static PyType_Spec atomic_spec = {
 /* --- the module --------------------------------------------------------------------------- */
 
 static const char trampoline_source[] =
+    "def call(func, args):\n"
+    "    return func(*args)\n";
+
+static const char keywords_trampoline_source[] =
     "def call(func, args, kwargs):\n"
     "    return func(*args, **kwargs)\n";
 
@@ -681,7 +685,9 @@ stackless_exec(PyObject *module)
         return -1;
     }
     state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);
-    if (state->trampoline == NULL
+    state->keywords_trampoline = _PyStackless_HiddenFunction(keywords_trampoline_source,
+                                                             "call", NULL, NULL);
+    if (state->trampoline == NULL || state->keywords_trampoline == NULL
         || _PyStackless_InitPrivate(module) < 0
         || register_at_exit(module) < 0) {
         return -1;
@@ -702,6 +708,7 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->greenlet_tasklet_type);
     Py_VISIT(state->str_run);
     Py_VISIT(state->trampoline);
+    Py_VISIT(state->keywords_trampoline);
     Py_VISIT(state->schedule_callback);
     Py_VISIT(state->channel_callback);
     Py_VISIT(state->error_handler);
@@ -730,6 +737,7 @@ stackless_free(void *module)
     Py_CLEAR(state->greenlet_tasklet_type);
     Py_CLEAR(state->str_run);
     Py_CLEAR(state->trampoline);
+    Py_CLEAR(state->keywords_trampoline);
 }
 
 static PyModuleDef_Slot stackless_slots[] = {

@@ -413,20 +413,17 @@ make_function_frame(PyThreadState *tstate, PyObject *func, PyObject *self,
     return frame;
 }
 
-/* The trampoline calls what is no plain Python function (generator functions included:
-   they pop their own frame). */
+/* A trampoline calls what is no plain Python function (generator functions included: they
+   pop their own frame). */
 static _PyInterpreterFrame *
 make_trampoline_frame(PyThreadState *tstate, PyTaskletObject *t, PyObject *func,
                       PyObject *args, PyObject *kwargs)
 {
-    PyObject *dict = kwargs ? Py_NewRef(kwargs) : PyDict_New();
-    if (dict == NULL) {
-        return NULL;
-    }
-    PyObject *stack[] = { Py_NewRef(func), Py_NewRef(args), dict };
-    PyObject *trampoline = Py_NewRef(t->sched->mod->trampoline);
-    return _PyEvalFramePushAndInit(tstate, (PyFunctionObject *)trampoline, NULL,
-                                   stack, 3, NULL);
+    PyObject *stack[] = { Py_NewRef(func), Py_NewRef(args), Py_XNewRef(kwargs) };
+    PyObject *trampoline = kwargs != NULL ? t->sched->mod->keywords_trampoline
+                                          : t->sched->mod->trampoline;
+    return _PyEvalFramePushAndInit(tstate, (PyFunctionObject *)Py_NewRef(trampoline), NULL,
+                                   stack, kwargs != NULL ? 3 : 2, NULL);
 }
 
 /* Starts the current tasklet.  NULL: an exception is set. */

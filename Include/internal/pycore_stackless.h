@@ -229,6 +229,7 @@ typedef struct {
     PyTypeObject *greenlet_tasklet_type;
     PyObject *str_run;            // "run", if greenlet is in use
     PyObject *trampoline;         // function: calls what is no plain Python function
+    PyObject *keywords_trampoline;     // the same, with keyword arguments
     PyObject *schedule_callback;
     PyObject *channel_callback;
     PyObject *error_handler;
