@@ -12,12 +12,10 @@
 #include "Python.h"
 #include "pycore_call.h"          // _PyObject_MakeTpCall()
 #include "pycore_context.h"       // PyContext
-#include "pycore_genobject.h"
 #include "pycore_greenlet.h"      // _PyGreenlet_IsTasklet()
 #include "pycore_modsupport.h"    // _PyArg_ParseStackAndKeywords()
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
-#include "pycore_pyerrors.h"
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_stackless.h"
 

@@ -12,7 +12,6 @@
    anew (stackless_hard.c). */
 
 #include "Python.h"
-#include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_pyerrors.h"
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_greenlet.h"

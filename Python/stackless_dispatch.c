@@ -38,7 +38,6 @@
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_opcode_utils.h"
 #include "pycore_pyerrors.h"      // _PyErr_SetRaisedException()
-#include "pycore_pystate.h"       // _PyThreadState_PopFrame()
 #include "pycore_greenlet.h"      // _PyGreenlet_Finish()
 #include "pycore_stackless_fast.h"
 #include "pycore_stackless_inline.h" // _PyStackless_MakeFrame()

@@ -6,9 +6,8 @@
    is nothing to promote. */
 
 #include "Python.h"
-#include "pycore_frame.h"
-#include "pycore_genobject.h"     // _PyGen_...
-#include "pycore_object.h"
+#include "pycore_frame.h"         // _PyFrame_ClearExceptCode()
+#include "pycore_genobject.h"     // _PyFrame_GetGenerator()
 #include "pycore_pyerrors.h"      // _PyErr_ClearExcState()
 #include "pycore_pystate.h"       // _PyThreadState_PopFrame()
 #include "pycore_stackless.h"

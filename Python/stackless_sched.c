@@ -13,10 +13,6 @@
    Choosing the next tasklet never allocates. */
 
 #include "Python.h"
-#include "pycore_ceval.h"
-#include "pycore_object.h"        // _PyObject_GC_TRACK()
-#include "pycore_pyerrors.h"
-#include "pycore_pystate.h"
 #include "pycore_stackless_sched.h"
 
 /* --- switching ------------------------------------------------------------------------ */

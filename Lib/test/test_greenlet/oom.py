@@ -19,15 +19,10 @@ import gc
 import sys
 import types
 
-import _testcapi
-
 import greenlet as module
 from greenlet import getcurrent, greenlet
 
-# So many successes in a row mean that no more allocations are made: a single one may be due to a
-# failure that the interpreter did not mind.
-ENOUGH = 8
-LIMIT = 1000
+from ..test_stackless.nomemory import fail_each, outcome_of
 
 CASES = {}
 TARGET_MAY_FAIL = set()
@@ -318,20 +313,7 @@ class Attempt:
         operation, *watched = self.make()
         gc.collect()
         before = dump(watched)
-        outcome = "success"
-        n = self.n
-        set_nomemory = _testcapi.set_nomemory
-        remove_mem_hooks = _testcapi.remove_mem_hooks
-        try:
-            set_nomemory(n, n + 1)
-            operation()
-            remove_mem_hooks()
-        except MemoryError:
-            remove_mem_hooks()
-            outcome = "failure"
-        except BaseException as e:
-            remove_mem_hooks()
-            outcome = f"{type(e).__name__}: {e}"
+        outcome = outcome_of(operation, self.n)
         if outcome == "failure":
             died = self.make.__name__ in TARGET_MAY_FAIL and any(g.dead for g in watched)
             after = dump(watched)
@@ -351,28 +333,4 @@ def attempt(make, n, place):
 
 def main(name: str, place: str) -> None:
     make = CASES[name]
-    # Caches, specialisation and lazily made objects.
-    for i in range(20):
-        outcome = attempt(make, 10 ** 6, place)
-        assert outcome == "success", outcome
-    gc.collect()
-    before = sys.getrefcount(greenlet), sys.getrefcount(Error)
-    successes = failures = 0
-    for n in range(LIMIT):
-        outcome = attempt(make, n, place)
-        if outcome == "success":
-            successes += 1
-            if successes == ENOUGH:
-                break
-        elif outcome == "failure":
-            successes = 0
-            failures += 1
-        else:
-            raise AssertionError(f"allocation {n}: {outcome}")
-    else:
-        raise AssertionError("no end of allocations")
-    gc.collect()
-    gc.collect()
-    after = sys.getrefcount(greenlet), sys.getrefcount(Error)
-    assert after == before, f"leaked: {before} {after}"
-    print(f"survived {failures} failures")
+    fail_each(lambda n: attempt(make, n, place), 1000, greenlet, Error)

@@ -7,13 +7,16 @@ try:
 except ImportError:
     raise unittest.SkipTest("_testcapi, which makes allocations fail, is not built")
 
+from .support import OURS, ChildTestCase
+
+if not OURS:
+    raise unittest.SkipTest("about the built-in greenlet, this is another one")
+
 from .oom import CASES
-from .support import ChildTestCase, needs_ours
 
 PLACES = ("main", "greenlet", "map")      # see oom.py
 
 
-@needs_ours
 class OutOfMemory(ChildTestCase):
 
     # Frozen, what is imported does not take part in each collection.

@@ -31,13 +31,9 @@ import _testcapi
 import stackless
 from stackless import channel, schedule_remove, tasklet
 
+from .nomemory import fail_each, outcome_of
 from .oom_cases import CASES, EXCEPTION_MAY_FAIL, TARGET_MAY_FAIL
 from .support import dump, kill_uncollectables, reset_scheduler
-
-# So many successes in a row mean that no more allocations are made: a single
-# one may be due to a failure that the interpreter did not mind.
-ENOUGH = 8
-LIMIT = 2000
 
 
 class Attempt:
@@ -52,20 +48,7 @@ class Attempt:
         operation, *watched = self.make()
         gc.collect()
         before = dump(*watched)
-        outcome = "success"
-        n = self.n
-        set_nomemory = _testcapi.set_nomemory
-        remove_mem_hooks = _testcapi.remove_mem_hooks
-        try:
-            set_nomemory(n, n + 1)
-            operation()
-            remove_mem_hooks()
-        except MemoryError:
-            remove_mem_hooks()
-            outcome = "failure"
-        except BaseException as e:
-            remove_mem_hooks()
-            outcome = f"{type(e).__name__}: {e}"
+        outcome = outcome_of(operation, self.n)
         self.outcome = outcome
         if outcome == "failure":
             after = dump(*watched)
@@ -171,28 +154,4 @@ def apply(f):
 
 def main(name: str, place: str) -> None:
     make = CASES[name]
-    # Caches, specialisation and lazily made objects.
-    for i in range(20):
-        outcome = attempt(make, 10 ** 6, place)
-        assert outcome == "success", outcome
-    gc.collect()
-    before = sys.getrefcount(tasklet), sys.getrefcount(channel)
-    successes = failures = 0
-    for n in range(LIMIT):
-        outcome = attempt(make, n, place)
-        if outcome == "success":
-            successes += 1
-            if successes == ENOUGH:
-                break
-        elif outcome == "failure":
-            successes = 0
-            failures += 1
-        else:
-            raise AssertionError(f"allocation {n}: {outcome}")
-    else:
-        raise AssertionError("no end of allocations")
-    gc.collect()
-    gc.collect()
-    after = sys.getrefcount(tasklet), sys.getrefcount(channel)
-    assert after == before, f"leaked: {before} {after}"
-    print(f"survived {failures} failures")
+    fail_each(lambda n: attempt(make, n, place), 2000, tasklet, channel)
