@@ -508,9 +508,9 @@ stackless_tasklet_get_unpicklable_state(PyObject *module, PyObject *op)
         return NULL;
     }
     PyTaskletObject *t = (PyTaskletObject *)op;
-    PyObject *context = t->context;
-    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
-        context = t->sched->tstate->context;
+    PyObject *context = *context_of(t);
+    if (tasklet_is_executing(t) && sched_of(t)->tstate != NULL) {
+        context = sched_of(t)->tstate->context;
     }
     context = context ? Py_NewRef(context) : PyContext_New();
     return context ? Py_BuildValue("{s:N}", "context", context) : NULL;

@@ -58,13 +58,13 @@ static int
 is_alive(greenlet_tasklet *gt)
 {
     return gt->link != 0 && gt->tasklet.state != TASKLET_IDLE
-           && gt->tasklet.sched->tstate != NULL;
+           && sched_of(&gt->tasklet)->tstate != NULL;
 }
 
 static inline PyTypeObject *
 tasklet_type(PyObject *self)
 {
-    return ((PyTaskletObject *)self)->sched->mod->tasklet_type;
+    return sched_of((PyTaskletObject *)self)->mod->tasklet_type;
 }
 
 static int
@@ -163,7 +163,7 @@ of_plain_tasklet(PyTaskletObject *t)
     if (_PyStackless_EnsureExtra(t) < 0) {
         return NULL;
     }
-    PyObject **slot = &t->extra->greenlet;
+    PyObject **slot = &extra_of(t)->greenlet;
     if (*slot == NULL) {
         PyGreenlet *g = (PyGreenlet *)PyGreenlet_Type.tp_alloc(&PyGreenlet_Type, 0);
         if (g == NULL) {
@@ -222,7 +222,7 @@ _PyGreenlet_GetParent(PyGreenlet *g)
     if (_PyGreenlet_IsTasklet(t)) {
         return greenlet_tasklet_cast(t)->parent;
     }
-    PyTaskletObject *main = t->sched->main;
+    PyTaskletObject *main = sched_of(t)->main;
     return main != NULL ? _PyGreenlet_OfTasklet(main) : NULL;
 }
 
@@ -236,7 +236,7 @@ _PyGreenlet_FindScheduler(PyGreenlet *g)
         PyErr_SetString(_PyGreenlet_Error, "cannot switch to a garbage collected greenlet");
         return NULL;
     }
-    return g->tasklet->sched;
+    return sched_of(g->tasklet);
 }
 
 /* --- deletion --------------------------------------------------------------------------- */
@@ -318,7 +318,7 @@ is_deletable(PyGreenlet *g)
 static void
 greenlet_delete(PyGreenlet *g)
 {
-    _PyStackless_Scheduler *sched = g->tasklet->sched;
+    _PyStackless_Scheduler *sched = sched_of(g->tasklet);
     PyThreadState *tstate = _PyThreadState_GET();
     PyObject *exc = PyErr_GetRaisedException();
     Py_ssize_t refs = Py_REFCNT(g);
@@ -456,8 +456,7 @@ init_tasklet(_PyStackless_Scheduler *sched, PyGreenlet *g, PyGreenlet *parent)
         return -1;
     }
     memset((char *)gt + sizeof(PyObject), 0, sizeof(*gt) - sizeof(PyObject));
-    gt->tasklet.sched = sched;
-    sched->refcount++;
+    _PyStackless_Adopt(sched, &gt->tasklet);
     gt->link = (uintptr_t)g;
     gt->parent = (PyGreenlet *)Py_NewRef(parent);
     g->tasklet = &gt->tasklet;
@@ -472,7 +471,7 @@ greenlet_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(
     if (parent == NULL) {
         return NULL;
     }
-    _PyStackless_Scheduler *sched = parent->tasklet->sched;
+    _PyStackless_Scheduler *sched = sched_of(parent->tasklet);
     PyObject *self;
     if (type->tp_flags & Py_TPFLAGS_IS_ABSTRACT) {
         self = PyBaseObject_Type.tp_new(type, (PyObject *)&_Py_SINGLETON(tuple_empty), NULL);
@@ -524,7 +523,7 @@ greenlet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
     g->weakreflist = g->dict = NULL;
     g->tasklet = NULL;
     _PyObject_GC_TRACK(g);
-    int err = init_tasklet(parent->tasklet->sched, g, parent);
+    int err = init_tasklet(sched_of(parent->tasklet), g, parent);
     Py_DECREF(parent);
     if (err == 0 && nargs > 0) {
         g->tasklet->tempval = Py_NewRef(args[0]);
@@ -631,7 +630,7 @@ _PyGreenlet_SetParent(PyGreenlet *g, PyObject *value)
         PyErr_SetString(PyExc_ValueError, "parent must not be garbage collected");
         return -1;
     }
-    if (!greenlet_is_pending(g) && last->tasklet->sched != t->sched) {
+    if (!greenlet_is_pending(g) && sched_of(last->tasklet) != sched_of(t)) {
         PyErr_SetString(PyExc_ValueError, "parent cannot be on a different thread");
         return -1;
     }
@@ -656,7 +655,7 @@ release_state(PyGreenlet *g)
         && t->state == TASKLET_PAUSED) {
         Py_INCREF(g);
         _PyTasklet_MakeIdle(t);
-        Py_CLEAR(t->context);
+        Py_CLEAR(*context_of(t));
         Py_DECREF(g);
     }
 }
@@ -690,9 +689,9 @@ context_slot(PyGreenlet *g, PyThreadState *tstate, const char *what)
 {
     PyTaskletObject *t = get_tasklet(g);
     if (t == NULL || !greenlet_is_active(g) || !tasklet_is_executing(t)) {
-        return t ? &t->context : NULL;
+        return t ? context_of(t) : NULL;
     }
-    if (t->sched->tstate != tstate) {
+    if (sched_of(t)->tstate != tstate) {
         PyErr_Format(PyExc_ValueError, "cannot %s context of a greenlet that is running in a "
                      "different thread", what);
         return NULL;
@@ -746,7 +745,7 @@ saved_bytes(PyGreenlet *g)
     PyTaskletObject *t = g->tasklet;
     Py_ssize_t n = 0;
     if (_PyTasklet_IsHard(t)) {
-        _PyStackless_Slice *slice = &t->extra->hard->slice;
+        _PyStackless_Slice *slice = &extra_of(t)->hard->slice;
         n += slice->saved_to > slice->near ? slice->saved_to - slice->near : 0;
     }
     for (_PyInterpreterFrame *f = _PyTasklet_TopFrame(t);
@@ -808,7 +807,7 @@ greenlet_repr(PyObject *self)
     int active = greenlet_is_active(g), pending = greenlet_is_pending(g);
     release_state(g);
     _PyStackless_Scheduler *sched = g->tasklet && !pending && !exited
-                                    ? g->tasklet->sched : NULL;
+                                    ? sched_of(g->tasklet) : NULL;
     const char *name = Py_TYPE(self)->tp_name;
     if (!active && !pending) {
         return PyUnicode_FromFormat("<%s object at %p (otid=%p)%s dead>", name, self, sched,

@@ -15,14 +15,14 @@ static PyObject *
 tasklet_get_paused(PyObject *self, void *Py_UNUSED(closure))
 {
     PyTaskletObject *t = tasklet_cast(self);
-    return PyBool_FromLong(t->state == TASKLET_PAUSED && t->sched->tstate != NULL);
+    return PyBool_FromLong(t->state == TASKLET_PAUSED && sched_of(t)->tstate != NULL);
 }
 
 static PyObject *
 tasklet_get_scheduled(PyObject *self, void *Py_UNUSED(closure))
 {
     PyTaskletObject *t = tasklet_cast(self);
-    int ending = t->state == TASKLET_CURRENT && t->sched->finishing;
+    int ending = t->state == TASKLET_CURRENT && sched_of(t)->finishing;
     return PyBool_FromLong(t->state >= TASKLET_RUNNABLE && !ending);
 }
 
@@ -36,7 +36,7 @@ static PyObject *
 tasklet_get_is_current(PyObject *self, void *Py_UNUSED(closure))
 {
     PyTaskletObject *t = tasklet_cast(self);
-    return PyBool_FromLong(t->state == TASKLET_CURRENT && t->sched->tstate != NULL);
+    return PyBool_FromLong(t->state == TASKLET_CURRENT && sched_of(t)->tstate != NULL);
 }
 
 static PyObject *
@@ -62,15 +62,15 @@ int
 _PyTasklet_NestingLevel(PyTaskletObject *t)
 {
     if (_PyTasklet_IsHard(t)) {
-        return t->extra->hard->c_recursion / STACKLESS_EVAL_C_UNITS;
+        return extra_of(t)->hard->c_recursion / STACKLESS_EVAL_C_UNITS;
     }
     if (!tasklet_is_executing(t) || t->flags & TASKLET_IS_MAIN
-        || t->sched->tstate == NULL) {
+        || sched_of(t)->tstate == NULL) {
         return 0;
     }
     /* The getter itself may be below one counted C call. */
-    PyThreadState *tstate = t->sched->tstate;
-    int level = _PyStackless_NestingLevel(tstate, t->sched);
+    PyThreadState *tstate = sched_of(t)->tstate;
+    int level = _PyStackless_NestingLevel(tstate, sched_of(t));
     return level / STACKLESS_EVAL_C_UNITS;
 }
 
@@ -89,14 +89,14 @@ tasklet_get_restorable(PyObject *self, void *Py_UNUSED(closure))
 _PyInterpreterFrame *
 _PyTasklet_TopFrame(PyTaskletObject *t)
 {
-    if (t->sched->tstate == NULL) {
+    if (sched_of(t)->tstate == NULL) {
         return NULL;
     }
     if (tasklet_is_executing(t)) {
-        return t->sched->tstate->current_frame;
+        return sched_of(t)->tstate->current_frame;
     }
     if (t->flags & TASKLET_IS_MAIN) {
-        return t->sched->main_frame;
+        return sched_of(t)->main_frame;
     }
     return tasklet_is_suspended(t) ? t->frame : NULL;
 }
@@ -120,8 +120,8 @@ tasklet_get_recursion_depth(PyObject *self, void *Py_UNUSED(closure))
 {
     PyTaskletObject *t = tasklet_cast(self);
     int depth = 0;
-    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
-        PyThreadState *ts = t->sched->tstate;
+    if (tasklet_is_executing(t) && sched_of(t)->tstate != NULL) {
+        PyThreadState *ts = sched_of(t)->tstate;
         depth = ts->py_recursion_limit - ts->py_recursion_remaining;
     }
     else if (tasklet_is_suspended(t)) {
@@ -150,7 +150,7 @@ tasklet_set_tempval(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 tasklet_get_thread_id(PyObject *self, void *Py_UNUSED(closure))
 {
-    PyThreadState *tstate = tasklet_cast(self)->sched->tstate;
+    PyThreadState *tstate = sched_of(tasklet_cast(self))->tstate;
     return tstate ? PyLong_FromUnsignedLong(tstate->thread_id) : PyLong_FromLong(-1);
 }
 
@@ -206,11 +206,11 @@ tasklet_get_hook(PyObject *self, void *closure)
     PyTaskletObject *t = tasklet_cast(self);
     const hook_kind *kind = closure;
     PyObject *func = NULL;
-    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
-        func = *(PyObject **)((char *)t->sched->tstate + kind->thread_object);
+    if (tasklet_is_executing(t) && sched_of(t)->tstate != NULL) {
+        func = *(PyObject **)((char *)sched_of(t)->tstate + kind->thread_object);
     }
-    else if (t->extra != NULL) {
-        func = *(PyObject **)((char *)t->extra + kind->object);
+    else if (extra_of(t) != NULL) {
+        func = *(PyObject **)((char *)extra_of(t) + kind->object);
     }
     return Py_NewRef(func ? func : Py_None);
 }
@@ -253,7 +253,7 @@ set_hook_suspended(PyThreadState *tstate, PyTaskletObject *t, const hook_kind *k
         err = _PyStackless_EnsureExtra(t);
     }
     if (err == 0) {
-        _PyStackless_ExchangeHook(t->extra, &hook, kind == &trace_kind);
+        _PyStackless_ExchangeHook(extra_of(t), &hook, kind == &trace_kind);
     }
     _PyStackless_DropHooks(tstate, &hook);
     return err;
@@ -270,7 +270,7 @@ tasklet_set_hook(PyObject *self, PyObject *value, void *closure)
     }
     PyThreadState *tstate = _PyThreadState_GET();
     if (tasklet_is_executing(t)) {
-        if (t->sched->tstate != tstate) {
+        if (sched_of(t)->tstate != tstate) {
             return refuse_elsewhere(kind);
         }
         PyObject *res = call_setter(kind, value);

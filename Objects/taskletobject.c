@@ -22,7 +22,7 @@
 int
 _PyTasklet_IsAlive(PyTaskletObject *t)
 {
-    return t->state != TASKLET_IDLE && t->sched->tstate != NULL;
+    return t->state != TASKLET_IDLE && sched_of(t)->tstate != NULL;
 }
 
 /* --- tempval ------------------------------------------------------------------ */
@@ -36,8 +36,8 @@ _PyTasklet_GetTempval(PyTaskletObject *t)
     if (t->tempval == NULL) {
         return Py_None;
     }
-    if (t->flags & TASKLET_RAISES && !Py_IS_TYPE(t->tempval, t->sched->mod->bomb_type)) {
-        return _PyBomb_FromException(t->sched->mod, t->tempval);
+    if (t->flags & TASKLET_RAISES && !Py_IS_TYPE(t->tempval, sched_of(t)->mod->bomb_type)) {
+        return _PyBomb_FromException(sched_of(t)->mod, t->tempval);
     }
     return Py_NewRef(t->tempval);
 }
@@ -55,7 +55,7 @@ _PyTasklet_MakeIdle(PyTaskletObject *t)
     assert(t->state == TASKLET_PAUSED);
     PyObject *greenlet = _PyGreenlet_Unlink(t);
     _PyStackless_AbandonHard(t);       // only of a thread that has ended
-    _PyStackless_WatchdogRemove(t->sched, t);
+    _PyStackless_WatchdogRemove(sched_of(t), t);
     t->state = TASKLET_IDLE;           // tracked, if it is not being deallocated
     _PyTasklet_SetTempval(t, NULL);
     _PyTasklet_DropFrames(t);
@@ -69,8 +69,7 @@ tasklet_alloc(PyTypeObject *type, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = (PyTaskletObject *)type->tp_alloc(type, 0);
     if (t != NULL) {
-        t->sched = sched;
-        sched->refcount++;
+        _PyStackless_Adopt(sched, t);
     }
     return t;
 }
@@ -108,14 +107,15 @@ tasklet_traverse(PyObject *self, visitproc visit, void *arg)
     PyTaskletObject *t = tasklet_cast(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(t->tempval);
-    Py_VISIT(t->context);
-    if (t->extra != NULL) {
-        Py_VISIT(t->extra->exc_value);
-        Py_VISIT(t->extra->traceobj);
-        Py_VISIT(t->extra->profileobj);
-        Py_VISIT(t->extra->c_callable);
-        Py_VISIT(t->extra->c_arg);
-        Py_VISIT(t->extra->greenlet);
+    Py_VISIT(*context_of(t));
+    const tasklet_extra *extra = extra_of(t);
+    if (extra != NULL) {
+        Py_VISIT(extra->exc_value);
+        Py_VISIT(extra->traceobj);
+        Py_VISIT(extra->profileobj);
+        Py_VISIT(extra->c_callable);
+        Py_VISIT(extra->c_arg);
+        Py_VISIT(extra->greenlet);
     }
     if (!(t->flags & TASKLET_STARTED)) {
         Py_VISIT(t->func);
@@ -154,7 +154,7 @@ tasklet_clear(PyObject *self)
         _PyTasklet_SetTempval(t, NULL);
     }
     /* A blocked one is released by its channel, and so comes here again. */
-    Py_CLEAR(t->context);
+    Py_CLEAR(*context_of(t));
     return 0;
 }
 
@@ -164,13 +164,13 @@ _PyTasklet_KillHard(PyTaskletObject *t)
     enum { ATTEMPTS = 10 };
     PyThreadState *tstate = _PyThreadState_GET();
     for (int i = 0; i < ATTEMPTS && _PyTasklet_IsHard(t) && !_PyGreenlet_IsTasklet(t)
-                    && t->sched->tstate == tstate; i++) {
-        PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
+                    && sched_of(t)->tstate == tstate; i++) {
+        PyObject *bomb = _PyBomb_FromThrow(sched_of(t)->mod, PyExc_TaskletExit, NULL, NULL);
         PyObject *result = NULL;
         if (bomb != NULL) {
-            t->sched->call = (stackless_op){ .code = OP_THROW, .target = Py_NewRef(t),
+            sched_of(t)->call = (stackless_op){ .code = OP_THROW, .target = Py_NewRef(t),
                                              .value = bomb };
-            result = _PyStackless_CallFromC(t->sched);
+            result = _PyStackless_CallFromC(sched_of(t));
         }
         if (result == NULL) {
             PyErr_FormatUnraisable("Exception ignored while a tasklet was being killed");
@@ -221,14 +221,14 @@ tasklet_dealloc(PyObject *self)
     if (t->weakreflist != NULL) {
         PyObject_ClearWeakRefs(self);
     }
-    if (t->state == TASKLET_PAUSED || t->tempval != NULL || t->extra != NULL) {
+    if (t->state == TASKLET_PAUSED || t->tempval != NULL || extra_of(t) != NULL) {
         PyObject *exc = PyErr_GetRaisedException();
         tasklet_clear(self);
         _PyStackless_ClearExtra(_PyThreadState_GET(), t);
         PyErr_SetRaisedException(exc);
     }
-    Py_CLEAR(t->context);
-    _PyStackless_ReleaseScheduler(t->sched);
+    Py_CLEAR(*context_of(t));
+    _PyStackless_ReleaseScheduler(sched_of(t));
     type->tp_free(self);
     Py_DECREF(type);
     Py_TRASHCAN_END
@@ -313,13 +313,13 @@ bind_check(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
                          ? "can't unbind the main tasklet"
                          : "tasklet has C state on its stack");
     }
-    if (_PyTasklet_IsHard(t) || (t->sched->sleeper == t && t->sched->tstate != NULL)) {
+    if (_PyTasklet_IsHard(t) || (sched_of(t)->sleeper == t && sched_of(t)->tstate != NULL)) {
         return set_error("tasklet has C state on its stack");
     }
     if (args == NULL && kwargs == NULL) {
         return 0;
     }
-    if (t->sched->tstate == NULL) {
+    if (sched_of(t)->tstate == NULL) {
         return set_error("tasklet has no thread");
     }
     if (func == NULL && (t->state != TASKLET_IDLE || t->tempval == NULL)) {
@@ -366,7 +366,7 @@ tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwarg
         _PyTasklet_SetTempval(t, NULL);
     }
     if (context != NULL) {
-        Py_XSETREF(t->context, context);
+        Py_XSETREF(*context_of(t), context);
     }
     Py_XDECREF(empty);
     return 0;
@@ -423,8 +423,7 @@ new_bound(PyTypeObject *type, _PyStackless_Scheduler *sched, PyObject *func)
         return NULL;
     }
     memset((char *)t + sizeof(PyObject), 0, sizeof(*t) - sizeof(PyObject));
-    t->sched = sched;
-    sched->refcount++;
+    _PyStackless_Adopt(sched, t);
     t->tempval = Py_NewRef(func);
     t->context = context;
     _PyObject_GC_TRACK(t);
@@ -457,7 +456,7 @@ static PyObject *
 tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
 {
     PyTaskletObject *t = tasklet_cast(self);
-    if (t->sched->tstate == NULL) {
+    if (sched_of(t)->tstate == NULL) {
         set_error("tasklet has no thread");
         return NULL;
     }
@@ -474,7 +473,7 @@ tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
         return NULL;
     }
     t->tempval = NULL;                 // its reference is func's now
-    _PyStackless_QueueAppend(t->sched, t);
+    _PyStackless_QueueAppend(sched_of(t), t);
     return Py_NewRef(self);
 }
 
@@ -500,7 +499,7 @@ tasklet_insert(PyObject *self, PyObject *Py_UNUSED(ignored))
     if (tasklet_is_queued(t)) {
         return Py_NewRef(self);
     }
-    if (t->sched->tstate == NULL) {
+    if (sched_of(t)->tstate == NULL) {
         set_error("Target thread isn't initialized");
         return NULL;
     }
@@ -508,7 +507,7 @@ tasklet_insert(PyObject *self, PyObject *Py_UNUSED(ignored))
         set_error("You cannot run an unbound(dead) tasklet");
         return NULL;
     }
-    _PyStackless_QueueAppend(t->sched, t);
+    _PyStackless_QueueAppend(sched_of(t), t);
     return Py_NewRef(self);
 }
 
@@ -520,7 +519,7 @@ static PyObject *
 tasklet_remove(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     PyTaskletObject *t = tasklet_cast(self);
-    if (t->sched->tstate == NULL) {
+    if (sched_of(t)->tstate == NULL) {
         return Py_NewRef(self);
     }
     if (tasklet_is_blocked(t)) {
@@ -532,7 +531,7 @@ tasklet_remove(PyObject *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     if (t->state == TASKLET_RUNNABLE) {
-        _PyStackless_QueueRemove(t->sched, t);
+        _PyStackless_QueueRemove(sched_of(t), t);
     }
     return Py_NewRef(self);
 }
@@ -542,7 +541,7 @@ tasklet_remove(PyObject *self, PyObject *Py_UNUSED(ignored))
 static _PyStackless_Scheduler *
 calling_scheduler(PyThreadState *tstate, PyTaskletObject *t)
 {
-    return _PyStackless_GetScheduler(tstate, t->sched->module);
+    return _PyStackless_GetScheduler(tstate, sched_of(t)->module);
 }
 
 static PyObject *
@@ -604,7 +603,7 @@ tasklet_switch(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 int
 _PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb)
 {
-    int orphan = t->sched->tstate == NULL;
+    int orphan = sched_of(t)->tstate == NULL;
     if (_PyBomb_Matches(bomb, PyExc_TaskletExit)
         && !(orphan && t->state != TASKLET_IDLE)) {
         return 0;
@@ -632,7 +631,7 @@ tasklet_throw_bomb(PyTaskletObject *t, PyObject *bomb, int pending, void *fn,
                    PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (pending && !(t->state == TASKLET_CURRENT
-                     && t->sched->tstate == _PyThreadState_GET())) {
+                     && sched_of(t)->tstate == _PyThreadState_GET())) {
         return throw_pending(t, bomb);
     }
     return tasklet_switching_call(t, OP_THROW, bomb, fn, args, nargs, kwnames);
@@ -658,7 +657,7 @@ tasklet_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
         return NULL;
     }
     PyTaskletObject *t = tasklet_cast(self);
-    PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, exc, val, tb);
+    PyObject *bomb = _PyBomb_FromThrow(sched_of(t)->mod, exc, val, tb);
     if (bomb == NULL) {
         return NULL;
     }
@@ -692,7 +691,7 @@ tasklet_raise_exception(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (exc_args == NULL) {
         return NULL;
     }
-    PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, args[0], exc_args, NULL);
+    PyObject *bomb = _PyBomb_FromThrow(sched_of(t)->mod, args[0], exc_args, NULL);
     Py_DECREF(exc_args);
     if (bomb == NULL) {
         return NULL;
@@ -716,7 +715,7 @@ tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
         return NULL;
     }
     PyTaskletObject *t = tasklet_cast(self);
-    if (t->sched->tstate == NULL && t->state != TASKLET_IDLE) {
+    if (sched_of(t)->tstate == NULL && t->state != TASKLET_IDLE) {
         /* An orphan: nobody can run it any more. */
         Py_INCREF(t);
         if (tasklet_is_blocked(t)) {
@@ -727,7 +726,7 @@ tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
         Py_DECREF(t);
         Py_RETURN_NONE;
     }
-    PyObject *bomb = _PyBomb_FromThrow(t->sched->mod, PyExc_TaskletExit, NULL, NULL);
+    PyObject *bomb = _PyBomb_FromThrow(sched_of(t)->mod, PyExc_TaskletExit, NULL, NULL);
     if (bomb == NULL) {
         return NULL;
     }
@@ -769,7 +768,7 @@ tasklet_set_ignore_nesting(PyObject *self, PyObject *value)
 static int
 has_c_state(PyTaskletObject *t)
 {
-    return (t->flags & TASKLET_IS_MAIN) || t->sched->sleeper == t || _PyTasklet_IsHard(t)
+    return (t->flags & TASKLET_IS_MAIN) || sched_of(t)->sleeper == t || _PyTasklet_IsHard(t)
            || _PyTasklet_NestingLevel(t) != 0 || tasklet_is_watchdog(t);
 }
 
@@ -805,7 +804,7 @@ tasklet_bind_thread(PyObject *self, PyObject *args)
     if (parse_thread_id(args, &target) < 0) {
         return NULL;
     }
-    if (t->sched->tstate != NULL && t->sched->tstate->thread_id == target) {
+    if (sched_of(t)->tstate != NULL && sched_of(t)->tstate->thread_id == target) {
         Py_RETURN_NONE;
     }
     if (_PyGreenlet_IsTasklet(t)) {
@@ -833,9 +832,9 @@ tasklet_bind_thread(PyObject *self, PyObject *args)
 PyObject *
 _PyTasklet_GetContext(PyTaskletObject *t)
 {
-    PyObject **slot = &t->context;
-    if (tasklet_is_executing(t) && t->sched->tstate != NULL) {
-        slot = &t->sched->tstate->context;
+    PyObject **slot = context_of(t);
+    if (tasklet_is_executing(t) && sched_of(t)->tstate != NULL) {
+        slot = &sched_of(t)->tstate->context;
     }
     if (*slot == NULL) {
         *slot = PyContext_New();
@@ -863,13 +862,13 @@ tasklet_set_context(PyObject *self, PyObject *context)
         return NULL;
     }
     PyThreadState *tstate = _PyThreadState_GET();
-    if (tasklet_is_queued(t) && t->sched->tstate != tstate) {
+    if (tasklet_is_queued(t) && sched_of(t)->tstate != tstate) {
         set_error("tasklet belongs to a different thread");
         return NULL;
     }
-    int in_thread = tasklet_is_executing(t) && t->sched->tstate != NULL;
-    tstate = in_thread ? t->sched->tstate : tstate;
-    PyObject **slot = in_thread ? &tstate->context : &t->context;
+    int in_thread = tasklet_is_executing(t) && sched_of(t)->tstate != NULL;
+    tstate = in_thread ? sched_of(t)->tstate : tstate;
+    PyObject **slot = in_thread ? &tstate->context : context_of(t);
     if (context_is_entered(*slot)) {
         set_error("the current context of the tasklet has been entered.");
         return NULL;

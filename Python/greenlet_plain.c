@@ -17,7 +17,7 @@ is_plain_target(_PyStackless_Scheduler *sched, PyGreenlet *g)
 {
     PyTaskletObject *t = g->tasklet;
     return t != NULL && t->state == TASKLET_PAUSED && (t->flags & TASKLET_STARTED)
-           && t->sched == sched && _PyGreenlet_OfTasklet(t) == g
+           && sched_of(t) == sched && _PyGreenlet_OfTasklet(t) == g
            && (t->tempval == NULL
                || ((t->flags & TASKLET_RETURNS_NONE) && Py_REFCNT(t->tempval) > 1));
 }
@@ -29,11 +29,11 @@ is_plain_start(_PyStackless_Scheduler *sched, PyGreenlet *g)
     PyTaskletObject *t = g->tasklet;
     if (t == NULL || t->state != TASKLET_IDLE || !Py_IS_TYPE(g, &PyGreenlet_Type)
         || !greenlet_is_linked(g) || t->tempval == NULL || t->func != NULL
-        || t->sched != sched) {
+        || sched_of(t) != sched) {
         return 0;
     }
     PyGreenlet *parent = greenlet_tasklet_cast(t)->parent;
-    return parent != NULL && greenlet_is_active(parent) && parent->tasklet->sched == sched;
+    return parent != NULL && greenlet_is_active(parent) && sched_of(parent->tasklet) == sched;
 }
 
 /* Is there nothing special about leaving the current tasklet for `next`? */
@@ -107,7 +107,8 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
     PyGreenlet *mine = greenlet_linked(greenlet_tasklet_cast(t));
     if (fast_special(tstate, sched) != 0 || !_PyStackless_ExcInfoIsNear(tstate, sched)
         || mine == NULL || Py_REFCNT(mine) == 1
-        || (next != sched->main && (next->extra != NULL || next->epoch != sched->epoch))) {
+        || (next != sched->main
+            && (extra_of(next) != NULL || next->epoch != sched->epoch))) {
         return 0;
     }
     Py_INCREF(self);

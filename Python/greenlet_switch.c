@@ -152,7 +152,7 @@ look_up_run(PyGreenlet *g)
         run = Py_NewRef(g->tasklet->tempval);
     }
     else {
-        run = PyObject_GetAttr((PyObject *)g, g->tasklet->sched->mod->str_run);
+        run = PyObject_GetAttr((PyObject *)g, sched_of(g->tasklet)->mod->str_run);
     }
     if (run == NULL) {
         return -1;
@@ -176,11 +176,11 @@ needs_no_lookup(_PyStackless_Scheduler *sched, PyGreenlet *g)
     }
     PyTaskletObject *t = g->tasklet;
     if (t->state != TASKLET_IDLE) {
-        return t->sched == sched;
+        return sched_of(t) == sched;
     }
     PyGreenlet *parent = _PyGreenlet_GetParent(g);
     return t->func != NULL && parent != NULL && greenlet_is_linked(parent)
-           && parent->tasklet->state != TASKLET_IDLE && parent->tasklet->sched == sched;
+           && parent->tasklet->state != TASKLET_IDLE && sched_of(parent->tasklet) == sched;
 }
 
 /* The greenlet that gets what is handed over to g (new reference): itself, or its nearest
@@ -315,10 +315,9 @@ handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
 {
     if (t->state == TASKLET_IDLE) {
         assert(t->func != NULL);
-        if (t->sched != sched) {
-            _PyStackless_Scheduler *old = t->sched;
-            t->sched = sched;
-            sched->refcount++;
+        if (sched_of(t) != sched) {
+            _PyStackless_Scheduler *old = sched_of(t);
+            _PyStackless_Adopt(sched, t);
             _PyStackless_ReleaseScheduler(old);
         }
         t->args = h->args;

@@ -101,7 +101,7 @@ check_run_queue(_PyStackless_Scheduler *sched)
     do {
         CHECK(t, tasklet_is_queued(t), "in the run queue, but not runnable");
         CHECK(t, t->next->prev == t && t->prev->next == t, "broken run queue");
-        CHECK(t, t->sched == sched, "in the run queue of another thread");
+        CHECK(t, sched_of(t) == sched, "in the run queue of another thread");
         CHECK(t, (t->state == TASKLET_CURRENT) == (t == sched->current),
               "more than one current tasklet");
         n++;
@@ -136,7 +136,7 @@ check_suspended_frames(PyTaskletObject *t)
 {
     CHECK(t, t->depth >= 0 || _PyStackless_NearGenerator(t->frame) != NULL,
           "exc_info of a suspended tasklet cannot be found again");
-    for (_PyInterpreterFrame *f = t->frame; f != &t->sched->base; f = f->previous) {
+    for (_PyInterpreterFrame *f = t->frame; f != &sched_of(t)->base; f = f->previous) {
         CHECK(t, f != NULL, "the frames do not end at the dispatcher");
         CHECK(t, f->owner == FRAME_OWNED_BY_TASKLET
                  || f->owner == FRAME_OWNED_BY_GENERATOR
@@ -210,7 +210,7 @@ _PyStackless_CheckAsleep(_PyStackless_Scheduler *sched)
     do {
         CHECK(t, t->state == TASKLET_RUNNABLE, "woken, but not runnable");
         CHECK(t, t->next->prev == t && t->prev->next == t, "broken run queue");
-        CHECK(t, t->sched == sched, "in the run queue of another thread");
+        CHECK(t, sched_of(t) == sched, "in the run queue of another thread");
         n++;
         t = t->next;
     } while (t != sched->woken && n <= sched->runcount);

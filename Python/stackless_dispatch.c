@@ -229,20 +229,20 @@ _PyStackless_TakeResult(PyTaskletObject *t)
     t->tempval = NULL;
     int raises = t->flags & TASKLET_RAISES;
     t->flags &= ~TASKLET_RAISES;
-    if (Py_IS_TYPE(value, t->sched->mod->bomb_type)) {
+    if (Py_IS_TYPE(value, sched_of(t)->mod->bomb_type)) {
         _PyBomb_Explode(value);
         Py_DECREF(value);
         return NULL;
     }
     if (raises) {
         if (_PyGreenlet_IsTraced(value)) {
-            return _PyGreenlet_TakeTraced(t->sched, value);
+            return _PyGreenlet_TakeTraced(sched_of(t), value);
         }
         PyErr_SetRaisedException(value);
         return NULL;
     }
     if (returns_none) {
-        _PyStackless_Discard(t->sched, value);
+        _PyStackless_Discard(sched_of(t), value);
         return Py_None;
     }
     return value;
@@ -419,8 +419,8 @@ make_trampoline_frame(PyThreadState *tstate, PyTaskletObject *t, PyObject *func,
                       PyObject *args, PyObject *kwargs)
 {
     PyObject *stack[] = { Py_NewRef(func), Py_NewRef(args), Py_XNewRef(kwargs) };
-    PyObject *trampoline = kwargs != NULL ? t->sched->mod->keywords_trampoline
-                                          : t->sched->mod->trampoline;
+    PyObject *trampoline = kwargs != NULL ? sched_of(t)->mod->keywords_trampoline
+                                          : sched_of(t)->mod->trampoline;
     return _PyEvalFramePushAndInit(tstate, (PyFunctionObject *)Py_NewRef(trampoline), NULL,
                                    stack, kwargs != NULL ? 3 : 2, NULL);
 }
@@ -438,15 +438,15 @@ push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
     t->flags = (t->flags & ~TASKLET_HAS_KWARGS) | TASKLET_STARTED;
     if (t->tempval != NULL) {
         PyObject *value = _PyStackless_TakeResult(t);      // may run any code
-        _PyStackless_Discard(t->sched, value);
+        _PyStackless_Discard(sched_of(t), value);
         if (value == NULL) {
-            _PyStackless_Discard(t->sched, func);
-            _PyStackless_Discard(t->sched, args);
+            _PyStackless_Discard(sched_of(t), func);
+            _PyStackless_Discard(sched_of(t), args);
             return NULL;
         }
     }
-    _PyStackless_Discard(t->sched, func);
-    _PyStackless_Discard(t->sched, args);
+    _PyStackless_Discard(sched_of(t), func);
+    _PyStackless_Discard(sched_of(t), args);
     if (has_kwargs) {
         kwargs = PyTuple_GET_ITEM(args, 1);
         args = PyTuple_GET_ITEM(args, 0);
@@ -464,7 +464,7 @@ push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
         frame = make_trampoline_frame(tstate, t, func, args, kwargs);
     }
     if (frame != NULL) {
-        frame->previous = &t->sched->base;
+        frame->previous = &sched_of(t)->base;
         tstate->current_frame = frame;
         tstate->py_recursion_remaining--;
     }
@@ -500,8 +500,8 @@ _PyStackless_DeferCReturn(PyThreadState *tstate, PyObject *callable, PyObject *a
         PyErr_Clear();                 // this event is lost
     }
     else {
-        Py_XSETREF(t->extra->c_callable, Py_NewRef(callable));
-        Py_XSETREF(t->extra->c_arg, Py_NewRef(arg));
+        Py_XSETREF(extra_of(t)->c_callable, Py_NewRef(callable));
+        Py_XSETREF(extra_of(t)->c_arg, Py_NewRef(arg));
     }
     tstate->current_exception = token;
 }
@@ -512,12 +512,12 @@ static PyObject *
 tell_c_return(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
               PyObject *value)
 {
-    if (t->extra == NULL || t->extra->c_callable == NULL) {
+    if (extra_of(t) == NULL || extra_of(t)->c_callable == NULL) {
         return value;
     }
-    PyObject *callable = t->extra->c_callable;
-    PyObject *arg = t->extra->c_arg;
-    t->extra->c_callable = t->extra->c_arg = NULL;
+    PyObject *callable = extra_of(t)->c_callable;
+    PyObject *arg = extra_of(t)->c_arg;
+    extra_of(t)->c_callable = extra_of(t)->c_arg = NULL;
     /* greenlet's trace function may have changed what is monitored. */
     PyObject *exc = PyErr_GetRaisedException();
     int err = _Py_Instrument(_PyFrame_GetCode(frame), tstate->interp);
@@ -557,11 +557,11 @@ static void
 resume(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
        PyObject *value)
 {
-    if (t->extra != NULL && t->extra->interrupted) {
-        t->extra->interrupted = 0;
-        _PyStackless_Discard(t->sched, value);
+    if (extra_of(t) != NULL && extra_of(t)->interrupted) {
+        extra_of(t)->interrupted = 0;
+        _PyStackless_Discard(sched_of(t), value);
         if (value != NULL) {
-            _PyStackless_FinishInterrupted(tstate, t->sched, frame);
+            _PyStackless_FinishInterrupted(tstate, sched_of(t), frame);
         }
         return;
     }
@@ -570,7 +570,7 @@ resume(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
         _PyFrame_StackPush(frame, value);
     }
     else {
-        (void)end_for_loop(tstate, t->sched, frame);
+        (void)end_for_loop(tstate, sched_of(t), frame);
     }
 }
 

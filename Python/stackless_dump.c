@@ -48,7 +48,7 @@ visit_blocked(PyInterpreterState *interp, _PyStackless_Scheduler *sched,
         PyChannelObject *ch = holder ? holder->busy : NULL;
         for (; ch != NULL; ch = ch->busy_next) {
             for (PyTaskletObject *t = ch->first; t != NULL; t = t->next) {
-                int res = t->sched == sched ? visit(t, arg) : 0;
+                int res = sched_of(t) == sched ? visit(t, arg) : 0;
                 if (res != 0) {
                     return res;
                 }
@@ -168,8 +168,8 @@ tasklet_info(PyTaskletObject *t, Py_ssize_t depth)
         "state", state_name(t),
         "main", t->flags & TASKLET_IS_MAIN ? Py_True : Py_False,
         "atomic", t->flags & TASKLET_ATOMIC ? Py_True : Py_False,
-        "interrupted", t->extra != NULL && t->extra->interrupted ? Py_True : Py_False,
-        "thread_sleeps", t == t->sched->sleeper ? Py_True : Py_False,
+        "interrupted", extra_of(t) != NULL && extra_of(t)->interrupted ? Py_True : Py_False,
+        "thread_sleeps", t == sched_of(t)->sleeper ? Py_True : Py_False,
         "c_frames", _PyTasklet_IsHard(t) ? Py_True : Py_False,
         "channel", channel,
         "function", function_name(t),
@@ -260,8 +260,8 @@ add_collectable(PyInterpreterState *interp, thread_dump *dumps, Py_ssize_t n)
                 continue;
             }
             thread_dump *d = &dumps[n - 1];
-            if (t->sched->tstate != NULL) {
-                for (d = dumps; d->sched != NULL && d->sched != t->sched; d++) {
+            if (sched_of(t)->tstate != NULL) {
+                for (d = dumps; d->sched != NULL && d->sched != sched_of(t); d++) {
                 }
             }
             if (t->state == TASKLET_PAUSED && !(d->sched && tasklet_is_watchdog(t))) {

@@ -135,8 +135,8 @@ prepare_hard(PyTaskletObject *t)
     if (_PyStackless_EnsureExtra(t) < 0) {
         return -1;
     }
-    t->extra->hard = PyMem_Calloc(1, sizeof(stackless_hard));
-    if (t->extra->hard == NULL) {
+    extra_of(t)->hard = PyMem_Calloc(1, sizeof(stackless_hard));
+    if (extra_of(t)->hard == NULL) {
         PyErr_NoMemory();
         return -1;
     }
@@ -168,10 +168,10 @@ prepare_rest(stackless_hard *h)
 static inline int
 prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
-    if ((t->extra == NULL || t->extra->hard == NULL) && prepare_hard(t) < 0) {
+    if ((extra_of(t) == NULL || extra_of(t)->hard == NULL) && prepare_hard(t) < 0) {
         return -1;
     }
-    stackless_hard *h = t->extra->hard;
+    stackless_hard *h = extra_of(t)->hard;
     h->slice.far = sched->far;
     if (h->rest == NULL && needs_rest(tstate, sched) && prepare_rest(h) < 0) {
         return -1;
@@ -410,7 +410,7 @@ unlink_hard(_PyStackless_Scheduler *sched, stackless_hard *h)
 static inline void
 save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
-    stackless_hard *h = t->extra->hard;
+    stackless_hard *h = extra_of(t)->hard;
     t->frame = tstate->current_frame;
     _PyStackless_SaveThreadFields(tstate, t);
     h->c_recursion = sched->c_recursion_base - tstate->c_recursion_remaining;
@@ -429,7 +429,7 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
 static void
 load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
-    stackless_hard *h = t->extra->hard;
+    stackless_hard *h = extra_of(t)->hard;
     _PyStackless_NoteVersion(tstate, sched);
     if ((t->epoch != sched->epoch || sched->epoch == UINT16_MAX)
         && _PyStackless_Instrument(tstate, t->frame) < 0) {
@@ -478,7 +478,7 @@ static void *
 abandon(void *arg, char *near)
 {
     _PyStackless_Scheduler *sched = arg;
-    return switch_to(sched, NULL, near, &sched->current->extra->hard->slice);
+    return switch_to(sched, NULL, near, &extra_of(sched->current)->hard->slice);
 }
 
 void
@@ -496,7 +496,7 @@ prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObj
     if (prepare_state(tstate, sched, t) < 0) {
         return -1;
     }
-    _PyStackless_Slice *slice = &t->extra->hard->slice;
+    _PyStackless_Slice *slice = &extra_of(t)->hard->slice;
     size_t size = (size_t)(sched->far - near);
     if (size > slice->capacity && _PyStackless_SliceReserve(slice, size) < 0) {
         PyErr_NoMemory();
@@ -517,14 +517,14 @@ leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject
     _PyStackless_Slice *to = &main->slice;
     if (_PyTasklet_IsHard(next)) {
         load_hard(tstate, sched, next);
-        to = &next->extra->hard->slice;
+        to = &extra_of(next)->hard->slice;
     }
     else if (!(next->flags & TASKLET_IS_MAIN) && main->in_place == NULL
              && to->near - near <= LOWER_BEGIN) {
         tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
         to = NULL;
     }
-    return switch_to(sched, &t->extra->hard->slice, near, to);
+    return switch_to(sched, &extra_of(t)->hard->slice, near, to);
 }
 
 /* Carries sched->call out.  OP_SWITCHED: the current tasklet, which was prepared, is to be
@@ -691,12 +691,12 @@ void
 _PyStackless_AbandonHard(PyTaskletObject *t)
 {
     if (_PyTasklet_IsHard(t)) {
-        _PyStackless_Main *main = &t->sched->cstack;
-        if (main->in_place == &t->extra->hard->slice) {
+        _PyStackless_Main *main = &sched_of(t)->cstack;
+        if (main->in_place == &extra_of(t)->hard->slice) {
             main->in_place = NULL;
         }
-        unlink_hard(t->sched, t->extra->hard);
-        t->extra->hard = NULL;
+        unlink_hard(sched_of(t), extra_of(t)->hard);
+        extra_of(t)->hard = NULL;
         t->frame = NULL;
         t->flags &= ~TASKLET_STARTED;
     }

@@ -77,6 +77,36 @@ _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_fo
 
 /* --- creation and end --------------------------------------------------------- */
 
+_PyStackless_Scheduler *_PyStackless_schedulers[STACKLESS_MAX_SCHEDULERS];
+static int next_index;                 // where to look for a free one
+
+/* Gives it an index.  Interpreters with a GIL of their own may do so at the same time.  -1
+   with an exception: all are in use. */
+static int
+register_scheduler(_PyStackless_Scheduler *sched)
+{
+    int start = _Py_atomic_load_int_relaxed(&next_index);
+    for (int i = 0; i < STACKLESS_MAX_SCHEDULERS; i++) {
+        sched->index = (uint16_t)(start + i);
+        void *expected = NULL;
+        if (_Py_atomic_compare_exchange_ptr(&_PyStackless_schedulers[sched->index],
+                                            &expected, sched)) {
+            _Py_atomic_store_int_relaxed(&next_index, sched->index + 1);
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_RuntimeError, "at most %d threads can use tasklets, those included whose "
+                 "tasklets outlived them", STACKLESS_MAX_SCHEDULERS);
+    return -1;
+}
+
+static void
+unregister_scheduler(_PyStackless_Scheduler *sched)
+{
+    _Py_atomic_store_ptr(&_PyStackless_schedulers[sched->index], NULL);
+    _Py_atomic_store_int_relaxed(&next_index, sched->index);
+}
+
 _PyStackless_Scheduler *
 _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
 {
@@ -94,6 +124,10 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
         PyErr_NoMemory();
         return NULL;
     }
+    if (register_scheduler(sched) < 0) {
+        PyMem_Free(sched);
+        return NULL;
+    }
     sched->refcount = 1;
     sched->tstate = tstate;
     sched->module = Py_NewRef(module);
@@ -104,6 +138,7 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     sched->main = _PyTasklet_NewMain(sched->mod->tasklet_type, sched);
     if (sched->main == NULL) {
         sched->refcount = 0;
+        unregister_scheduler(sched);
         Py_DECREF(module);
         PyMem_Free(sched);
         return NULL;
@@ -124,6 +159,7 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
     if (--sched->refcount == 0) {
         assert(sched->tstate == NULL);
         forget_busy(sched);
+        unregister_scheduler(sched);
         PyObject *module = sched->module;
         _PyStackless_DataStackFree(sched);
         _PyStackless_FreeFramePool(sched);
@@ -165,7 +201,7 @@ static void
 end_current(PyThreadState *tstate, PyTaskletObject *t)
 {
     t->next = t->prev = NULL;
-    t->sched->runcount = 0;
+    sched_of(t)->runcount = 0;
     t->flags &= ~TASKLET_STARTED;
     _PyStackless_SetState(t, TASKLET_IDLE);
     _PyTasklet_SetTempval(t, NULL);

@@ -294,8 +294,8 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
     if (threadblock && _PyStackless_EnsureExtra(cur) < 0) {
         return OP_ERROR;
     }
-    if (cur->extra != NULL) {
-        cur->extra->threadblock = (uint8_t)threadblock;
+    if (extra_of(cur) != NULL) {
+        extra_of(cur)->threadblock = (uint8_t)threadblock;
     }
     return _PyStackless_WatchdogsReserve(sched) < 0 ? OP_ERROR : OP_SWITCHED;
 }
@@ -389,7 +389,7 @@ check_can_run(PyTaskletObject *t)
     if (tasklet_is_blocked(t)) {
         msg = "You cannot run a blocked tasklet";
     }
-    else if (t->sched->tstate == NULL) {
+    else if (sched_of(t)->tstate == NULL) {
         msg = "tasklet has no thread";
     }
     else if (t->state == TASKLET_IDLE) {
@@ -410,7 +410,7 @@ decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decisi
     if (check_can_run(t) < 0) {
         return OP_ERROR;
     }
-    if (t->sched != sched) {
+    if (sched_of(t) != sched) {
         if (op->code == OP_SWITCH_TO) {
             PyErr_SetString(PyExc_RuntimeError, "can't switch to a different thread.");
             return OP_ERROR;
@@ -468,7 +468,7 @@ decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
         *result = Py_None;
         return OP_DONE;
     }
-    if (t->sched != sched) {
+    if (sched_of(t) != sched) {
         _PyStackless_ThrowPending(t, Py_NewRef(op->value));
         *result = Py_None;
         return OP_DONE;
@@ -640,7 +640,7 @@ execute_handover_elsewhere(_PyStackless_Scheduler *sched, const stackless_op *op
     PyChannelObject *ch = (PyChannelObject *)op->target;
     PyTaskletObject *partner = ch->first;
     int sending = op->code == OP_SEND;
-    if (partner->sched->tstate == NULL) {
+    if (sched_of(partner)->tstate == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "tasklet has no thread");
         return OP_ERROR;
     }
@@ -648,7 +648,7 @@ execute_handover_elsewhere(_PyStackless_Scheduler *sched, const stackless_op *op
         return OP_ERROR;
     }
     _PyStackless_Unblock(partner);
-    _PyStackless_QueueAppend(partner->sched, partner);
+    _PyStackless_QueueAppend(sched_of(partner), partner);
     Py_DECREF(partner);                            // the channel's
     *result = Py_None;
     if (sending) {
@@ -686,7 +686,7 @@ execute_channel_from(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     int told = sched->mod->channel_callback == NULL;
     for (;;) {
         int partner = sending ? ch->balance < 0 : ch->balance > 0;
-        if (partner && ch->first->sched != sched) {
+        if (partner && sched_of(ch->first) != sched) {
             return execute_handover_elsewhere(sched, op, !told, result);
         }
         if (!told) {

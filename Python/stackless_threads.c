@@ -107,7 +107,7 @@ int
 _PyStackless_ThreadBlocks(_PyStackless_Scheduler *sched)
 {
     for (Py_ssize_t i = 0; i < sched->nwatchdogs; i++) {
-        tasklet_extra *extra = sched->watchdogs[i]->extra;
+        tasklet_extra *extra = extra_of(sched->watchdogs[i]);
         if (extra != NULL && extra->threadblock) {
             return 1;
         }
@@ -143,7 +143,7 @@ link_before(_PyStackless_Scheduler *sched, PyTaskletObject *head, PyTaskletObjec
 void
 _PyStackless_QueueAsleep(PyTaskletObject *t, int first)
 {
-    _PyStackless_Scheduler *sched = t->sched;
+    _PyStackless_Scheduler *sched = sched_of(t);
     Py_INCREF(t);
     link_before(sched, sched->woken, t);
     if (first || sched->woken == NULL) {
@@ -157,7 +157,7 @@ _PyStackless_QueueAsleep(PyTaskletObject *t, int first)
 void
 _PyStackless_UnqueueAsleep(PyTaskletObject *t)
 {
-    _PyStackless_Scheduler *sched = t->sched;
+    _PyStackless_Scheduler *sched = sched_of(t);
     if (sched->woken == t) {
         sched->woken = t->next == t ? NULL : t->next;
     }
@@ -448,7 +448,7 @@ _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 void
 _PyStackless_RunElsewhere(PyTaskletObject *t)
 {
-    _PyStackless_Scheduler *sched = t->sched;
+    _PyStackless_Scheduler *sched = sched_of(t);
     if (t->state == TASKLET_CURRENT) {
         return;
     }
@@ -475,7 +475,7 @@ _PyStackless_ThrowPending(PyTaskletObject *t, PyObject *bomb)
         Py_DECREF(t);                  // the channel's
     }
     if (!tasklet_is_queued(t)) {
-        _PyStackless_QueueAppend(t->sched, t);
+        _PyStackless_QueueAppend(sched_of(t), t);
     }
     PyObject *old = t->tempval;
     t->tempval = bomb;
@@ -502,8 +502,8 @@ relink(PyTaskletObject *t, _PyStackless_Scheduler *from, _PyStackless_Scheduler 
         }
     }
     _PyErr_StackItem *found = _PyStackless_FindExcInfo(t);
-    _PyErr_StackItem **link = t->extra != NULL && t->extra->exc_info != NULL
-                              ? &t->extra->exc_info : &found;
+    _PyErr_StackItem **link = extra_of(t) != NULL && extra_of(t)->exc_info != NULL
+                              ? &extra_of(t)->exc_info : &found;
     while (*link != &from->exc_root) {
         link = &(*link)->previous_item;
     }
@@ -513,7 +513,7 @@ relink(PyTaskletObject *t, _PyStackless_Scheduler *from, _PyStackless_Scheduler 
 static void
 move_tasklet(PyTaskletObject *t, _PyStackless_Scheduler *to)
 {
-    _PyStackless_Scheduler *from = t->sched;
+    _PyStackless_Scheduler *from = sched_of(t);
     if (t->flags & TASKLET_STARTED) {
         relink(t, from, to);
     }
@@ -522,8 +522,7 @@ move_tasklet(PyTaskletObject *t, _PyStackless_Scheduler *to)
         to->nblocked++;
     }
     t->epoch = (uint16_t)(to->epoch - 1);          // any other: look at its frames
-    t->sched = to;
-    to->refcount++;
+    _PyStackless_Adopt(to, t);
     _PyStackless_ReleaseScheduler(from);
 }
 
@@ -536,7 +535,7 @@ _PyStackless_BindThread(PyTaskletObject *t, unsigned long thread_id)
         PyErr_SetString(PyExc_ValueError, "bad thread");
         return -1;
     }
-    if (to != t->sched) {
+    if (to != sched_of(t)) {
         move_tasklet(t, to);
     }
     return 0;

@@ -8,8 +8,8 @@
 
    field                     where it is while the tasklet is suspended
    current_frame             tasklet.frame (NULL for main: the dispatcher keeps it)
-   py_recursion_remaining    tasklet.depth, as used depth: setrecursionlimit() works
-   context                   tasklet.context (the reference moves)
+   py_recursion_remaining    tasklet_depth(), as used depth: setrecursionlimit() works
+   context                   *context_of() (the reference moves)
    exc_info, exc_state       tasklets share the root `sched->exc_root`, since only one
                              of them runs; extra->exc_value.  exc_info is found again
                              (the sign of tasklet.depth), or in extra->exc_info
@@ -43,12 +43,15 @@
 int
 _PyStackless_EnsureExtra(PyTaskletObject *t)
 {
-    if (t->extra == NULL) {
-        t->extra = PyMem_Calloc(1, sizeof(tasklet_extra));
-        if (t->extra == NULL) {
+    if (extra_of(t) == NULL) {
+        tasklet_extra *extra = PyMem_Calloc(1, sizeof(tasklet_extra));
+        if (extra == NULL) {
             PyErr_NoMemory();
             return -1;
         }
+        extra->context = t->context;
+        extra->depth = t->depth < 0 ? ~t->depth : t->depth;
+        t->tagged_extra = (uintptr_t)extra + 1;
     }
     return 0;
 }
@@ -57,11 +60,12 @@ _PyStackless_EnsureExtra(PyTaskletObject *t)
 void
 _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
 {
-    if (t->extra != NULL && t->extra->c_callable == NULL && !t->extra->interrupted
-        && !t->extra->threadblock && t->extra->greenlet == NULL) {
-        _PyStackless_FreeHard(t->extra->hard);
-        PyMem_Free(t->extra);
-        t->extra = NULL;
+    tasklet_extra *extra = extra_of(t);
+    if (extra != NULL && extra->c_callable == NULL && !extra->interrupted
+        && !extra->threadblock && extra->greenlet == NULL) {
+        t->context = extra->context;
+        _PyStackless_FreeHard(extra->hard);
+        PyMem_Free(extra);
     }
 }
 
@@ -80,8 +84,8 @@ _PyStackless_NearGenerator(_PyInterpreterFrame *frame)
 void
 _PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObject *next)
 {
-    if (tstate->exc_info != &t->sched->exc_root) {
-        t->depth = ~t->depth;
+    if (tstate->exc_info != &sched_of(t)->exc_root) {
+        t->depth = (int16_t)~t->depth;
     }
     tstate->exc_info = _PyStackless_FindExcInfo(next);
     tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(next);
@@ -90,10 +94,10 @@ _PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObj
 static void
 save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 {
-    _PyStackless_Scheduler *sched = t->sched;
-    t->extra->exc_info = tstate->exc_info;
+    _PyStackless_Scheduler *sched = sched_of(t);
+    extra_of(t)->exc_info = tstate->exc_info;
     if (!(t->flags & TASKLET_IS_MAIN)) {
-        t->extra->exc_value = sched->exc_root.exc_value;
+        extra_of(t)->exc_value = sched->exc_root.exc_value;
         sched->exc_root.exc_value = NULL;
     }
 }
@@ -101,8 +105,8 @@ save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 static void
 load_exceptions(PyThreadState *tstate, PyTaskletObject *t)
 {
-    _PyStackless_Scheduler *sched = t->sched;
-    tasklet_extra *extra = t->extra;
+    _PyStackless_Scheduler *sched = sched_of(t);
+    tasklet_extra *extra = extra_of(t);
     if (extra->exc_info == NULL) {
         return;                        // the side block was made while it was suspended
     }
@@ -150,8 +154,8 @@ void
 _PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
     save_exceptions(tstate, t);
-    if (!t->sched->carry_tracing) {
-        save_tracing(tstate, t->extra);
+    if (!sched_of(t)->carry_tracing) {
+        save_tracing(tstate, extra_of(t));
     }
 }
 
@@ -159,14 +163,14 @@ void
 _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
     load_exceptions(tstate, t);
-    if (!t->sched->carry_tracing) {
-        load_tracing(tstate, t->extra);
+    if (!sched_of(t)->carry_tracing) {
+        load_tracing(tstate, extra_of(t));
     }
-    else if (t->extra->tracefunc != NULL || t->extra->profilefunc != NULL) {
+    else if (extra_of(t)->tracefunc != NULL || extra_of(t)->profilefunc != NULL) {
         /* What it had is forgotten. */
         tasklet_extra keep = {0};
-        _PyStackless_SwapTracing(tstate, &keep, t->extra);
-        _PyStackless_DropTracing(tstate, t->sched);
+        _PyStackless_SwapTracing(tstate, &keep, extra_of(t));
+        _PyStackless_DropTracing(tstate, sched_of(t));
         load_tracing(tstate, &keep);
     }
 }
@@ -260,11 +264,12 @@ _PyStackless_DropHooks(PyThreadState *tstate, tasklet_extra *extra)
 void
 _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
 {
-    tasklet_extra *extra = t->extra;
+    tasklet_extra *extra = extra_of(t);
     if (extra == NULL) {
         return;
     }
-    t->extra = NULL;
+    t->context = extra->context;
+    t->depth = 0;
     _PyStackless_FreeHard(extra->hard);
     PyObject *exc = extra->exc_value;
     PyObject *c_callable = extra->c_callable;

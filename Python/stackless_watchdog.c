@@ -679,7 +679,7 @@ interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         PyErr_Clear();
         return 0;
     }
-    t->extra->interrupted = 1;
+    extra_of(t)->interrupted = 1;
     Py_INCREF(op.target);
     (void)_PyStackless_Unwind(tstate, sched, op, 1 + _PyOpcode_Caches[opcode]);
     return -1;

@@ -55,7 +55,7 @@ extern PyObject *_PyGreenlet_Exit;         // greenlet.GreenletExit
 static inline int
 _PyGreenlet_IsTasklet(const PyTaskletObject *t)
 {
-    return Py_IS_TYPE(t, t->sched->mod->greenlet_tasklet_type);
+    return Py_IS_TYPE(t, sched_of(t)->mod->greenlet_tasklet_type);
 }
 
 static inline greenlet_tasklet *
@@ -78,7 +78,7 @@ _PyGreenlet_OfTasklet(PyTaskletObject *t)
     if (_PyGreenlet_IsTasklet(t)) {
         return greenlet_linked((greenlet_tasklet *)t);
     }
-    return t->extra != NULL ? (PyGreenlet *)t->extra->greenlet : NULL;
+    return extra_of(t) != NULL ? (PyGreenlet *)extra_of(t)->greenlet : NULL;
 }
 
 static inline int
@@ -103,7 +103,7 @@ static inline int
 greenlet_is_active(PyGreenlet *g)
 {
     return greenlet_is_linked(g) && g->tasklet->state != TASKLET_IDLE
-           && g->tasklet->sched->tstate != NULL;
+           && sched_of(g->tasklet)->tstate != NULL;
 }
 
 static inline int
@@ -117,7 +117,7 @@ static inline int
 greenlet_thread_exited(PyGreenlet *g)
 {
     return g->tasklet != NULL && !greenlet_is_pending(g)
-           && g->tasklet->sched->tstate == NULL;
+           && sched_of(g->tasklet)->tstate == NULL;
 }
 
 /* --- being current ------------------------------------------------------------------ */

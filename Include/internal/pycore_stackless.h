@@ -156,6 +156,8 @@ typedef struct stackless_hard {
 
 /* What most tasklets never have: made when first needed, kept to the end. */
 typedef struct {
+    PyObject *context;            // see _PyTaskletObject
+    int depth;                    // likewise
     _PyErr_StackItem *exc_info;   // NULL: see _PyStackless_FindExcInfo()
     PyObject *exc_value;          // the root's exception while suspended
     Py_tracefunc tracefunc;
@@ -174,7 +176,6 @@ struct _PyTaskletObject {
     PyObject_HEAD
     PyTaskletObject *next;
     PyTaskletObject *prev;
-    _PyStackless_Scheduler *sched;     // counted
     union {
         _PyInterpreterFrame *frame;    // STARTED and suspended: the topmost one
         PyObject *func;                // not STARTED, alive: what to call
@@ -184,14 +185,32 @@ struct _PyTaskletObject {
         PyChannelObject *channel;      // SENDING, RECEIVING: borrowed
         PyObject *args;                // not STARTED, alive: tuple, or (tuple, dict)
     };
-    PyObject *context;                 // NULL while CURRENT: the thread state has it
     PyObject *weakreflist;
-    tasklet_extra *extra;
+    union {
+        PyObject *context;             // NULL while CURRENT: the thread state has it
+        uintptr_t tagged_extra;        // odd: 1 + its side block, which has the context
+    };
     uint8_t state;                     // tasklet_state
     uint8_t flags;
     uint16_t epoch;                    // of instrumentation, when suspended
-    int depth;                         // Python recursion used, when suspended; inverted
-};                                     // (~): exc_info is its _PyStackless_NearGenerator()'s
+    uint16_t sched;                    // counted: see sched_of()
+    int16_t depth;                     // Python recursion used, when suspended without a side
+};                                     // block; ~: exc_info is _PyStackless_NearGenerator()'s
+
+/* The side block, or NULL. */
+static inline tasklet_extra *
+extra_of(const PyTaskletObject *t)
+{
+    return t->tagged_extra & 1 ? (tasklet_extra *)(t->tagged_extra - 1) : NULL;
+}
+
+/* Where its context is, unless it is CURRENT. */
+static inline PyObject **
+context_of(PyTaskletObject *t)
+{
+    tasklet_extra *extra = extra_of(t);
+    return extra != NULL ? &extra->context : &t->context;
+}
 
 /* --- channels ------------------------------------------------------------ */
 
@@ -244,6 +263,7 @@ typedef struct {
 struct _PyStackless_Scheduler {
     stackless_modstate *mod;           // first
     Py_ssize_t refcount;
+    uint16_t index;                    // in _PyStackless_schedulers[]
     PyThreadState *tstate;             // NULL: the thread has ended
     PyObject *module;                  // strong: keeps the types
     PyTaskletObject *main;             // strong
@@ -330,6 +350,25 @@ struct _PyStackless_Scheduler {
     int ntrash;
     PyObject *trash[12];
 };
+
+/* All schedulers of the process.  A tasklet has the index of its scheduler rather than the
+   address, because there may be millions of tasklets, and the bytes count. */
+enum { STACKLESS_MAX_SCHEDULERS = UINT16_MAX + 1 };
+extern _PyStackless_Scheduler *_PyStackless_schedulers[STACKLESS_MAX_SCHEDULERS];
+
+static inline _PyStackless_Scheduler *
+sched_of(const PyTaskletObject *t)
+{
+    return _PyStackless_schedulers[t->sched];
+}
+
+/* t, which has no scheduler, becomes one of its tasklets. */
+static inline void
+_PyStackless_Adopt(_PyStackless_Scheduler *sched, PyTaskletObject *t)
+{
+    t->sched = sched->index;
+    sched->refcount++;
+}
 
 /* Drop a reference (may be NULL): later, if it is the last one. */
 static inline void

@@ -107,7 +107,8 @@ fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
-        | (uintptr_t)t->extra
+        | ((uintptr_t)_PyStackless_UsedDepth(tstate) >> 15)     // as INT16_MAX has
+        | t->tagged_extra              // its context, if any, is in the thread state
         | (uintptr_t)t->tempval;
 }
 
@@ -117,7 +118,7 @@ static inline int
 fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                      PyTaskletObject *next, int can_start)
 {
-    uintptr_t special = fast_special(tstate, sched) | (uintptr_t)next->extra;
+    uintptr_t special = fast_special(tstate, sched) | (next->tagged_extra & 1);
     if (special != 0 || !_PyStackless_ExcInfoIsNear(tstate, sched)) {
         return 0;
     }
@@ -211,7 +212,7 @@ fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
         | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
         | ((uintptr_t)tstate->datastack_top ^ (uintptr_t)sched->datastack_base)
         | (uintptr_t)stack_pointer[-1]
-        | (uintptr_t)next->extra
+        | (next->tagged_extra & 1)
         | (uintptr_t)next->tempval;
     if (special != 0
         || !fast_is_level_0(tstate, sched)
@@ -328,7 +329,7 @@ fast_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_po
         return fast_block(tstate, sched, frame, base, ch, value, TASKLET_SENDING);
     }
     PyTaskletObject *partner = ch->first;
-    if (ch->preference != -1 || partner->sched != sched || partner->tempval != NULL
+    if (ch->preference != -1 || partner->sched != sched->index || partner->tempval != NULL
         || Py_IS_TYPE(value, sched->mod->bomb_type)
         || !fast_is_plain_switch(tstate, sched, partner, 0)) {
         return 0;
@@ -353,7 +354,7 @@ fast_take(_PyStackless_Scheduler *sched, PyChannelObject *ch)
 {
     PyTaskletObject *partner = ch->first;
     PyObject *value = partner->tempval;
-    if (ch->preference == 1 || partner->sched != sched || value == NULL
+    if (ch->preference == 1 || partner->sched != sched->index || value == NULL
         || Py_IS_TYPE(value, sched->mod->bomb_type)) {
         return NULL;
     }

@@ -29,7 +29,8 @@ tasklet_cast(PyObject *op)
 static inline int
 _PyTasklet_IsHard(const PyTaskletObject *t)
 {
-    return t->extra != NULL && t->extra->hard != NULL && t->extra->hard->link != NULL;
+    const tasklet_extra *extra = extra_of(t);
+    return extra != NULL && extra->hard != NULL && extra->hard->link != NULL;
 }
 
 static inline void
@@ -59,7 +60,7 @@ tasklet_is_blocked(const PyTaskletObject *t)
 static inline int
 tasklet_is_executing(const PyTaskletObject *t)
 {
-    return t->state == TASKLET_CURRENT || t->sched->sleeper == t;
+    return t->state == TASKLET_CURRENT || sched_of(t)->sleeper == t;
 }
 
 static inline int
@@ -68,10 +69,19 @@ tasklet_is_suspended(const PyTaskletObject *t)
     return (t->flags & TASKLET_STARTED) && !tasklet_is_executing(t);
 }
 
+/* The Python recursion that the current tasklet uses. */
+static inline int
+_PyStackless_UsedDepth(PyThreadState *tstate)
+{
+    return tstate->py_recursion_limit - tstate->py_recursion_remaining;
+}
+
+/* The same of a suspended tasklet. */
 static inline int
 tasklet_depth(const PyTaskletObject *t)
 {
-    return t->depth < 0 ? ~t->depth : t->depth;
+    const tasklet_extra *extra = extra_of(t);
+    return extra != NULL ? extra->depth : t->depth < 0 ? ~t->depth : t->depth;
 }
 
 /* Can exc_info be found again when the current tasklet goes on? */
@@ -87,7 +97,7 @@ static inline _PyErr_StackItem *
 _PyStackless_FindExcInfo(const PyTaskletObject *t)
 {
     return t->depth < 0 ? &_PyStackless_NearGenerator(t->frame)->gi_exc_state
-                        : &t->sched->exc_root;
+                        : &sched_of(t)->exc_root;
 }
 
 /* Does leaving the current tasklet take a side block? */
@@ -97,6 +107,7 @@ _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched
     return tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL
            || (sched->current->flags & TASKLET_IS_MAIN)
            || sched->exc_root.exc_value != NULL
+           || _PyStackless_UsedDepth(tstate) > INT16_MAX
            || !_PyStackless_ExcInfoIsNear(tstate, sched);
 }
 
@@ -106,7 +117,7 @@ static inline int
 _PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     if (!_PyStackless_SaveNeedsExtra(tstate, sched)
-        && sched->current->extra == NULL
+        && extra_of(sched->current) == NULL
         && tstate->datastack_top == sched->datastack_base) {
         return 0;
     }
@@ -116,19 +127,23 @@ _PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 static inline void
 _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 {
-    t->depth = tstate->py_recursion_limit - tstate->py_recursion_remaining;
-    assert(t->context == NULL);
-    t->context = t->sched->last_context = tstate->context;
+    int depth = _PyStackless_UsedDepth(tstate);
+    PyObject **context = context_of(t);
+    assert(*context == NULL);
+    *context = sched_of(t)->last_context = tstate->context;
     tstate->context = NULL;
-    t->epoch = t->sched->epoch;
+    t->epoch = sched_of(t)->epoch;
     if (tstate->tracing) {
         t->epoch--;                    // what was called meanwhile is not instrumented
     }
-    if (t->extra != NULL) {
+    if (extra_of(t) != NULL) {
+        extra_of(t)->depth = depth;
+        t->depth = 0;
         _PyStackless_SaveExtra(tstate, t);
     }
-    else if (tstate->exc_info != &t->sched->exc_root) {
-        t->depth = ~t->depth;
+    else {
+        assert(depth <= INT16_MAX);
+        t->depth = (int16_t)(tstate->exc_info == &sched_of(t)->exc_root ? depth : ~depth);
     }
 }
 
@@ -137,13 +152,14 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 {
     tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(t);
     assert(tstate->context == NULL);
-    tstate->context = t->context;
-    t->context = NULL;
-    if (tstate->context != t->sched->last_context) {
+    PyObject **context = context_of(t);
+    tstate->context = *context;
+    *context = NULL;
+    if (tstate->context != sched_of(t)->last_context) {
         tstate->context_ver++;
     }
     tstate->exc_info = _PyStackless_FindExcInfo(t);
-    if (t->extra != NULL) {
+    if (extra_of(t) != NULL) {
         _PyStackless_LoadExtra(tstate, t);
     }
 }
@@ -153,9 +169,10 @@ static inline void
 _PyStackless_SwapPlainThreadFields(PyThreadState *tstate, PyTaskletObject *t,
                                    PyTaskletObject *next)
 {
-    assert(t->extra == NULL && next->extra == NULL && t->context == NULL);
+    assert(extra_of(t) == NULL && extra_of(next) == NULL && t->context == NULL);
     int limit = tstate->py_recursion_limit;
-    t->depth = limit - tstate->py_recursion_remaining;
+    assert(_PyStackless_UsedDepth(tstate) <= INT16_MAX);
+    t->depth = (int16_t)(limit - tstate->py_recursion_remaining);
     tstate->py_recursion_remaining = limit - next->depth;
     PyObject *context = next->context;
     next->context = NULL;
@@ -182,8 +199,8 @@ _PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sch
 static inline int
 tasklet_is_watchdog(const PyTaskletObject *t)
 {
-    for (Py_ssize_t i = t->sched->nwatchdogs; i > 0; i--) {
-        if (t->sched->watchdogs[i - 1] == t) {
+    for (Py_ssize_t i = sched_of(t)->nwatchdogs; i > 0; i--) {
+        if (sched_of(t)->watchdogs[i - 1] == t) {
             return 1;
         }
     }
@@ -298,7 +315,7 @@ _PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t)
     }
     ch->last = t;
     ch->balance += t->state == TASKLET_SENDING ? 1 : -1;
-    _PyStackless_Scheduler *sched = t->sched;
+    _PyStackless_Scheduler *sched = sched_of(t);
     sched->nblocked++;
     if (ch->busy_link == NULL) {
         ch->busy_next = sched->busy;
@@ -330,7 +347,7 @@ _PyChannel_Unlink(PyTaskletObject *t)
     t->next = t->prev = NULL;
     t->channel = NULL;
     ch->balance -= t->state == TASKLET_SENDING ? 1 : -1;
-    t->sched->nblocked--;
+    sched_of(t)->nblocked--;
 }
 
 /* For a state that means being on a list, or current. */
