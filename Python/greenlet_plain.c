@@ -105,7 +105,7 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
         return 0;
     }
     PyGreenlet *mine = greenlet_linked(greenlet_tasklet_cast(t));
-    if (fast_special(tstate, sched) != 0 || !_PyStackless_ExcInfoIsNear(tstate, sched)
+    if (!fast_can_leave(tstate, sched)
         || mine == NULL || Py_REFCNT(mine) == 1
         || (next != sched->main
             && (extra_of(next) != NULL || next->epoch != sched->epoch))) {

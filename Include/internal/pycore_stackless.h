@@ -197,6 +197,8 @@ struct _PyTaskletObject {
     int16_t depth;                     // Python recursion used, when suspended without a side
 };                                     // block; ~: exc_info is _PyStackless_NearGenerator()'s
 
+enum { STACKLESS_SMALL_DEPTH = INT16_MAX };
+
 /* The side block, or NULL. */
 static inline tasklet_extra *
 extra_of(const PyTaskletObject *t)

@@ -96,7 +96,7 @@ fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 }
 
 /* Zero if the current tasklet can be left by saving nothing but its frames, provided that
-   its exc_info is near. */
+   its exc_info is near and its depth small. */
 static inline uintptr_t
 fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
@@ -107,9 +107,16 @@ fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
-        | ((uintptr_t)_PyStackless_UsedDepth(tstate) >> 15)     // as INT16_MAX has
         | t->tagged_extra              // its context, if any, is in the thread state
         | (uintptr_t)t->tempval;
+}
+
+static inline int
+fast_can_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return fast_special(tstate, sched) == 0
+           && _PyStackless_UsedDepth(tstate) <= STACKLESS_SMALL_DEPTH
+           && _PyStackless_ExcInfoIsNear(tstate, sched);
 }
 
 /* Can the current tasklet be left, and `next` be entered, by swapping nothing but
@@ -118,8 +125,7 @@ static inline int
 fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                      PyTaskletObject *next, int can_start)
 {
-    uintptr_t special = fast_special(tstate, sched) | (next->tagged_extra & 1);
-    if (special != 0 || !_PyStackless_ExcInfoIsNear(tstate, sched)) {
+    if (extra_of(next) != NULL || !fast_can_leave(tstate, sched)) {
         return 0;
     }
     int flags = next->flags & (TASKLET_STARTED | TASKLET_IS_MAIN | TASKLET_RAISES);
@@ -197,8 +203,9 @@ fast_state_of(uint8_t state, uint8_t flags)
     return both;
 }
 
-/* The commonest switch: from one schedule() to another one, outside of generators, with
-   all frames in blocks of their own. */
+/* The commonest switch: from one schedule() to another one, in the same context, outside of
+   generators, with all frames in blocks of their own.  So its depth was small, or it would
+   have a side block since it was left first. */
 static inline int
 fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
                     PyObject **stack_pointer)
@@ -212,7 +219,7 @@ fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
         | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
         | ((uintptr_t)tstate->datastack_top ^ (uintptr_t)sched->datastack_base)
         | (uintptr_t)stack_pointer[-1]
-        | (next->tagged_extra & 1)
+        | ((uintptr_t)tstate->context ^ next->tagged_extra)
         | (uintptr_t)next->tempval;
     if (special != 0
         || !fast_is_level_0(tstate, sched)
@@ -228,7 +235,9 @@ fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
     t->flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
     t->state = TASKLET_RUNNABLE;
     t->frame = frame;
-    _PyStackless_SwapPlainThreadFields(tstate, t, next);
+    _PyStackless_SwapDepth(tstate, t, next);
+    t->context = next->context;        // of the thread state, too
+    next->context = NULL;
     next->flags = TASKLET_STARTED;
     next->state = TASKLET_CURRENT;
     sched->current = next;

@@ -107,7 +107,7 @@ _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched
     return tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL
            || (sched->current->flags & TASKLET_IS_MAIN)
            || sched->exc_root.exc_value != NULL
-           || _PyStackless_UsedDepth(tstate) > INT16_MAX
+           || _PyStackless_UsedDepth(tstate) > STACKLESS_SMALL_DEPTH
            || !_PyStackless_ExcInfoIsNear(tstate, sched);
 }
 
@@ -142,7 +142,7 @@ _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
         _PyStackless_SaveExtra(tstate, t);
     }
     else {
-        assert(depth <= INT16_MAX);
+        assert(depth <= STACKLESS_SMALL_DEPTH);
         t->depth = (int16_t)(tstate->exc_info == &sched_of(t)->exc_root ? depth : ~depth);
     }
 }
@@ -164,16 +164,25 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     }
 }
 
-/* Both at once, for two tasklets without a side block and outside of generators. */
+/* Both at once, for two tasklets without a side block, outside of generators and in the
+   same context. */
 static inline void
-_PyStackless_SwapPlainThreadFields(PyThreadState *tstate, PyTaskletObject *t,
-                                   PyTaskletObject *next)
+_PyStackless_SwapDepth(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObject *next)
 {
     assert(extra_of(t) == NULL && extra_of(next) == NULL && t->context == NULL);
+    assert(_PyStackless_UsedDepth(tstate) <= STACKLESS_SMALL_DEPTH);
     int limit = tstate->py_recursion_limit;
-    assert(_PyStackless_UsedDepth(tstate) <= INT16_MAX);
     t->depth = (int16_t)(limit - tstate->py_recursion_remaining);
     tstate->py_recursion_remaining = limit - next->depth;
+    t->epoch = next->epoch;            // the scheduler's
+}
+
+/* The same, perhaps in generators or in different contexts. */
+static inline void
+_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                              PyTaskletObject *t, PyTaskletObject *next)
+{
+    _PyStackless_SwapDepth(tstate, t, next);
     PyObject *context = next->context;
     next->context = NULL;
     t->context = tstate->context;
@@ -181,15 +190,6 @@ _PyStackless_SwapPlainThreadFields(PyThreadState *tstate, PyTaskletObject *t,
         tstate->context = context;
         tstate->context_ver++;
     }
-    t->epoch = next->epoch;            // the scheduler's
-}
-
-/* The same, perhaps in generators. */
-static inline void
-_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                              PyTaskletObject *t, PyTaskletObject *next)
-{
-    _PyStackless_SwapPlainThreadFields(tstate, t, next);
     if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
         _PyStackless_SwapExcInfo(tstate, t, next);
     }
