@@ -112,7 +112,7 @@ _PyStackless_InlineGreenletSwitch(PyThreadState *tstate, _PyInterpreterFrame *fr
         return 0;
     }
     Py_INCREF(self);
-    frame = fast_leave_method(tstate, sched, frame, base);
+    frame = fast_leave_method(tstate, sched, frame, base, 0);
     if (frame == NULL) {
         Py_DECREF(value);
         Py_DECREF(self);

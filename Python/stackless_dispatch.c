@@ -655,7 +655,7 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
     if (tstate->current_exception != NULL || next == t || _PyGreenlet_IsTasklet(t)
-        || !fast_is_plain_switch(tstate, sched, next, 1)) {
+        || !fast_is_plain_switch(tstate, sched, next, 1, 0)) {
         return 0;
     }
     assert(sched->base.stacktop == 1);
@@ -670,7 +670,7 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     else {
         t->state = TASKLET_IDLE;       // about to be freed
     }
-    fast_make_current(tstate, sched, t, next);
+    fast_make_current(tstate, sched, t, next, 0);
     PyObject *context = t->context;    // t may be bound again by what is dropped below
     t->context = NULL;
     if (next->flags & TASKLET_STARTED) {
@@ -839,16 +839,79 @@ _PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
            || inline_schedule(tstate, frame, stack_pointer);
 }
 
+/* A channel's methods: each way in a function of its own, which ends by calling the next one
+   to try, so that the commonest ones save few registers. */
+
+static Py_NO_INLINE int
+inline_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **base,
+            PyChannelObject *ch)
+{
+    return ch->balance < 0
+           ? fast_send_to_waiting(tstate, frame, base, ch, 0)
+           : fast_block(tstate, frame, base, ch, base[2], TASKLET_SENDING, 0);
+}
+
+static Py_NO_INLINE int
+send_again(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **base,
+           PyChannelObject *ch)
+{
+    return fast_send_to_waiting(tstate, frame, base, ch, 1)
+           || inline_send(tstate, frame, base, ch);
+}
+
+static Py_NO_INLINE int
+send_again_blocking(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **base,
+                    PyChannelObject *ch)
+{
+    return fast_block(tstate, frame, base, ch, base[2], TASKLET_SENDING, 1)
+           || inline_send(tstate, frame, base, ch);
+}
+
 int
 _PyStackless_InlineSend(PyThreadState *tstate, _PyInterpreterFrame *frame,
                         PyObject **stack_pointer)
 {
-    return fast_send(tstate, frame, stack_pointer);
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyObject **base = stack_pointer - 3;
+    PyChannelObject *ch = fast_channel(tstate, sched, base);
+    if (ch == NULL) {
+        return 0;
+    }
+    if (!fast_is_again(tstate, sched)) {
+        return inline_send(tstate, frame, base, ch);
+    }
+    return ch->balance < 0 ? send_again(tstate, frame, base, ch)
+                           : send_again_blocking(tstate, frame, base, ch);
+}
+
+static Py_NO_INLINE int
+inline_receive(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **base,
+               PyChannelObject *ch)
+{
+    return fast_block(tstate, frame, base, ch, NULL, TASKLET_RECEIVING, 0);
+}
+
+static Py_NO_INLINE int
+receive_again(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **base,
+              PyChannelObject *ch)
+{
+    return fast_block(tstate, frame, base, ch, NULL, TASKLET_RECEIVING, 1)
+           || inline_receive(tstate, frame, base, ch);
 }
 
 int
 _PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame *frame,
                            PyObject **stack_pointer)
 {
-    return fast_receive(tstate, frame, stack_pointer);
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyObject **base = stack_pointer - 2;
+    PyChannelObject *ch = fast_channel(tstate, sched, base);
+    if (ch == NULL) {
+        return 0;
+    }
+    if (ch->balance > 0) {
+        return fast_receive_from_waiting(sched, frame, base, ch);
+    }
+    return fast_is_again(tstate, sched) ? receive_again(tstate, frame, base, ch)
+                                        : inline_receive(tstate, frame, base, ch);
 }

@@ -87,7 +87,7 @@ void
 _PyStackless_Unblock(PyTaskletObject *t)
 {
     assert(tasklet_is_blocked(t));
-    _PyChannel_Unlink(t);
+    _PyChannel_Unlink(sched_of(t), t);
     _PyStackless_SetState(t, TASKLET_PAUSED);
 }
 

@@ -572,7 +572,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_SetPending(sched, cur, Py_XNewRef(op->value));
     cur->flags |= returns_none;
     _PyStackless_Commit(sched, &d);
-    _PyChannel_Append(ch, cur);                    // with the queue's reference
+    _PyChannel_Append(sched, ch, cur);             // with the queue's reference
     _PyStackless_TakePlace(cur, place);
     return OP_SWITCHED;
 }

@@ -295,7 +295,7 @@ fall_asleep(_PyStackless_Scheduler *sched, const stackless_nap *nap)
     /* The queue's reference goes to the channel or the watchdogs, or is dropped: the
        caller has one. */
     if (nap->channel != NULL) {
-        _PyChannel_Append(nap->channel, t);
+        _PyChannel_Append(sched, nap->channel, t);
         _PyStackless_TakePlace(t, nap->place);
     }
     else if (nap->watches) {

@@ -60,37 +60,64 @@ fast_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return _PyStackless_PromoteFrames(tstate, sched) < 0 ? NULL : tstate->current_frame;
 }
 
+/* The operands have just got a reference, by a store of 32 bits (Py_INCREF()).  A load of 64
+   bits would have to wait for it, so the reference count is read and written as it was. */
+static inline int
+fast_is_last_reference(PyObject *op)
+{
+    return op->ob_refcnt_split[PY_BIG_ENDIAN] == 1;
+}
+
+/* Drops a reference that is not the last one. */
+static inline void
+fast_decref(PyObject *op)
+{
+#ifdef Py_REF_DEBUG
+    _Py_DECREF_NO_DEALLOC(op);
+#else
+    uint32_t count = op->ob_refcnt_split[PY_BIG_ENDIAN];
+    if ((int32_t)count >= 0) {         // not immortal
+        op->ob_refcnt_split[PY_BIG_ENDIAN] = count - 1;
+    }
+#endif
+}
+
 /* Whose method is called at `base`: by the method and self, or a bound method.  NULL if
    dropping them is not safe. */
 static inline PyObject *
 fast_self(PyObject **base)
 {
     PyObject *callable = base[0], *self = base[1];
-    if (Py_REFCNT(callable) == 1) {
+    if (fast_is_last_reference(callable)) {
         return NULL;
     }
     if (PyCFunction_CheckExact(callable)) {
         return self == NULL ? PyCFunction_GET_SELF(callable) : NULL;
     }
-    return self != NULL && Py_REFCNT(self) > 1 ? self : NULL;
+    return self != NULL && !fast_is_last_reference(self) ? self : NULL;
 }
 
 static inline void
 fast_drop_method(PyObject *callable, PyObject *self)
 {
-    _Py_DECREF_NO_DEALLOC(callable);
+    fast_decref(callable);
     if (self != NULL) {
-        _Py_DECREF_NO_DEALLOC(self);
+        fast_decref(self);
     }
 }
 
 /* fast_leave(), and drops the method. */
 static inline _PyInterpreterFrame *
 fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                  _PyInterpreterFrame *frame, PyObject **base)
+                  _PyInterpreterFrame *frame, PyObject **base, int again)
 {
     PyObject *callable = base[0], *self = base[1];
-    frame = fast_leave(tstate, sched, frame, base);
+    if (again) {
+        fast_end_call(frame, base);
+    }
+    else {
+        frame = fast_leave(tstate, sched, frame, base);
+    }
     fast_drop_method(callable, self);
     return frame;
 }
@@ -111,6 +138,16 @@ fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         | (uintptr_t)t->tempval;
 }
 
+/* The commonest case, which the functions with a parameter `again` are compiled for a second
+   time, without calls: outside of generators, with all frames in blocks of their own.  So
+   the depth is small, or there would be a side block since the tasklet was left first. */
+static inline int
+fast_is_again(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->datastack_top == sched->datastack_base
+           && tstate->exc_info == &sched->exc_root;
+}
+
 static inline int
 fast_can_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
@@ -120,12 +157,21 @@ fast_can_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 }
 
 /* Can the current tasklet be left, and `next` be entered, by swapping nothing but
-   frames?  One that has not been started only if can_start. */
+   frames?  One that has not been started only if can_start; if `again`, only one that is
+   outside of generators, too, and in the same context. */
 static inline int
 fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                     PyTaskletObject *next, int can_start)
+                     PyTaskletObject *next, int can_start, int again)
 {
-    if (extra_of(next) != NULL || !fast_can_leave(tstate, sched)) {
+    if (again) {
+        assert(fast_is_again(tstate, sched));
+        uintptr_t special = fast_special(tstate, sched)
+                            | ((uintptr_t)tstate->context ^ next->tagged_extra);
+        if (special != 0 || next->depth < 0) {
+            return 0;
+        }
+    }
+    else if (extra_of(next) != NULL || !fast_can_leave(tstate, sched)) {
         return 0;
     }
     int flags = next->flags & (TASKLET_STARTED | TASKLET_IS_MAIN | TASKLET_RAISES);
@@ -165,9 +211,14 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
 /* The queues and the state of the tasklet that is left are as they shall be. */
 static inline void
 fast_make_current(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                  PyTaskletObject *t, PyTaskletObject *next)
+                  PyTaskletObject *t, PyTaskletObject *next, int again)
 {
-    _PyStackless_SwapThreadFields(tstate, sched, t, next);
+    if (again) {
+        _PyStackless_SwapDepth(tstate, t, next);
+    }
+    else {
+        _PyStackless_SwapThreadFields(tstate, sched, t, next);
+    }
     assert(_PyStackless_IsLegal(next, TASKLET_CURRENT));
     next->state = TASKLET_CURRENT;
     sched->current = next;
@@ -177,10 +228,10 @@ fast_make_current(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 /* Swaps `t`, which is current and executes `frame`, for `next`. */
 static inline void
 fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
-            _PyInterpreterFrame *frame, PyTaskletObject *next)
+            _PyInterpreterFrame *frame, PyTaskletObject *next, int again)
 {
     t->frame = frame;
-    fast_make_current(tstate, sched, t, next);
+    fast_make_current(tstate, sched, t, next, again);
     fast_resume(tstate, next);
 }
 
@@ -203,9 +254,8 @@ fast_state_of(uint8_t state, uint8_t flags)
     return both;
 }
 
-/* The commonest switch: from one schedule() to another one, in the same context, outside of
-   generators, with all frames in blocks of their own.  So its depth was small, or it would
-   have a side block since it was left first. */
+/* The commonest switch: from one schedule() to another one, as fast_is_again() has it, and
+   in the same context. */
 static inline int
 fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
                     PyObject **stack_pointer)
@@ -227,17 +277,15 @@ fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
         || fast_state(next) != fast_state_of(TASKLET_RUNNABLE,
                                              TASKLET_STARTED | TASKLET_RETURNS_SELF)
         || next->epoch != sched->epoch || next->depth < 0
-        || Py_REFCNT(callable) == 1) {
+        || fast_is_last_reference(callable)) {
         return 0;
     }
-    _Py_DECREF_NO_DEALLOC(callable);
+    fast_decref(callable);
     fast_end_call(frame, stack_pointer - 2);
     t->flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
     t->state = TASKLET_RUNNABLE;
     t->frame = frame;
     _PyStackless_SwapDepth(tstate, t, next);
-    t->context = next->context;        // of the thread state, too
-    next->context = NULL;
     next->flags = TASKLET_STARTED;
     next->state = TASKLET_CURRENT;
     sched->current = next;
@@ -255,19 +303,19 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if (stack_pointer[-1] != NULL || next == t || Py_REFCNT(stack_pointer[-2]) == 1
+    if (stack_pointer[-1] != NULL || next == t || fast_is_last_reference(stack_pointer[-2])
         || !fast_is_level_0(tstate, sched)
-        || !fast_is_plain_switch(tstate, sched, next, 0)) {
+        || !fast_is_plain_switch(tstate, sched, next, 0, 0)) {
         return 0;
     }
-    _Py_DECREF_NO_DEALLOC(stack_pointer[-2]);
+    fast_decref(stack_pointer[-2]);
     frame = fast_leave(tstate, sched, frame, stack_pointer - 2);
     if (frame == NULL) {
         return 1;
     }
     t->flags |= TASKLET_RETURNS_SELF;
     t->state = TASKLET_RUNNABLE;
-    fast_switch(tstate, sched, t, frame, next);
+    fast_switch(tstate, sched, t, frame, next, 0);
     return 1;
 }
 
@@ -280,7 +328,7 @@ fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **ba
     PyObject *self = fast_self(base);
     if (self == NULL || !Py_IS_TYPE(self, sched->mod->channel_type)
         || !fast_is_level_0(tstate, sched) || sched->mod->channel_callback != NULL
-        || ((PyChannelObject *)self)->schedule_all) {
+        || ((PyChannelObject *)self)->schedule_all || ((PyChannelObject *)self)->closing) {
         return NULL;
     }
     return (PyChannelObject *)self;
@@ -288,17 +336,17 @@ fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **ba
 
 /* The current tasklet blocks on `ch`, and the next one of the run queue goes on. */
 static inline int
-fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-           _PyInterpreterFrame *frame, PyObject **base, PyChannelObject *ch,
-           PyObject *value, tasklet_state state)
+fast_block(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **base,
+           PyChannelObject *ch, PyObject *value, tasklet_state state, int again)
 {
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if ((t->flags & TASKLET_BLOCK_TRAP) || ch->closing || next == t
-        || !fast_is_plain_switch(tstate, sched, next, 0)) {
+    if ((t->flags & TASKLET_BLOCK_TRAP) || next == t
+        || !fast_is_plain_switch(tstate, sched, next, 0, again)) {
         return 0;
     }
-    frame = fast_leave_method(tstate, sched, frame, base);
+    frame = fast_leave_method(tstate, sched, frame, base, again);
     if (frame == NULL) {
         Py_XDECREF(value);
         return 1;
@@ -309,8 +357,8 @@ fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     _PyStackless_QueueUnlink(sched, t);
     t->state = (uint8_t)state;
-    _PyChannel_Append(ch, t);          // with the queue's reference
-    fast_switch(tstate, sched, t, frame, next);
+    _PyChannel_Append(sched, ch, t);   // with the queue's reference
+    fast_switch(tstate, sched, t, frame, next, again);
     return 1;
 }
 
@@ -318,32 +366,26 @@ fast_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 static inline void
 fast_wake(_PyStackless_Scheduler *sched, PyTaskletObject *partner, PyTaskletObject *before)
 {
-    _PyChannel_Unlink(partner);
+    _PyChannel_Unlink(sched, partner);
     _PyStackless_QueueLink(sched, before, partner);
     _PyStackless_SetListedState(partner, TASKLET_RUNNABLE);
 }
 
+/* send() to the receiver that has waited longest, which goes on. */
 static inline int
-fast_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
+fast_send_to_waiting(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **base,
+                     PyChannelObject *ch, int again)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    PyObject **base = stack_pointer - 3;
-    PyChannelObject *ch = fast_channel(tstate, sched, base);
-    if (ch == NULL) {
-        return 0;
-    }
     PyTaskletObject *t = sched->current;
     PyObject *value = base[2];
-    if (ch->balance >= 0) {
-        return fast_block(tstate, sched, frame, base, ch, value, TASKLET_SENDING);
-    }
     PyTaskletObject *partner = ch->first;
     if (ch->preference != -1 || partner->sched != sched->index || partner->tempval != NULL
         || Py_IS_TYPE(value, sched->mod->bomb_type)
-        || !fast_is_plain_switch(tstate, sched, partner, 0)) {
+        || !fast_is_plain_switch(tstate, sched, partner, 0, again)) {
         return 0;
     }
-    frame = fast_leave_method(tstate, sched, frame, base);
+    frame = fast_leave_method(tstate, sched, frame, base, again);
     if (frame == NULL) {
         Py_DECREF(value);
         return 1;
@@ -352,7 +394,7 @@ fast_send(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_po
     partner->tempval = value;
     t->flags |= TASKLET_RETURNS_NONE;
     t->state = TASKLET_RUNNABLE;
-    fast_switch(tstate, sched, t, frame, partner);
+    fast_switch(tstate, sched, t, frame, partner, again);
     return 1;
 }
 
@@ -372,18 +414,11 @@ fast_take(_PyStackless_Scheduler *sched, PyChannelObject *ch)
     return value;
 }
 
+/* receive() from a sender that waits. */
 static inline int
-fast_receive(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
+fast_receive_from_waiting(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame,
+                          PyObject **base, PyChannelObject *ch)
 {
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    PyObject **base = stack_pointer - 2;
-    PyChannelObject *ch = fast_channel(tstate, sched, base);
-    if (ch == NULL) {
-        return 0;
-    }
-    if (ch->balance <= 0) {
-        return fast_block(tstate, sched, frame, base, ch, NULL, TASKLET_RECEIVING);
-    }
     PyObject *value = fast_take(sched, ch);
     if (value == NULL) {
         return 0;

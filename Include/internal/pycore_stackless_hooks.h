@@ -198,14 +198,16 @@ static inline int
 _PyStackless_InlineSwitching(PyThreadState *tstate, _PyInterpreterFrame *frame,
                              PyObject **stack_pointer, int oparg, PyCFunction function)
 {
-    if (oparg == 0 && function == _PyCFunction_CAST(_PyStackless_ScheduleFunction)) {
-        return _PyStackless_InlineSchedule(tstate, frame, stack_pointer);
+    if (oparg == 0) {
+        if (function == _PyCFunction_CAST(_PyStackless_ScheduleFunction)) {
+            return _PyStackless_InlineSchedule(tstate, frame, stack_pointer);
+        }
+        if (function == _PyCFunction_CAST(_PyChannel_ReceiveMethod)) {
+            return _PyStackless_InlineReceive(tstate, frame, stack_pointer);
+        }
     }
-    if (oparg == 1 && function == _PyCFunction_CAST(_PyChannel_SendMethod)) {
+    else if (oparg == 1 && function == _PyCFunction_CAST(_PyChannel_SendMethod)) {
         return _PyStackless_InlineSend(tstate, frame, stack_pointer);
-    }
-    if (oparg == 0 && function == _PyCFunction_CAST(_PyChannel_ReceiveMethod)) {
-        return _PyStackless_InlineReceive(tstate, frame, stack_pointer);
     }
     if (function == _PyCFunction_CAST(_PyGreenlet_SwitchMethod)) {
         return _PyStackless_InlineGreenletSwitch(tstate, frame, stack_pointer, oparg);

@@ -175,6 +175,8 @@ _PyStackless_SwapDepth(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObjec
     t->depth = (int16_t)(limit - tstate->py_recursion_remaining);
     tstate->py_recursion_remaining = limit - next->depth;
     t->epoch = next->epoch;            // the scheduler's
+    t->context = next->context;        // the thread state's, too
+    next->context = NULL;
 }
 
 /* The same, perhaps in generators or in different contexts. */
@@ -183,10 +185,9 @@ _PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sch
                               PyTaskletObject *t, PyTaskletObject *next)
 {
     _PyStackless_SwapDepth(tstate, t, next);
-    PyObject *context = next->context;
-    next->context = NULL;
-    t->context = tstate->context;
-    if (context != t->context) {
+    if (t->context != tstate->context) {
+        PyObject *context = t->context;
+        t->context = tstate->context;
         tstate->context = context;
         tstate->context_ver++;
     }
@@ -302,8 +303,9 @@ _PyStackless_QueueUnlink(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 
 /* t, which is SENDING or RECEIVING, waits; the channel takes over a reference to it. */
 static inline void
-_PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t)
+_PyChannel_Append(_PyStackless_Scheduler *sched, PyChannelObject *ch, PyTaskletObject *t)
 {
+    assert(sched_of(t) == sched);
     assert(t->next == NULL && t->prev == NULL && t->channel == NULL);
     t->channel = ch;
     t->prev = ch->last;
@@ -315,7 +317,6 @@ _PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t)
     }
     ch->last = t;
     ch->balance += t->state == TASKLET_SENDING ? 1 : -1;
-    _PyStackless_Scheduler *sched = sched_of(t);
     sched->nblocked++;
     if (ch->busy_link == NULL) {
         ch->busy_next = sched->busy;
@@ -329,8 +330,9 @@ _PyChannel_Append(PyChannelObject *ch, PyTaskletObject *t)
 
 /* The channel's reference goes to the caller. */
 static inline void
-_PyChannel_Unlink(PyTaskletObject *t)
+_PyChannel_Unlink(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
+    assert(sched_of(t) == sched);
     PyChannelObject *ch = t->channel;
     if (t->prev != NULL) {
         t->prev->next = t->next;
@@ -347,7 +349,7 @@ _PyChannel_Unlink(PyTaskletObject *t)
     t->next = t->prev = NULL;
     t->channel = NULL;
     ch->balance -= t->state == TASKLET_SENDING ? 1 : -1;
-    sched_of(t)->nblocked--;
+    sched->nblocked--;
 }
 
 /* For a state that means being on a list, or current. */
