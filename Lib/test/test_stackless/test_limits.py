@@ -44,6 +44,35 @@ kept = [tasklet(nothing, (i,)) for i in range(1_000_000)]
 del kept
 """)
 
+    def test_a_scheduler_for_each_of_so_many_threads(self):
+        self.survives("""
+import _thread
+done = _thread.allocate_lock()
+done.acquire()
+kept, failed = [], []
+def use():
+    try:
+        kept.append(tasklet())
+    except RuntimeError as exc:
+        failed.append(str(exc))
+    done.release()
+def in_a_thread():
+    _thread.start_new_thread(use, ())
+    done.acquire()
+tasklet(nothing)()
+run()
+while not failed:
+    in_a_thread()
+assert len(kept) == 65_535, len(kept)
+assert failed.pop().startswith("at most 65536 threads can use tasklets")
+in_a_thread()
+assert failed.pop() and len(kept) == 65_535
+kept.pop(1000)
+in_a_thread()
+assert not failed and len(kept) == 65_535
+run()
+""")
+
     @needs_soft
     def test_blocked_by_the_hundred_thousand(self):
         self.survives("""
@@ -114,6 +143,66 @@ while frame is not None:
 assert depth == 50_001
 del frame, t, kept
 gc.collect()
+""")
+
+    def test_depth_counts_wherever_it_is(self):
+        """Depths above 32,767 are kept elsewhere than small ones."""
+        self.survives("""
+from contextvars import ContextVar, copy_context
+LIMIT = 50_000
+sys.setrecursionlimit(LIMIT)
+var = ContextVar("var")
+there, back = channel(), channel()
+def turns(name):
+    for i in range(3):
+        schedule()
+        assert there.receive() == i
+        back.send(i)
+        assert var.get() == name
+def turns_in_a_generator(name):
+    turns(name)
+    yield
+def bottom(name, generator):
+    own = getcurrent().recursion_depth
+    if generator:
+        for _ in turns_in_a_generator(name):
+            pass
+    else:
+        turns(name)
+    assert getcurrent().recursion_depth == own
+    n = 0
+    def further():
+        nonlocal n
+        n += 1
+        further()
+    try:
+        further()
+    except RecursionError:
+        assert abs(own + n - LIMIT) < 5, (own, n)
+    ended.append(name)
+def deep(n, name, generator):
+    if n:
+        deep(n - 1, name, generator)
+    else:
+        bottom(name, generator)
+def task(n, generator):
+    name = n, generator
+    var.set(name)
+    deep(n, name, generator)
+ended = []
+depths = (0, 5, 32_000, 32_762, 32_763, 32_764, 32_765, 32_766, 32_767, 32_768, 40_000)
+for n in depths:
+    for generator in (False, True):
+        tasklet(task)(n, generator).set_context(copy_context())
+def partner():
+    for i in range(3):
+        for _ in range(2 * len(depths)):
+            there.send(i)
+        for _ in range(2 * len(depths)):
+            assert back.receive() == i
+tasklet(partner)()
+run()
+assert len(ended) == 2 * len(depths), len(ended)
 """)
 
     def test_endless_recursion_in_tasklets(self):
