@@ -227,7 +227,7 @@ tasklet_dealloc(PyObject *self)
         _PyStackless_ClearExtra(_PyThreadState_GET(), t);
         PyErr_SetRaisedException(exc);
     }
-    Py_CLEAR(*context_of(t));
+    Py_CLEAR(t->context);
     _PyStackless_ReleaseScheduler(sched_of(t));
     type->tp_free(self);
     Py_DECREF(type);
@@ -456,7 +456,8 @@ static PyObject *
 tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
 {
     PyTaskletObject *t = tasklet_cast(self);
-    if (sched_of(t)->tstate == NULL) {
+    _PyStackless_Scheduler *sched = sched_of(t);
+    if (sched->tstate == NULL) {
         set_error("tasklet has no thread");
         return NULL;
     }
@@ -473,7 +474,7 @@ tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
         return NULL;
     }
     t->tempval = NULL;                 // its reference is func's now
-    _PyStackless_QueueAppend(sched_of(t), t);
+    _PyStackless_QueueAppend(sched, t);
     return Py_NewRef(self);
 }
 

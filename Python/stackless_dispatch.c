@@ -415,20 +415,21 @@ make_function_frame(PyThreadState *tstate, PyObject *func, PyObject *self,
 /* A trampoline calls what is no plain Python function (generator functions included: they
    pop their own frame). */
 static _PyInterpreterFrame *
-make_trampoline_frame(PyThreadState *tstate, PyTaskletObject *t, PyObject *func,
+make_trampoline_frame(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *func,
                       PyObject *args, PyObject *kwargs)
 {
     PyObject *stack[] = { Py_NewRef(func), Py_NewRef(args), Py_XNewRef(kwargs) };
-    PyObject *trampoline = kwargs != NULL ? sched_of(t)->mod->keywords_trampoline
-                                          : sched_of(t)->mod->trampoline;
+    PyObject *trampoline = kwargs != NULL ? sched->mod->keywords_trampoline
+                                          : sched->mod->trampoline;
     return _PyEvalFramePushAndInit(tstate, (PyFunctionObject *)Py_NewRef(trampoline), NULL,
                                    stack, kwargs != NULL ? 3 : 2, NULL);
 }
 
 /* Starts the current tasklet.  NULL: an exception is set. */
 static _PyInterpreterFrame *
-push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
+push_first_frame(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
+    PyTaskletObject *t = sched->current;
     PyObject *func = t->func;
     PyObject *args = t->args;
     PyObject *kwargs = NULL;
@@ -438,15 +439,15 @@ push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
     t->flags = (t->flags & ~TASKLET_HAS_KWARGS) | TASKLET_STARTED;
     if (t->tempval != NULL) {
         PyObject *value = _PyStackless_TakeResult(t);      // may run any code
-        _PyStackless_Discard(sched_of(t), value);
+        _PyStackless_Discard(sched, value);
         if (value == NULL) {
-            _PyStackless_Discard(sched_of(t), func);
-            _PyStackless_Discard(sched_of(t), args);
+            _PyStackless_Discard(sched, func);
+            _PyStackless_Discard(sched, args);
             return NULL;
         }
     }
-    _PyStackless_Discard(sched_of(t), func);
-    _PyStackless_Discard(sched_of(t), args);
+    _PyStackless_Discard(sched, func);
+    _PyStackless_Discard(sched, args);
     if (has_kwargs) {
         kwargs = PyTuple_GET_ITEM(args, 1);
         args = PyTuple_GET_ITEM(args, 0);
@@ -461,10 +462,10 @@ push_first_frame(PyThreadState *tstate, PyTaskletObject *t)
                                     PyMethod_GET_SELF(func), args, kwargs);
     }
     else {
-        frame = make_trampoline_frame(tstate, t, func, args, kwargs);
+        frame = make_trampoline_frame(tstate, sched, func, args, kwargs);
     }
     if (frame != NULL) {
-        frame->previous = &sched_of(t)->base;
+        frame->previous = &sched->base;
         tstate->current_frame = frame;
         tstate->py_recursion_remaining--;
     }
@@ -592,7 +593,7 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     }
     _PyStackless_LoadThreadFields(tstate, t);
     if (!(t->flags & TASKLET_STARTED)) {
-        return push_first_frame(tstate, t);
+        return push_first_frame(tstate, sched);
     }
     _PyInterpreterFrame *frame = t->frame;
     t->frame = NULL;
@@ -677,7 +678,7 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         *frame = fast_resume(tstate, next);
     }
     else {
-        *frame = push_first_frame(tstate, next);
+        *frame = push_first_frame(tstate, sched);
     }
     PyObject *exc = *frame == NULL ? _PyErr_GetRaisedException(tstate) : NULL;
     Py_DECREF(value);
