@@ -672,6 +672,15 @@ add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec)
 }
 
 static int
+get_channel_methods(stackless_modstate *state)
+{
+    PyObject *type = (PyObject *)state->channel_type;
+    state->channel_methods.send = PyObject_GetAttrString(type, "send");
+    state->channel_methods.receive = PyObject_GetAttrString(type, "receive");
+    return state->channel_methods.send && state->channel_methods.receive ? 0 : -1;
+}
+
+static int
 stackless_exec(PyObject *module)
 {
     stackless_modstate *state = get_state(module);
@@ -681,6 +690,7 @@ stackless_exec(PyObject *module)
         || add_type(module, &state->atomic_type, &atomic_spec) < 0
         || _PyTasklet_InitType(state->tasklet_type) < 0
         || _PyChannel_InitType(state->channel_type) < 0
+        || get_channel_methods(state) < 0
         || _PyStackless_InitInlining() < 0) {
         return -1;
     }
@@ -701,6 +711,8 @@ static int
 stackless_traverse(PyObject *module, visitproc visit, void *arg)
 {
     stackless_modstate *state = get_state(module);
+    Py_VISIT(state->channel_methods.send);
+    Py_VISIT(state->channel_methods.receive);
     Py_VISIT(state->tasklet_type);
     Py_VISIT(state->channel_type);
     Py_VISIT(state->bomb_type);
@@ -730,6 +742,8 @@ stackless_free(void *module)
 {
     stackless_modstate *state = get_state(module);
     (void)stackless_clear(module);
+    Py_CLEAR(state->channel_methods.send);
+    Py_CLEAR(state->channel_methods.receive);
     Py_CLEAR(state->tasklet_type);
     Py_CLEAR(state->channel_type);
     Py_CLEAR(state->bomb_type);

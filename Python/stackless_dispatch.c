@@ -840,6 +840,10 @@ _PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
            || inline_schedule(tstate, frame, stack_pointer);
 }
 
+static_assert(offsetof(_PyStackless_Scheduler, mod) == 0
+              && offsetof(stackless_modstate, channel_methods) == 0,
+              "_PyStackless_InlineDescriptor() reads them");
+
 /* A channel's methods: each way in a function of its own, which ends by calling the next one
    to try, so that the commonest ones save few registers. */
 
@@ -870,11 +874,11 @@ send_again_blocking(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject 
 
 int
 _PyStackless_InlineSend(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                        PyObject **stack_pointer)
+                        PyObject **stack_pointer, PyObject *channel)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyObject **base = stack_pointer - 3;
-    PyChannelObject *ch = fast_channel(tstate, sched, base);
+    PyChannelObject *ch = fast_channel(tstate, sched, base, channel);
     if (ch == NULL) {
         return 0;
     }
@@ -902,11 +906,11 @@ receive_again(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **base
 
 int
 _PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                           PyObject **stack_pointer)
+                           PyObject **stack_pointer, PyObject *channel)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyObject **base = stack_pointer - 2;
-    PyChannelObject *ch = fast_channel(tstate, sched, base);
+    PyChannelObject *ch = fast_channel(tstate, sched, base, channel);
     if (ch == NULL) {
         return 0;
     }

@@ -243,6 +243,7 @@ typedef enum {
 
 /* The types and callbacks of an interpreter: the state of module _stackless. */
 typedef struct {
+    _PyStackless_ChannelMethods channel_methods;   // first; strong
     PyTypeObject *tasklet_type;
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;

@@ -321,12 +321,14 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
 
 /* --- channels ---------------------------------------------------------------------- */
 
-/* The channel whose method is called, or NULL. */
+/* `self`, whose method is called, if that can be done here, or NULL. */
 static inline PyChannelObject *
-fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **base)
+fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **base,
+             PyObject *self)
 {
-    PyObject *self = fast_self(base);
-    if (self == NULL || !Py_IS_TYPE(self, sched->mod->channel_type)
+    /* What is dropped that nobody else may hold: the bound method, or self. */
+    PyObject *held = base[1] == NULL ? base[0] : base[1];
+    if (!Py_IS_TYPE(self, sched->mod->channel_type) || fast_is_last_reference(held)
         || !fast_is_level_0(tstate, sched) || sched->mod->channel_callback != NULL
         || ((PyChannelObject *)self)->schedule_all || ((PyChannelObject *)self)->closing) {
         return NULL;

@@ -187,27 +187,40 @@ extern PyObject *_PyGreenlet_SwitchMethod(PyObject *self, PyObject *const *args,
 extern int _PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                        PyObject **stack_pointer);
 extern int _PyStackless_InlineSend(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                                   PyObject **stack_pointer);
+                                   PyObject **stack_pointer, PyObject *channel);
 extern int _PyStackless_InlineReceive(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                                      PyObject **stack_pointer);
+                                      PyObject **stack_pointer, PyObject *channel);
 extern int _PyStackless_InlineGreenletSwitch(
     PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer, int oparg);
 
-/* What is called is implemented by `function`. */
+/* The method descriptors of channels.  A scheduler begins with the address of what begins with
+   them (pycore_stackless.h). */
+typedef struct {
+    PyObject *send;
+    PyObject *receive;
+} _PyStackless_ChannelMethods;
+
+/* What is called is implemented by `function`.  `bound`: the bound method, if it is one. */
 static inline int
 _PyStackless_InlineSwitching(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                             PyObject **stack_pointer, int oparg, PyCFunction function)
+                             PyObject **stack_pointer, int oparg, PyCFunction function,
+                             PyObject *bound)
 {
     if (oparg == 0) {
         if (function == _PyCFunction_CAST(_PyStackless_ScheduleFunction)) {
             return _PyStackless_InlineSchedule(tstate, frame, stack_pointer);
         }
-        if (function == _PyCFunction_CAST(_PyChannel_ReceiveMethod)) {
-            return _PyStackless_InlineReceive(tstate, frame, stack_pointer);
+        if (bound != NULL && function == _PyCFunction_CAST(_PyChannel_ReceiveMethod)
+            && stack_pointer[-1] == NULL) {        // @receive has an argument here
+            return _PyStackless_InlineReceive(tstate, frame, stack_pointer,
+                                              PyCFunction_GET_SELF(bound));
         }
     }
-    else if (oparg == 1 && function == _PyCFunction_CAST(_PyChannel_SendMethod)) {
-        return _PyStackless_InlineSend(tstate, frame, stack_pointer);
+    else if (oparg == 1 && bound != NULL
+             && function == _PyCFunction_CAST(_PyChannel_SendMethod)
+             && stack_pointer[-2] == NULL) {
+        return _PyStackless_InlineSend(tstate, frame, stack_pointer,
+                                       PyCFunction_GET_SELF(bound));
     }
     if (function == _PyCFunction_CAST(_PyGreenlet_SwitchMethod)) {
         return _PyStackless_InlineGreenletSwitch(tstate, frame, stack_pointer, oparg);
@@ -226,7 +239,7 @@ _PyStackless_InlineFunction(PyThreadState *tstate, _PyInterpreterFrame *frame,
     PyObject *callable = stack_pointer[-2 - oparg];
     return PyCFunction_CheckExact(callable)
            && _PyStackless_InlineSwitching(tstate, frame, stack_pointer, oparg,
-                                           PyCFunction_GET_FUNCTION(callable));
+                                           PyCFunction_GET_FUNCTION(callable), callable);
 }
 
 /* The same for a method with keywords. */
@@ -238,10 +251,21 @@ _PyStackless_InlineDescriptor(PyThreadState *tstate, _PyInterpreterFrame *frame,
         return 0;
     }
     PyObject *callable = stack_pointer[-2 - oparg];
+    PyObject *self = stack_pointer[-1 - oparg];
+    if (self != NULL) {
+        const _PyStackless_ChannelMethods *known =
+            *(_PyStackless_ChannelMethods **)((_PyThreadStateImpl *)tstate)->stackless;
+        if (callable == known->receive && oparg == 0) {
+            return _PyStackless_InlineReceive(tstate, frame, stack_pointer, self);
+        }
+        if (callable == known->send && oparg == 1) {
+            return _PyStackless_InlineSend(tstate, frame, stack_pointer, self);
+        }
+    }
     return Py_IS_TYPE(callable, &PyMethodDescr_Type)
            && _PyStackless_InlineSwitching(
                   tstate, frame, stack_pointer, oparg,
-                  ((PyMethodDescrObject *)callable)->d_method->ml_meth);
+                  ((PyMethodDescrObject *)callable)->d_method->ml_meth, NULL);
 }
 
 /* The code of all continuation frames (stackless_inline.c).  What calls them always

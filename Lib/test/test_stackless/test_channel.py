@@ -316,8 +316,21 @@ class WaysToCall(StacklessTestCase):
         while (value := next(map(channel.receive, [back]))) is not None:
             next(map(there.send, [value]))
 
+    def by_decorator(there, back):
+        value = True
+        while value is not None:
+            @channel.receive
+            @lambda function: back
+            def value():
+                pass
+            if value is not None:
+                @there.send
+                @lambda function: value
+                def nothing():
+                    pass
+
     WAYS = by_attribute, by_kept_method, by_temporary_method, by_class, \
-        by_method_of_a_method, by_map
+        by_method_of_a_method, by_map, by_decorator
 
     def test_all(self):
         def ask(log):
@@ -362,6 +375,27 @@ class WaysToCall(StacklessTestCase):
         self.assertEqual(log, [no_value, "send() takes exactly one argument (2 given)",
                                "receive() takes no arguments (1 given)", no_value]
                          * self.TURNS)
+
+    def test_errors_of_a_decorator(self):
+        def keep(function):
+            kept.append(function)
+            return function
+
+        def run(ch):
+            for _ in range(self.TURNS):
+                with self.assertRaisesRegex(TypeError, "receive.* takes no arguments"):
+                    @ch.receive
+                    @keep
+                    def decorated():
+                        pass
+                with self.assertRaises(TypeError):
+                    @channel.receive
+                    @keep
+                    def not_a_channel():
+                        pass
+        kept = []
+        self.assertDead(self.run_tasklet(run, channel()))
+        self.assertEqual(len(kept), 2 * self.TURNS)
 
 
 class Preference(StacklessTestCase):
