@@ -394,8 +394,11 @@ class WaysToCall(StacklessTestCase):
                     def not_a_channel():
                         pass
         kept = []
-        self.assertDead(self.run_tasklet(run, channel()))
-        self.assertEqual(len(kept), 2 * self.TURNS)
+        ch = channel()
+        sender = self.sender(ch, 1)
+        self.assertDead(self.run_tasklet(run, ch))
+        self.assertEqual((len(kept), ch.balance), (2 * self.TURNS, 1))
+        sender.kill()
 
 
 class Preference(StacklessTestCase):
