@@ -192,7 +192,7 @@ stackless_run(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
             return NULL;
         }
         if (isnan(run.seconds)) {
-            PyErr_SetString(PyExc_ValueError, "seconds must be a number");
+            PyErr_SetString(PyExc_ValueError, "seconds must be a number, not nan");
             return NULL;
         }
         if (run.seconds > LONGEST_SLICE) {
@@ -317,7 +317,7 @@ thread_by_id(unsigned long id)
 static PyObject *
 watchdog_list(_PyStackless_Scheduler *sched)
 {
-    if (sched->watchdogs == NULL) {
+    if (sched == NULL || sched->watchdogs == NULL) {
         Py_RETURN_NONE;
     }
     /* Entry 0 is the caller of run(timeout). */
@@ -340,33 +340,20 @@ static PyObject *
 stackless_get_thread_info(PyObject *module, PyObject *args)
 {
     PyObject *id_obj = NULL;
-    unsigned long flags = 0;
-    if (!PyArg_ParseTuple(args, "|O!k:get_thread_info", &PyLong_Type, &id_obj, &flags)) {
+    unsigned long id, flags = 0;
+    if (!PyArg_ParseTuple(args, "|O!k:get_thread_info", &PyLong_Type, &id_obj, &flags)
+        || _PyStackless_ThreadId(id_obj, &id) < 0) {
         return NULL;
     }
-    PyThreadState *ts = _PyThreadState_GET();
-    _PyStackless_Scheduler *sched = NULL;
-    long n = -1;
-    if (id_obj != NULL) {
-        int overflow;
-        n = PyLong_AsLongAndOverflow(id_obj, &overflow);
-        if (overflow < 0 || (n < -1 && !overflow)) {
-            PyErr_SetString(PyExc_OverflowError, "thread id must not be negative");
-            return NULL;
-        }
-    }
-    if (n == -1 && (id_obj == NULL || !PyErr_Occurred())) {
+    _PyStackless_Scheduler *sched;
+    if (id == PyThread_get_thread_ident()) {
         sched = get_scheduler(module);
         if (sched == NULL) {
             return NULL;
         }
     }
     else {
-        unsigned long id = PyLong_AsUnsignedLong(id_obj);
-        if (id == (unsigned long)-1 && PyErr_Occurred()) {
-            return NULL;
-        }
-        ts = thread_by_id(id);
+        PyThreadState *ts = thread_by_id(id);
         if (ts == NULL) {
             PyErr_SetString(PyExc_RuntimeError, "Thread id not found");
             return NULL;
@@ -380,7 +367,7 @@ stackless_get_thread_info(PyObject *module, PyObject *args)
         current = t != NULL ? (PyObject *)t : Py_None;
     }
     Py_ssize_t runcount = sched ? sched->runcount : 0;
-    if (flags & (1UL << 31) && sched != NULL) {
+    if (flags & (1UL << 31)) {
         return Py_BuildValue("(OOnN)", main, current, runcount, watchdog_list(sched));
     }
     return Py_BuildValue("(OOn)", main, current, runcount);
@@ -405,6 +392,10 @@ stackless_switch_trap(PyObject *module, PyObject *args)
         return NULL;
     }
     int old = sched->switch_trap;
+    if (change > 0 ? old > INT_MAX - change : old < INT_MIN - change) {
+        PyErr_Format(PyExc_OverflowError, "cannot change the trap level %d by %d", old, change);
+        return NULL;
+    }
     sched->switch_trap += change;
     return PyLong_FromLong(old);
 }

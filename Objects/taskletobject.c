@@ -13,6 +13,7 @@
 #include "pycore_call.h"          // _PyObject_MakeTpCall()
 #include "pycore_context.h"       // PyContext
 #include "pycore_greenlet.h"      // _PyGreenlet_IsTasklet()
+#include "pycore_long.h"          // _PyLong_IsZero()
 #include "pycore_modsupport.h"    // _PyArg_ParseStackAndKeywords()
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
@@ -257,31 +258,29 @@ current_context(PyThreadState *tstate)
     return Py_NewRef(tstate->context);
 }
 
-/* Gives the tasklet `func` (stolen) to call with args (new reference taken) and kwargs
-   (NULL or a dict).  It is paused then, if it was idle. */
-static int
-give_call(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
+/* What a tasklet keeps of the arguments of a call.  *flag: TASKLET_HAS_KWARGS or 0. */
+static PyObject *
+pack_call(PyObject *args, PyObject *kwargs, int *flag)
 {
-    PyObject *call_args;
-    int has_kwargs = kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0;
-    if (has_kwargs) {
-        PyObject *copy = PyDict_Copy(kwargs);
-        call_args = copy ? PyTuple_Pack(2, args, copy) : NULL;
-        Py_XDECREF(copy);
-        if (call_args == NULL) {
-            return -1;
-        }
+    if (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0) {
+        *flag = 0;
+        return Py_NewRef(args);
     }
-    else {
-        call_args = Py_NewRef(args);
-    }
+    *flag = TASKLET_HAS_KWARGS;
+    PyObject *copy = PyDict_Copy(kwargs);
+    PyObject *packed = copy ? PyTuple_Pack(2, args, copy) : NULL;
+    Py_XDECREF(copy);
+    return packed;
+}
+
+/* Gives an idle tasklet `func` to call with what pack_call() returned (both stolen). */
+static void
+give_call(PyTaskletObject *t, PyObject *func, PyObject *packed, int flag)
+{
     t->func = func;
-    t->args = call_args;
-    if (has_kwargs) {
-        t->flags |= TASKLET_HAS_KWARGS;
-    }
+    t->args = packed;
+    t->flags |= flag;
     t->depth = 0;
-    return 0;
 }
 
 static int
@@ -342,40 +341,41 @@ tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwarg
     if (func != NULL && (context = current_context(tstate)) == NULL) {
         return -1;
     }
-    PyObject *empty = NULL;
-    if (args == NULL && kwargs != NULL) {
-        args = empty = PyTuple_New(0);
+    PyObject *packed = NULL;
+    int flag = 0;
+    if (args != NULL || kwargs != NULL) {
+        PyObject *positional = args ? Py_NewRef(args) : PyTuple_New(0);
+        packed = pack_call(positional, kwargs, &flag);
+        Py_DECREF(positional);
+        if (packed == NULL) {
+            Py_XDECREF(context);
+            return -1;
+        }
     }
-    PyObject *bound = func ? func : args ? t->tempval : NULL;
+    PyObject *bound = func ? func : packed ? t->tempval : NULL;
     Py_XINCREF(bound);
     while (t->state == TASKLET_PAUSED) {
         /* What is dropped may run code, which may even bind the tasklet or insert it. */
         _PyTasklet_MakeIdle(t);
         if (bind_check(t, func, args, kwargs) < 0) {
-            goto error;
+            Py_XDECREF(bound);
+            Py_XDECREF(context);
+            Py_XDECREF(packed);
+            return -1;
         }
     }
-    if (args == NULL) {
+    if (packed == NULL) {
         _PyTasklet_SetTempval(t, bound);
     }
     else {
-        if (give_call(t, bound, args, kwargs) < 0) {
-            goto error;
-        }
+        give_call(t, bound, packed, flag);
         _PyStackless_SetState(t, TASKLET_PAUSED);
         _PyTasklet_SetTempval(t, NULL);
     }
     if (context != NULL) {
         Py_XSETREF(*context_of(t), context);
     }
-    Py_XDECREF(empty);
     return 0;
-
-error:
-    Py_XDECREF(bound);
-    Py_XDECREF(context);
-    Py_XDECREF(empty);
-    return -1;
 }
 
 static int
@@ -470,9 +470,12 @@ tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
         set_error("the tasklet was not bound to a function");
         return NULL;
     }
-    if (give_call(t, func, args, kwds) < 0) {
+    int flag;
+    PyObject *packed = pack_call(args, kwds, &flag);
+    if (packed == NULL) {
         return NULL;
     }
+    give_call(t, func, packed, flag);
     t->tempval = NULL;                 // its reference is func's now
     _PyStackless_QueueAppend(sched, t);
     return Py_NewRef(self);
@@ -743,9 +746,8 @@ _PyTasklet_SetFlag(PyTaskletObject *t, int flag, PyObject *value, const char *me
         PyErr_SetString(PyExc_TypeError, message);
         return NULL;
     }
-    int on = PyObject_IsTrue(value);
     PyObject *old = PyBool_FromLong(t->flags & flag);
-    t->flags = on ? t->flags | flag : t->flags & ~flag;
+    t->flags = !_PyLong_IsZero((PyLongObject *)value) ? t->flags | flag : t->flags & ~flag;
     return old;
 }
 
@@ -773,22 +775,16 @@ has_c_state(PyTaskletObject *t)
            || _PyTasklet_NestingLevel(t) != 0 || tasklet_is_watchdog(t);
 }
 
-/* The argument of bind_thread(): the id, or that of the calling thread.  -1 with
-   TypeError or OverflowError. */
-static int
-parse_thread_id(PyObject *args, unsigned long *target)
+int
+_PyStackless_ThreadId(PyObject *id, unsigned long *target)
 {
-    PyObject *id = NULL;
-    *target = PyThread_get_thread_ident();
-    if (!PyArg_ParseTuple(args, "|O!:bind_thread", &PyLong_Type, &id)) {
-        return -1;
-    }
     int overflow = 0;
     long n = id != NULL ? PyLong_AsLongAndOverflow(id, &overflow) : -1;
     if (n == -1 && overflow == 0) {
+        *target = PyThread_get_thread_ident();
         return 0;
     }
-    if (n < 0) {
+    if (n < 0 && overflow <= 0) {
         PyErr_Format(PyExc_OverflowError,
                      "thread id must be that of a thread, or -1, not %R", id);
         return -1;
@@ -801,8 +797,10 @@ static PyObject *
 tasklet_bind_thread(PyObject *self, PyObject *args)
 {
     PyTaskletObject *t = tasklet_cast(self);
+    PyObject *id = NULL;
     unsigned long target;
-    if (parse_thread_id(args, &target) < 0) {
+    if (!PyArg_ParseTuple(args, "|O!:bind_thread", &PyLong_Type, &id)
+        || _PyStackless_ThreadId(id, &target) < 0) {
         return NULL;
     }
     if (sched_of(t)->tstate != NULL && sched_of(t)->tstate->thread_id == target) {

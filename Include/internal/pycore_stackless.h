@@ -491,6 +491,9 @@ extern void _PyStackless_RunElsewhere(PyTaskletObject *t);
 /* The bomb (stolen) reaches t, which is alive and not current here, when its turn
    comes, or, if it is running in another thread, at its next switching call. */
 extern void _PyStackless_ThrowPending(PyTaskletObject *t, PyObject *bomb);
+/* The identifier that a program gave: `id`, an int, or that of the calling thread if it is
+   -1 or NULL.  -1 with OverflowError. */
+extern int _PyStackless_ThreadId(PyObject *id, unsigned long *target);
 /* Moves t to a thread by its identifier; -1 with an exception. */
 extern int _PyStackless_BindThread(PyTaskletObject *t, unsigned long thread_id);
 /* A thread ends: does that leave the others without hope? */

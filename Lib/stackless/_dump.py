@@ -42,7 +42,7 @@ def _bound(name: str, value: int | None) -> int:
     if value is None:
         return MOST
     if value < 0:
-        raise ValueError(f"{name} must not be negative")
+        raise ValueError(f"{name} must not be negative, got {value!r}")
     return min(value, MOST)
 
 

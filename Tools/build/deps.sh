@@ -55,6 +55,7 @@ int main(void) { return puts("") < 0; }' >"$tmp/t.c"
     $CC $CPPFLAGS $CFLAGS "$tmp/t.c" -o "$tmp/t" 2>"$tmp/log"
     status=$?
     compiler_error=$(grep . "$tmp/log" | head -n 1)
+    compiler_error=${compiler_error:-it says nothing}
     rm -rf "$tmp"
     return $status
 }
