@@ -58,8 +58,13 @@ _PyTasklet_MakeIdle(PyTaskletObject *t)
     _PyStackless_AbandonHard(t);       // only of a thread that has ended
     _PyStackless_WatchdogRemove(sched_of(t), t);
     t->state = TASKLET_IDLE;           // tracked, if it is not being deallocated
-    _PyTasklet_SetTempval(t, NULL);
+    t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
+    PyObject *tempval = t->tempval;
+    t->tempval = NULL;
+    /* What is dropped from here on may run code, which finds an idle tasklet and may bind
+       it again: nothing of `t` is touched after that. */
     _PyTasklet_DropFrames(t);
+    Py_XDECREF(tempval);
     Py_XDECREF(greenlet);
 }
 
@@ -258,7 +263,8 @@ current_context(PyThreadState *tstate)
     return Py_NewRef(tstate->context);
 }
 
-/* What a tasklet keeps of the arguments of a call.  *flag: TASKLET_HAS_KWARGS or 0. */
+/* What a tasklet keeps of the arguments of a call.  *flag: TASKLET_HAS_KWARGS or 0.  May run
+   any code, if names of arguments are compared. */
 static PyObject *
 pack_call(PyObject *args, PyObject *kwargs, int *flag)
 {
@@ -352,17 +358,21 @@ tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwarg
             return -1;
         }
     }
-    PyObject *bound = func ? func : packed ? t->tempval : NULL;
-    Py_XINCREF(bound);
-    while (t->state == TASKLET_PAUSED) {
+    int err;
+    while ((err = bind_check(t, func, args, kwargs)) == 0 && t->state == TASKLET_PAUSED) {
         /* What is dropped may run code, which may even bind the tasklet or insert it. */
         _PyTasklet_MakeIdle(t);
-        if (bind_check(t, func, args, kwargs) < 0) {
-            Py_XDECREF(bound);
-            Py_XDECREF(context);
-            Py_XDECREF(packed);
-            return -1;
-        }
+    }
+    if (err < 0) {
+        Py_XDECREF(context);
+        Py_XDECREF(packed);
+        return -1;
+    }
+    PyObject *bound = Py_XNewRef(func ? func : packed ? t->tempval : NULL);
+    if (context != NULL) {
+        PyObject *old = *context_of(t);
+        *context_of(t) = context;
+        context = old;
     }
     if (packed == NULL) {
         _PyTasklet_SetTempval(t, bound);
@@ -372,9 +382,7 @@ tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwarg
         _PyStackless_SetState(t, TASKLET_PAUSED);
         _PyTasklet_SetTempval(t, NULL);
     }
-    if (context != NULL) {
-        Py_XSETREF(*context_of(t), context);
-    }
+    Py_XDECREF(context);
     return 0;
 }
 
@@ -456,26 +464,22 @@ static PyObject *
 tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
 {
     PyTaskletObject *t = tasklet_cast(self);
-    _PyStackless_Scheduler *sched = sched_of(t);
-    if (sched->tstate == NULL) {
-        set_error("tasklet has no thread");
-        return NULL;
-    }
-    if (t->state != TASKLET_IDLE) {
-        set_error("tasklet is alive");
-        return NULL;
-    }
-    PyObject *func = t->tempval;
-    if (func == NULL) {
-        set_error("the tasklet was not bound to a function");
-        return NULL;
-    }
     int flag;
     PyObject *packed = pack_call(args, kwds, &flag);
     if (packed == NULL) {
         return NULL;
     }
-    give_call(t, func, packed, flag);
+    _PyStackless_Scheduler *sched = sched_of(t);
+    const char *message = sched->tstate == NULL ? "tasklet has no thread"
+                          : t->state != TASKLET_IDLE ? "tasklet is alive"
+                          : t->tempval == NULL ? "the tasklet was not bound to a function"
+                          : NULL;
+    if (message != NULL) {
+        Py_DECREF(packed);
+        set_error(message);
+        return NULL;
+    }
+    give_call(t, t->tempval, packed, flag);
     t->tempval = NULL;                 // its reference is func's now
     _PyStackless_QueueAppend(sched, t);
     return Py_NewRef(self);

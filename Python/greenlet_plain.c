@@ -217,7 +217,7 @@ _PyGreenlet_FinishPlainly(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, P
     }
     commit_plain(sched, parent, value);
     gt->link = 0;
-    t->flags &= ~TASKLET_STARTED;
+    t->flags &= ~TASKLET_WITH_FRAMES;
     t->frame = NULL;
     t->args = NULL;
     t->state = TASKLET_IDLE;

@@ -431,7 +431,8 @@ push_first_frame(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     PyObject *func = t->func;
-    PyObject *args = t->args;
+    PyObject *packed = t->args;
+    PyObject *args = packed;
     PyObject *kwargs = NULL;
     int has_kwargs = t->flags & TASKLET_HAS_KWARGS;
     t->frame = NULL;
@@ -442,12 +443,10 @@ push_first_frame(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         _PyStackless_Discard(sched, value);
         if (value == NULL) {
             _PyStackless_Discard(sched, func);
-            _PyStackless_Discard(sched, args);
+            _PyStackless_Discard(sched, packed);
             return NULL;
         }
     }
-    _PyStackless_Discard(sched, func);
-    _PyStackless_Discard(sched, args);
     if (has_kwargs) {
         kwargs = PyTuple_GET_ITEM(args, 1);
         args = PyTuple_GET_ITEM(args, 0);
@@ -464,6 +463,9 @@ push_first_frame(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     else {
         frame = make_trampoline_frame(tstate, sched, func, args, kwargs);
     }
+    /* Not before: comparing names of arguments may run any code, and switch. */
+    _PyStackless_Discard(sched, func);
+    _PyStackless_Discard(sched, packed);
     if (frame != NULL) {
         frame->previous = &sched->base;
         tstate->current_frame = frame;
@@ -662,7 +664,7 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     assert(sched->base.stacktop == 1);
     PyObject *value = sched->base.localsplus[0];
     sched->base.stacktop = 0;
-    t->flags &= ~TASKLET_STARTED;
+    t->flags &= ~TASKLET_WITH_FRAMES;
     t->args = NULL;
     _PyStackless_QueueUnlink(sched, t);
     if (Py_REFCNT(t) > 1) {

@@ -91,7 +91,7 @@ _PyTasklet_DropFrames(PyTaskletObject *t)
     }
     _PyInterpreterFrame *frame = t->frame;
     t->frame = NULL;
-    t->flags &= ~TASKLET_STARTED;
+    t->flags &= ~TASKLET_WITH_FRAMES;
     t->depth = 0;
     _PyStackless_ClearExtra(tstate, t);
     while (frame != NULL && frame->owner != FRAME_OWNED_BY_CSTACK) {

@@ -698,7 +698,7 @@ _PyStackless_AbandonHard(PyTaskletObject *t)
         unlink_hard(sched_of(t), extra_of(t)->hard);
         extra_of(t)->hard = NULL;
         t->frame = NULL;
-        t->flags &= ~TASKLET_STARTED;
+        t->flags &= ~TASKLET_WITH_FRAMES;
     }
 }
 

@@ -202,7 +202,7 @@ end_current(PyThreadState *tstate, PyTaskletObject *t)
 {
     t->next = t->prev = NULL;
     sched_of(t)->runcount = 0;
-    t->flags &= ~TASKLET_STARTED;
+    t->flags &= ~TASKLET_WITH_FRAMES;
     _PyStackless_SetState(t, TASKLET_IDLE);
     _PyTasklet_SetTempval(t, NULL);
     _PyStackless_ClearExtra(tstate, t);

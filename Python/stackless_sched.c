@@ -865,7 +865,7 @@ _PyStackless_CommitEnd(_PyStackless_Scheduler *sched, const decision *d)
     PyTaskletObject *t = sched->current;
     _PyStackless_SetPending(sched, t, NULL);
     assert(t->flags & TASKLET_STARTED);
-    t->flags &= ~TASKLET_STARTED;
+    t->flags &= ~TASKLET_WITH_FRAMES;
     t->frame = NULL;
     t->args = NULL;
     _PyStackless_Commit(sched, d);

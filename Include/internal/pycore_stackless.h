@@ -103,6 +103,7 @@ enum {
     TASKLET_RAISES = 64,          // tempval is an exception to be raised
     TASKLET_HAS_KWARGS = 128,     // not STARTED: `args` is the pair (tuple, dict)
     TASKLET_RETURNS_NONE = 128,   // STARTED: whatever tempval is, unless it raises
+    TASKLET_WITH_FRAMES = TASKLET_STARTED | TASKLET_RETURNS_NONE,  // they go with the frames
 };
 
 /* A thread state's data stack. */

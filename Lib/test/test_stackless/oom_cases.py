@@ -131,6 +131,13 @@ def bind_drops_frames():
     return lambda: t.bind(None), t
 
 
+@case
+@only_soft
+def bind_drops_frames_for_arguments():
+    t = paused(deep, 5)
+    return lambda: t.bind(nothing, (1,), {"a": 2}), t
+
+
 # --- the queue --------------------------------------------------------------
 
 @case

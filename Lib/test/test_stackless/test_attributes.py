@@ -1,5 +1,6 @@
 """What a tasklet tells about itself: attributes, ids, frames, depth."""
 
+import functools
 import sys
 import threading
 import types
@@ -176,6 +177,19 @@ class Attributes(StacklessTestCase):
             with self.assertRaises(TypeError):
                 method(1, 2)
             self.assertIs(getattr(t, name), False)
+
+    def test_the_value_of_an_int_is_its_own(self):
+        # Not that of a __bool__(), whose exception was once lost on the way.
+        class Int(int):
+            def __bool__(self):
+                raise AssertionError("called")
+        t = tasklet()
+        for set_flag, name in ((t.set_atomic, "atomic"),
+                               (t.set_ignore_nesting, "ignore_nesting"),
+                               (functools.partial(setattr, t, "block_trap"), "block_trap")):
+            for value in (1, 0, 2 ** 100):
+                set_flag(Int(value))
+                self.assertIs(getattr(t, name), bool(value))
 
     def test_tempval_is_settable(self):
         t = tasklet()

@@ -225,7 +225,7 @@ class Dump(DumpTestCase):
 
     def test_bad_arguments(self):
         for kwargs in ({"format": "xml"}, {"limit": -1}, {"depth": -1}):
-            with self.assertRaises(ValueError):
+            with self.assertRaisesRegex(ValueError, "not.*'xml'|not.*-1"):
                 stackless.dump(io.StringIO(), **kwargs)
         with self.assertRaises(TypeError):
             stackless.dump(io.StringIO(), limit="1")

@@ -107,6 +107,14 @@ class SwitchTrap(StacklessTestCase):
             stackless.switch_trap(2 ** 100)
         self.assertEqual(stackless.switch_trap(), 0)
 
+    def test_levels_out_of_range(self):
+        for level, change in ((2 ** 31 - 1, 1), (-2 ** 31, -1)):
+            stackless.switch_trap(level)
+            with self.assertRaisesRegex(OverflowError, f"{level} by {change}$"):
+                stackless.switch_trap(change)
+            self.assertEqual(stackless.switch_trap(-(level // 2)), level)
+            stackless.switch_trap(-stackless.switch_trap())
+
     def test_a_negative_level_traps_too(self):
         t = tasklet(nothing)()
         stackless.switch_trap(-1)

@@ -197,6 +197,76 @@ for i in range(20):
     del frame
 """)
 
+    @needs_soft
+    def test_bound_again_while_it_is_unbound(self):
+        # The tempval that is dropped sees the tasklet without a function, and gives it one.
+        self.survives("""
+class Binds:
+    def __init__(self, then):
+        self.then = then
+    def __del__(self):
+        t.bind(called, (1,), {"a": 2})
+        self.then()
+def called(*args, **kwargs):
+    calls.append((args, kwargs))
+for then, scheduled in ((nothing, False), (lambda: t.insert(), True), (lambda: t.run(), False)):
+    for args in (None, ()):
+        calls = []
+        t = tasklet(lambda: schedule_remove(Binds(then)))()
+        t.run()
+        try:
+            t.bind(nothing, args)
+            assert not scheduled
+            assert t.alive == (args is not None)
+        except RuntimeError as e:
+            assert scheduled and str(e) == "tasklet is scheduled"
+        stackless.run()
+        if scheduled:
+            assert calls == [((1,), {"a": 2})]
+""")
+
+    @needs_soft
+    def test_bound_again_after_a_send(self):
+        # That send() will return None was taken for keyword arguments of the new function.
+        self.survives("""
+def sender():
+    channel().send(1)       # the channel goes, which ends the waiting
+def runner():
+    stackless.run()
+    raise AssertionError("went on")
+def bind_anew():
+    sent.bind(calls.append, ([1, 2],)).insert()
+    running.bind(calls.append, ([3, 4],)).insert()
+calls = []
+sent = tasklet(sender)()
+sent.run()
+running = tasklet(runner)()
+tasklet(bind_anew)()
+running.run()
+stackless.run()
+assert sorted(calls) == [[1, 2], [3, 4]], calls
+""")
+
+    def test_names_of_arguments_that_switch(self):
+        # They are compared when the tasklet starts, before its frame has the arguments.
+        self.survives("""
+class Name(str):
+    def __eq__(self, other):
+        schedule()
+        return str.__eq__(self, other)
+    __hash__ = str.__hash__
+def task(a, b, **rest):
+    schedule()
+    results.append((a, b, rest))
+results = []
+for i in range(20):
+    tasklet(task)([i], **{Name("b"): [2], Name("c"): [3]})
+    tasklet().bind(task, ([i],), {Name("b"): [2], Name("c"): [3]}).insert()
+while stackless.runcount > 1:
+    stackless.run()
+assert sorted(results, key=str) == sorted([([i], [2], {"c": [3]}) for i in range(20)] * 2, key=str)
+""")
+
     def test_objects_of_another_thread(self):
         # Done or refused; in any case no crash, and a clear error.
         self.survives("""

@@ -1,5 +1,6 @@
 """The queue discipline, schedule() and schedule_remove()."""
 
+import sys
 import threading
 import unittest
 import weakref
@@ -91,10 +92,14 @@ class Module(StacklessTestCase):
             with self.assertRaises(TypeError):
                 stackless.get_thread_info(bad)
         for bad in (-2, -2 ** 40):
-            with self.assertRaises(OverflowError):
+            with self.assertRaisesRegex(OverflowError, str(bad)):
                 stackless.get_thread_info(bad)
-        with self.assertRaisesRegex(RuntimeError, "^Thread id not found$"):
-            stackless.get_thread_info(1)
+        # Too large for a C long, these were once taken for -1.
+        for bad in (1, sys.maxsize, sys.maxsize + 1):
+            with self.assertRaisesRegex(RuntimeError, "^Thread id not found$"):
+                stackless.get_thread_info(bad)
+        with self.assertRaises(OverflowError):
+            stackless.get_thread_info(2 ** 100)
         with self.assertRaises(TypeError):
             stackless.get_thread_info(thread_id=-1)
 

@@ -31,6 +31,7 @@ class Inspection(ThreadsTestCase):
         event = threading.Event()
         t = self.thread(event.wait)
         self.assertEqual(stackless.get_thread_info(t.ident), (None, None, 0))
+        self.assertEqual(stackless.get_thread_info(t.ident, 1 << 31), (None, None, 0, None))
         event.set()
         t.join()
 
