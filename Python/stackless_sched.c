@@ -786,11 +786,6 @@ call_error_handler(_PyStackless_Scheduler *sched, PyObject *exc)
 static PyObject *
 exit_from_main(_PyStackless_Scheduler *sched, PyObject *exc)
 {
-    PyThreadState *tstate = sched->tstate;
-    if (!_Py_IsMainThread() || !_Py_IsMainInterpreter(tstate->interp)) {
-        Py_DECREF(exc);
-        return NULL;
-    }
     PyObject *code = PyObject_GetAttrString(exc, "code");
     if (code == NULL) {
         PyErr_Clear();
@@ -830,7 +825,13 @@ uncaught(_PyStackless_Scheduler *sched, PyObject *exc)
         return NULL;
     }
     if (PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)) {
-        return exit_from_main(sched, exc);
+        if (!_PyStackless_IsInitialThread(sched)) {
+            Py_DECREF(exc);
+            return NULL;
+        }
+        if (_Py_IsMainInterpreter(sched->tstate->interp)) {
+            return exit_from_main(sched, exc);
+        }
     }
     return call_error_handler(sched, exc);
 }

@@ -784,6 +784,32 @@ assert log == [], log
 stackless.set_schedule_callback(None)
 """)
 
+    def test_system_exit_of_a_tasklet(self):
+        # No process ends: in the initial thread it goes where any exception goes.
+        self.both("""
+run_in(CONFIG, '''
+    def leave():
+        raise SystemExit(3)
+    def run():
+        tasklet(leave)()
+        try:
+            stackless.run()
+        except SystemExit as e:
+            return e.code
+        return "nothing"
+    assert run() == 3
+    handled = []
+    stackless.set_error_handler(lambda *args: handled.append(args[1].code))
+    assert run() == "nothing" and handled == [3], handled
+    stackless.set_error_handler(None)
+    results = []
+    t = threading.Thread(target=lambda: results.append(run()))
+    t.start()
+    t.join()
+    assert results == ["nothing"], results
+''')
+""")
+
     def test_ended_with_tasklets(self):
         self.both("""
 for i in range(3):
