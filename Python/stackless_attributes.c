@@ -258,33 +258,43 @@ _PyStackless_LoadAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
            && begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
 }
 
+/* __getattr__() has not been asked yet: the AttributeError that is set is not the last
+   word. */
+static Py_NO_INLINE step_outcome
+fall_back(PyThreadState *tstate, _PyInterpreterFrame *c, long flags, PyObject **value)
+{
+    (void)continuation_set_number(c, flags & ~HAS_FALLBACK);         // small
+    PyErr_Clear();
+    step_outcome outcome = _PyStackless_CallSpecial(
+        tstate, c->localsplus[STATE_A], &_Py_ID(__getattr__), &c->localsplus[STATE_B], 1,
+        value);
+    if (outcome == STEP_MISSING) {
+        PyErr_SetObject(PyExc_AttributeError, c->localsplus[STATE_B]);
+    }
+    return outcome;
+}
+
 /* State: the object, the name; flags. */
 step_outcome
 _PyStackless_AttributeStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
                            PyObject **value)
 {
-    PyObject *owner = c->localsplus[STATE_A];
-    PyObject *name = c->localsplus[STATE_B];
     long flags = continuation_number(c);
     if (event == AT_RAISE && (flags & HAS_FALLBACK)
         && PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        (void)continuation_set_number(c, flags &= ~HAS_FALLBACK);         // small
-        PyErr_Clear();
-        step_outcome outcome = _PyStackless_CallSpecial(tstate, owner,
-                                                        &_Py_ID(__getattr__), &name, 1,
-                                                        value);
-        if (outcome == STEP_MISSING) {
-            PyErr_SetObject(PyExc_AttributeError, name);
-            return STEP_FAILED;
-        }
+        step_outcome outcome = fall_back(tstate, c, flags, value);
         if (outcome == STEP_PUSHED) {
             return outcome;
+        }
+        if (outcome == STEP_MISSING) {
+            return STEP_FAILED;
         }
         event = outcome == STEP_FAILED ? AT_RAISE : AT_RETURN;
     }
     if (event == AT_RAISE) {
         if (!(flags & NO_CONTEXT)) {
-            _PyObject_SetAttributeErrorContext(owner, name);
+            _PyObject_SetAttributeErrorContext(c->localsplus[STATE_A],
+                                               c->localsplus[STATE_B]);
         }
         return STEP_FAILED;
     }

@@ -23,7 +23,12 @@ _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
             if (_PyStackless_MoveFrame(sched, link) < 0) {
                 return -1;
             }
-            _PyThreadState_PopFrame(tstate, old);
+            if ((PyObject **)old > &tstate->datastack_chunk->data[0]) {
+                tstate->datastack_top = (PyObject **)old;
+            }
+            else {
+                _PyThreadState_PopFrame(tstate, old);         // and its chunk
+            }
         }
         link = &(*link)->previous;
     }
@@ -35,17 +40,21 @@ _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     assert(frame->owner == FRAME_OWNED_BY_TASKLET);
     PyObject *code = frame->f_executable;
-    size_t words = ((PyCodeObject *)code)->co_framesize;
     tstate->c_recursion_remaining--;
-    if (frame->frame_obj != NULL) {
+    if (frame->frame_obj != NULL || frame->f_locals != NULL) {
         _PyFrame_ClearExceptCode(frame);
     }
     else {
-        _PyFrame_ClearLocals(frame);
+        int stacktop = frame->stacktop;
+        frame->stacktop = 0;
+        for (int i = 0; i < stacktop; i++) {
+            Py_XDECREF(frame->localsplus[i]);
+        }
         Py_DECREF(frame->f_funcobj);
     }
     tstate->c_recursion_remaining++;
-    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame, words);
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame,
+                           ((PyCodeObject *)code)->co_framesize);
     Py_DECREF(code);
 }
 
