@@ -54,6 +54,16 @@ static const _PyStackless_TaskHooks *task_hooks;
 static step_outcome call_soft(PyThreadState *tstate, const stackless_call *call,
                               PyObject **value);
 
+static inline step_outcome
+call_any(PyThreadState *tstate, const stackless_call *call, PyObject **value)
+{
+    if (_PyStackless_IsPythonFunction(call->callable)) {
+        return _PyStackless_PushFunction(tstate, call->callable, NULL, call->args,
+                                         call->nargs, call->kwnames);
+    }
+    return call_soft(tstate, call, value);
+}
+
 /* --- calls with rearranged arguments ------------------------------------------ */
 
 /* callable(self, *args, **kw), softly if possible.  self may be NULL. */
@@ -478,7 +488,7 @@ call_in_context(PyThreadState *tstate, PyObject *context, const stackless_call *
         PyErr_SetRaisedException(exc);
         return STEP_FAILED;
     }
-    return call_soft(tstate, call, value);
+    return call_any(tstate, call, value);
 }
 
 /* --- tasks of asyncio --------------------------------------------------------- */
@@ -579,10 +589,7 @@ call_partial(PyThreadState *tstate, partial_object *partial, const stackless_cal
     Py_INCREF(inner.callable);
     Py_INCREF(args);
     if (PyDict_GET_SIZE(partial->kw) == 0) {
-        outcome = _PyStackless_IsPythonFunction(inner.callable)
-                  ? _PyStackless_PushFunction(tstate, inner.callable, NULL, all,
-                                              inner.nargs, inner.kwnames)
-                  : call_soft(tstate, &inner, value);
+        outcome = call_any(tstate, &inner, value);
     }
     else {
         PyObject *kwargs = PyDict_Copy(partial->kw);
@@ -766,6 +773,14 @@ python_method(PyObject **base, PyObject **owner)
     return NULL;
 }
 
+static inline int
+is_next_of_generator(PyObject **base, int oparg)
+{
+    return oparg == 1 && PyCFunction_CheckExact(base[0]) && base[1] == NULL
+           && (void *)PyCFunction_GET_FUNCTION(base[0]) == known.next
+           && PyGen_CheckExact(base[2]) && is_ready_generator(base[2]);
+}
+
 static Py_ALWAYS_INLINE inline int
 call_vector(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
             int oparg, int has_kwnames, int instrumented)
@@ -782,6 +797,11 @@ call_vector(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_
                 tstate, frame, stack_pointer, 2 + oparg, 1 + INLINE_CACHE_ENTRIES_CALL,
                 CONTINUE_NONE, NULL, NULL, 0, method, owner, base + 2 - has_self,
                 oparg + has_self);
+        }
+        if (is_next_of_generator(base, oparg)) {
+            _PyStackless_Begin(frame, stack_pointer, 3, 1 + INLINE_CACHE_ENTRIES_CALL);
+            return _PyStackless_Deliver(tstate, call_next(tstate, base[2], NULL), NULL,
+                                        stack_pointer, 3);
         }
     }
     if (self == NULL && PyMethod_Check(callable)) {

@@ -35,27 +35,63 @@ _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return 0;
 }
 
-void
-_PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+static inline void
+free_frame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
-    assert(frame->owner == FRAME_OWNED_BY_TASKLET);
     PyObject *code = frame->f_executable;
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame,
+                           ((PyCodeObject *)code)->co_framesize);
+    Py_DECREF(code);
+}
+
+/* The values before `first` have been dropped. */
+static Py_NO_INLINE void
+clear_frame_from(PyThreadState *tstate, _PyInterpreterFrame *frame, int first)
+{
     tstate->c_recursion_remaining--;
     if (frame->frame_obj != NULL || frame->f_locals != NULL) {
+        assert(first == 0);
         _PyFrame_ClearExceptCode(frame);
     }
     else {
         int stacktop = frame->stacktop;
         frame->stacktop = 0;
-        for (int i = 0; i < stacktop; i++) {
+        for (int i = first; i < stacktop; i++) {
             Py_XDECREF(frame->localsplus[i]);
         }
         Py_DECREF(frame->f_funcobj);
     }
     tstate->c_recursion_remaining++;
-    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame,
-                           ((PyCodeObject *)code)->co_framesize);
-    Py_DECREF(code);
+    free_frame(tstate, frame);
+}
+
+/* As long as no reference is the last one, nothing is called, and nothing has to be saved
+   for a call. */
+void
+_PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    assert(frame->owner == FRAME_OWNED_BY_TASKLET);
+    if (frame->frame_obj != NULL || frame->f_locals != NULL) {
+        clear_frame_from(tstate, frame, 0);
+        return;
+    }
+    int stacktop = frame->stacktop;
+    for (int i = 0; i < stacktop; i++) {
+        PyObject *op = frame->localsplus[i];
+        if (op != NULL) {
+            if (Py_REFCNT(op) == 1) {
+                clear_frame_from(tstate, frame, i);
+                return;
+            }
+            _Py_DECREF_NO_DEALLOC(op);
+        }
+    }
+    if (Py_REFCNT(frame->f_funcobj) == 1) {
+        clear_frame_from(tstate, frame, stacktop);
+        return;
+    }
+    _Py_DECREF_NO_DEALLOC(frame->f_funcobj);
+    free_frame(tstate, frame);
 }
 
 void

@@ -125,8 +125,9 @@ enter_recursion(PyThreadState *tstate)
     return -1;
 }
 
+/* _PyStackless_EnterFrame(), perhaps too deep. */
 step_outcome
-_PyStackless_EnterFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+_PyStackless_EnterDeep(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     _PyInterpreterFrame *caller = tstate->current_frame;
     frame->previous = caller;
@@ -258,11 +259,9 @@ _PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
         || tstate->py_recursion_remaining <= 0) {
         return push_function_slow(tstate, func, self, args, nargs, kwnames);
     }
-    tstate->py_recursion_remaining--;
     _PyInterpreterFrame *frame = _PyStackless_TakeFrame(sched, words);
     init_frame(frame, func, code, self, args, nargs);
-    frame->previous = tstate->current_frame;
-    tstate->current_frame = frame;
+    (void)_PyStackless_EnterFrame(tstate, frame);
     return code->co_nlocalsplus == code->co_argcount ? STEP_PUSHED
                                                      : init_other_locals(frame);
 }

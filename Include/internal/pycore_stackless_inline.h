@@ -180,8 +180,19 @@ _PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
 }
 
 /* Links a frame that was made by _PyEvalFramePushAndInit(), or a generator's. */
-extern step_outcome _PyStackless_EnterFrame(PyThreadState *tstate,
-                                            _PyInterpreterFrame *frame);
+static inline step_outcome
+_PyStackless_EnterFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    extern step_outcome _PyStackless_EnterDeep(PyThreadState *, _PyInterpreterFrame *);
+    if (tstate->py_recursion_remaining <= 0) {
+        return _PyStackless_EnterDeep(tstate, frame);
+    }
+    tstate->py_recursion_remaining--;
+    frame->previous = tstate->current_frame;
+    frame->return_offset = 0;
+    tstate->current_frame = frame;
+    return STEP_PUSHED;
+}
 
 /* Calls type(self).name(self, *args): STEP_PUSHED, STEP_DONE with *value, STEP_FAILED
    or STEP_MISSING. */
