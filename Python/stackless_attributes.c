@@ -153,6 +153,61 @@ begin_attribute(PyThreadState *tstate, _PyInterpreterFrame *frame,
     return 1;
 }
 
+/* --- __getattr__() of names that are known to be missing ------------------------ */
+
+static inline stackless_missing *
+missing_entry(PyThreadState *tstate, PyTypeObject *type, PyObject *name)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    return &sched->missing[(type->tp_version_tag ^ (uintptr_t)name >> 4)
+                           % STACKLESS_KNOWN_MISSING];
+}
+
+/* The Python function __getattr__() that gives the attribute, if that is known.  Borrowed. */
+static inline PyObject *
+known_getattr(PyThreadState *tstate, PyObject *owner, PyObject *name)
+{
+    PyTypeObject *type = Py_TYPE(owner);
+    stackless_missing *entry = missing_entry(tstate, type, name);
+    return entry->name == name && entry->type_version == type->tp_version_tag
+           && _PyObject_InlineValues(owner)->valid
+           && ((PyHeapTypeObject *)type)->ht_cached_keys->dk_version == entry->keys_version
+           && _PyStackless_IsPythonFunction(entry->getattr)
+           ? entry->getattr : NULL;
+}
+
+/* It has just been found that the class has plain attributes and `getattr`, and that owner
+   does not have the attribute. */
+static void
+note_missing(PyThreadState *tstate, PyObject *owner, PyObject *name, PyObject *getattr)
+{
+    PyTypeObject *type = Py_TYPE(owner);
+    if (!(type->tp_flags & Py_TPFLAGS_INLINE_VALUES) || type->tp_version_tag == 0
+        || !_PyObject_InlineValues(owner)->valid || !PyUnicode_CheckExact(name)) {
+        return;
+    }
+    PyDictKeysObject *keys = ((PyHeapTypeObject *)type)->ht_cached_keys;
+    uint32_t version = _PyDictKeys_GetVersionForCurrentState(tstate->interp, keys);
+    if (version == 0 || _PyDictKeys_StringLookup(keys, name) != DKIX_EMPTY) {
+        return;                        // another instance has it
+    }
+    stackless_missing *entry = missing_entry(tstate, type, name);
+    entry->type_version = type->tp_version_tag;
+    entry->keys_version = version;
+    entry->getattr = getattr;
+    Py_XSETREF(entry->name, Py_NewRef(name));
+}
+
+static int
+begin_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+              PyObject *name, int flags, PyObject *getattr)
+{
+    return _PyStackless_BeginCall(
+        tstate, frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_LOAD_ATTR,
+        CONTINUE_ATTRIBUTE, stack_pointer[-1], name, flags, getattr, stack_pointer[-1],
+        &name, 1);
+}
+
 /* _Py_slot_tp_getattr_hook(): the attribute of a class with __getattr__. */
 static int
 load_with_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame,
@@ -176,8 +231,8 @@ load_with_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame,
         return 0;
     }
     if (!is_type && is_missing(owner, name)) {
-        call = (python_call){ getattr, owner, { name }, 1 };
-        return begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
+        note_missing(tstate, owner, name, getattr);
+        return begin_getattr(tstate, frame, stack_pointer, name, flags, getattr);
     }
     if (is_type ? find_type_getter(owner, name, &call) : find_getter(owner, name, &call)) {
         return begin_attribute(tstate, frame, stack_pointer, name, flags | HAS_FALLBACK,
@@ -194,8 +249,7 @@ load_with_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame,
         value = _PyObject_GenericGetAttrWithDict(owner, name, NULL, 1);
     }
     if (value == NULL && !PyErr_Occurred()) {
-        call = (python_call){ getattr, owner, { name }, 1 };
-        return begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
+        return begin_getattr(tstate, frame, stack_pointer, name, flags, getattr);
     }
     _PyStackless_Begin(frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_LOAD_ATTR);
     if (value == NULL) {
@@ -214,15 +268,13 @@ load_with_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                 stack_pointer, 1);
 }
 
-int
-_PyStackless_LoadAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                      PyObject **stack_pointer, int oparg)
+static Py_NO_INLINE int
+load_attribute(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+               PyObject *name, int flags)
 {
     PyObject *owner = stack_pointer[-1];
-    PyObject *name = PyTuple_GET_ITEM(_PyFrame_GetCode(frame)->co_names, oparg >> 1);
     PyTypeObject *type = Py_TYPE(owner);
     getattrofunc getattro = type->tp_getattro;
-    int flags = oparg & 1 ? PUSHES_NULL : 0;
     python_call call;
     if (getattro == PyObject_GenericGetAttr) {
         return (type->tp_flags & Py_TPFLAGS_HEAPTYPE) && find_getter(owner, name, &call)
@@ -258,33 +310,55 @@ _PyStackless_LoadAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
            && begin_attribute(tstate, frame, stack_pointer, name, flags, &call);
 }
 
+int
+_PyStackless_LoadAttr(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                      PyObject **stack_pointer, int oparg)
+{
+    PyObject *name = PyTuple_GET_ITEM(_PyFrame_GetCode(frame)->co_names, oparg >> 1);
+    int flags = oparg & 1 ? PUSHES_NULL : 0;
+    PyObject *getattr = known_getattr(tstate, stack_pointer[-1], name);
+    return getattr != NULL
+           ? begin_getattr(tstate, frame, stack_pointer, name, flags, getattr)
+           : load_attribute(tstate, frame, stack_pointer, name, flags);
+}
+
+/* __getattr__() has not been asked yet: the AttributeError that is set is not the last
+   word. */
+static Py_NO_INLINE step_outcome
+fall_back(PyThreadState *tstate, _PyInterpreterFrame *c, long flags, PyObject **value)
+{
+    (void)continuation_set_number(c, flags & ~HAS_FALLBACK);         // small
+    PyErr_Clear();
+    step_outcome outcome = _PyStackless_CallSpecial(
+        tstate, c->localsplus[STATE_A], &_Py_ID(__getattr__), &c->localsplus[STATE_B], 1,
+        value);
+    if (outcome == STEP_MISSING) {
+        PyErr_SetObject(PyExc_AttributeError, c->localsplus[STATE_B]);
+    }
+    return outcome;
+}
+
 /* State: the object, the name; flags. */
 step_outcome
 _PyStackless_AttributeStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
                            PyObject **value)
 {
-    PyObject *owner = c->localsplus[STATE_A];
-    PyObject *name = c->localsplus[STATE_B];
     long flags = continuation_number(c);
     if (event == AT_RAISE && (flags & HAS_FALLBACK)
         && PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        (void)continuation_set_number(c, flags &= ~HAS_FALLBACK);         // small
-        PyErr_Clear();
-        step_outcome outcome = _PyStackless_CallSpecial(tstate, owner,
-                                                        &_Py_ID(__getattr__), &name, 1,
-                                                        value);
-        if (outcome == STEP_MISSING) {
-            PyErr_SetObject(PyExc_AttributeError, name);
-            return STEP_FAILED;
-        }
+        step_outcome outcome = fall_back(tstate, c, flags, value);
         if (outcome == STEP_PUSHED) {
             return outcome;
+        }
+        if (outcome == STEP_MISSING) {
+            return STEP_FAILED;
         }
         event = outcome == STEP_FAILED ? AT_RAISE : AT_RETURN;
     }
     if (event == AT_RAISE) {
         if (!(flags & NO_CONTEXT)) {
-            _PyObject_SetAttributeErrorContext(owner, name);
+            _PyObject_SetAttributeErrorContext(c->localsplus[STATE_A],
+                                               c->localsplus[STATE_B]);
         }
         return STEP_FAILED;
     }

@@ -54,6 +54,16 @@ static const _PyStackless_TaskHooks *task_hooks;
 static step_outcome call_soft(PyThreadState *tstate, const stackless_call *call,
                               PyObject **value);
 
+static inline step_outcome
+call_any(PyThreadState *tstate, const stackless_call *call, PyObject **value)
+{
+    if (_PyStackless_IsPythonFunction(call->callable)) {
+        return _PyStackless_PushFunction(tstate, call->callable, NULL, call->args,
+                                         call->nargs, call->kwnames);
+    }
+    return call_soft(tstate, call, value);
+}
+
 /* --- calls with rearranged arguments ------------------------------------------ */
 
 /* callable(self, *args, **kw), softly if possible.  self may be NULL. */
@@ -210,6 +220,14 @@ is_plain_class_statement(const stackless_call *call)
 static soft_kind
 find_c_function(void *func, PyObject **self, stackless_call *rest)
 {
+    if (func == known.next) {
+        if (rest->kwnames != NULL || (rest->nargs != 1 && rest->nargs != 2)) {
+            return SOFT_NOT;
+        }
+        *self = take_argument(rest);
+        return (PyGen_CheckExact(*self) ? is_ready_generator(*self) : is_python_next(*self))
+               ? SOFT_NEXT : SOFT_NOT;
+    }
     if (func == known.context_run) {
         if (rest->nargs == 0) {
             return SOFT_NOT;
@@ -226,14 +244,6 @@ find_c_function(void *func, PyObject **self, stackless_call *rest)
     }
     if (rest->kwnames != NULL) {
         return SOFT_NOT;
-    }
-    if (func == known.next) {
-        if (rest->nargs != 1 && rest->nargs != 2) {
-            return SOFT_NOT;
-        }
-        *self = take_argument(rest);
-        return (PyGen_CheckExact(*self) ? is_ready_generator(*self) : is_python_next(*self))
-               ? SOFT_NEXT : SOFT_NOT;
     }
     if (rest->nargs != 1 || *self == NULL || !is_ready_generator(*self)) {
         return SOFT_NOT;
@@ -452,14 +462,17 @@ step_outcome
 _PyStackless_ContextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
                          PyObject **value)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = event == AT_RAISE ? PyErr_GetRaisedException() : NULL;
     if (PyContext_Exit(c->localsplus[STATE_A]) < 0) {
         Py_XDECREF(exc);
         Py_CLEAR(*value);
         return STEP_FAILED;
     }
+    if (exc == NULL) {
+        return STEP_DONE;
+    }
     PyErr_SetRaisedException(exc);
-    return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
+    return STEP_FAILED;
 }
 
 static step_outcome
@@ -475,7 +488,7 @@ call_in_context(PyThreadState *tstate, PyObject *context, const stackless_call *
         PyErr_SetRaisedException(exc);
         return STEP_FAILED;
     }
-    return call_soft(tstate, call, value);
+    return call_any(tstate, call, value);
 }
 
 /* --- tasks of asyncio --------------------------------------------------------- */
@@ -576,7 +589,7 @@ call_partial(PyThreadState *tstate, partial_object *partial, const stackless_cal
     Py_INCREF(inner.callable);
     Py_INCREF(args);
     if (PyDict_GET_SIZE(partial->kw) == 0) {
-        outcome = call_soft(tstate, &inner, value);
+        outcome = call_any(tstate, &inner, value);
     }
     else {
         PyObject *kwargs = PyDict_Copy(partial->kw);
@@ -604,7 +617,7 @@ call_partial(PyThreadState *tstate, partial_object *partial, const stackless_cal
 /* --- any call ----------------------------------------------------------------- */
 
 /* Carries out what find_soft() has found. */
-static inline step_outcome
+static Py_ALWAYS_INLINE inline step_outcome
 do_soft(PyThreadState *tstate, soft_kind kind, PyObject *self, const stackless_call *rest,
         PyObject **value)
 {
@@ -741,13 +754,56 @@ call_ex(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poin
     return kind != SOFT_NOT;
 }
 
+/* The Python function, if it is easily found, which a call of base[0] with base[1] (may
+   be NULL) and more arguments calls with *owner before them. */
+static inline PyObject *
+python_method(PyObject **base, PyObject **owner)
+{
+    PyObject *callable = base[0];
+    PyTypeObject *type = Py_TYPE(callable);
+    if (type->tp_call == _PyStackless_PythonSlots.type.tp_call) {
+        *owner = callable;
+        return _PyStackless_PythonMethod(type, &_Py_ID(__call__));
+    }
+    if (type == &PyMethod_Type && base[1] != NULL
+        && _PyStackless_IsPythonFunction(PyMethod_GET_FUNCTION(callable))) {
+        *owner = PyMethod_GET_SELF(callable);
+        return PyMethod_GET_FUNCTION(callable);
+    }
+    return NULL;
+}
+
 static inline int
+is_next_of_generator(PyObject **base, int oparg)
+{
+    return oparg == 1 && PyCFunction_CheckExact(base[0]) && base[1] == NULL
+           && (void *)PyCFunction_GET_FUNCTION(base[0]) == known.next
+           && PyGen_CheckExact(base[2]) && is_ready_generator(base[2]);
+}
+
+static Py_ALWAYS_INLINE inline int
 call_vector(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
             int oparg, int has_kwnames, int instrumented)
 {
     PyObject **base = stack_pointer - has_kwnames - oparg - 2;
     PyObject *callable = base[0];
     PyObject *self = base[1];
+    if (!instrumented && !has_kwnames) {
+        PyObject *owner;
+        PyObject *method = python_method(base, &owner);
+        if (method != NULL) {
+            int has_self = self != NULL;
+            return _PyStackless_BeginCall(
+                tstate, frame, stack_pointer, 2 + oparg, 1 + INLINE_CACHE_ENTRIES_CALL,
+                CONTINUE_NONE, NULL, NULL, 0, method, owner, base + 2 - has_self,
+                oparg + has_self);
+        }
+        if (is_next_of_generator(base, oparg)) {
+            _PyStackless_Begin(frame, stack_pointer, 3, 1 + INLINE_CACHE_ENTRIES_CALL);
+            return _PyStackless_Deliver(tstate, call_next(tstate, base[2], NULL), NULL,
+                                        stack_pointer, 3);
+        }
+    }
     if (self == NULL && PyMethod_Check(callable)) {
         /* Taken apart, as the instruction does; for the call only. */
         callable = PyMethod_GET_FUNCTION(base[0]);
@@ -759,11 +815,14 @@ call_vector(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_
     PyObject *kwnames = has_kwnames ? stack_pointer[-1] : NULL;
     Py_ssize_t nkw = has_kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     int has_self = self != NULL;
-    stackless_call call = { callable, base + 2 - has_self, oparg + has_self - nkw,
+    stackless_call rest = { callable, base + 2 - has_self, oparg + has_self - nkw,
                             nkw ? kwnames : NULL };
+    stackless_call call;
+    if (instrumented) {
+        call = rest;
+    }
     PyObject *slot = base[1];
     base[1] = self;
-    stackless_call rest = call;
     soft_kind kind = find_soft(&rest, &self);
     if (kind == SOFT_NOT) {
         base[1] = slot;
@@ -780,23 +839,52 @@ call_vector(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_
 }
 
 int
-_PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                             PyObject **stack_pointer, int opcode, int oparg)
+_PyStackless_Call(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                  PyObject **stack_pointer, int oparg)
 {
-    switch (opcode) {
-        case CALL_FUNCTION_EX:
-        case INSTRUMENTED_CALL_FUNCTION_EX:
-            return call_ex(tstate, frame, stack_pointer, oparg,
-                           opcode == INSTRUMENTED_CALL_FUNCTION_EX);
-        case CALL_KW:
-        case INSTRUMENTED_CALL_KW:
-            return call_vector(tstate, frame, stack_pointer, oparg, 1,
-                               opcode == INSTRUMENTED_CALL_KW);
-        case INSTRUMENTED_CALL:
-            return call_vector(tstate, frame, stack_pointer, oparg, 0, 1);
-        default:
-            return call_vector(tstate, frame, stack_pointer, oparg, 0, 0);
-    }
+    return call_vector(tstate, frame, stack_pointer, oparg, 0, 0);
+}
+
+static Py_NO_INLINE int
+call_unusual(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+             int oparg, int has_kwnames, int instrumented)
+{
+    return call_vector(tstate, frame, stack_pointer, oparg, has_kwnames, instrumented);
+}
+
+int
+_PyStackless_InstrumentedCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                              PyObject **stack_pointer, int oparg)
+{
+    return call_unusual(tstate, frame, stack_pointer, oparg, 0, 1);
+}
+
+int
+_PyStackless_CallKw(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                    PyObject **stack_pointer, int oparg)
+{
+    return call_unusual(tstate, frame, stack_pointer, oparg, 1, 0);
+}
+
+int
+_PyStackless_InstrumentedCallKw(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                PyObject **stack_pointer, int oparg)
+{
+    return call_unusual(tstate, frame, stack_pointer, oparg, 1, 1);
+}
+
+int
+_PyStackless_CallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                    PyObject **stack_pointer, int oparg)
+{
+    return call_ex(tstate, frame, stack_pointer, oparg, 0);
+}
+
+int
+_PyStackless_InstrumentedCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                PyObject **stack_pointer, int oparg)
+{
+    return call_ex(tstate, frame, stack_pointer, oparg, 1);
 }
 
 /* --- initialization ----------------------------------------------------------- */

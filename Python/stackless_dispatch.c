@@ -828,18 +828,25 @@ _PyStackless_LeaveForMain(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     sched->base.stacktop = 1;
 }
 
-static Py_NO_INLINE int
-inline_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
+Py_NO_INLINE int
+_PyStackless_ScheduleElsewhere(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                               PyObject **stack_pointer, _PyStackless_Scheduler *sched)
 {
-    return fast_schedule(tstate, frame, stack_pointer);
+    return fast_schedule_elsewhere(tstate, frame, stack_pointer, sched);
+}
+
+Py_NO_INLINE int
+_PyStackless_ScheduleAny(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                         PyObject **stack_pointer)
+{
+    return fast_schedule_any(tstate, frame, stack_pointer);
 }
 
 int
 _PyStackless_InlineSchedule(PyThreadState *tstate, _PyInterpreterFrame *frame,
                             PyObject **stack_pointer)
 {
-    return fast_schedule_again(tstate, frame, stack_pointer)
-           || inline_schedule(tstate, frame, stack_pointer);
+    return fast_schedule(tstate, frame, stack_pointer);
 }
 
 static_assert(offsetof(_PyStackless_Scheduler, mod) == 0

@@ -23,30 +23,75 @@ _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
             if (_PyStackless_MoveFrame(sched, link) < 0) {
                 return -1;
             }
-            _PyThreadState_PopFrame(tstate, old);
+            if ((PyObject **)old > &tstate->datastack_chunk->data[0]) {
+                tstate->datastack_top = (PyObject **)old;
+            }
+            else {
+                _PyThreadState_PopFrame(tstate, old);         // and its chunk
+            }
         }
         link = &(*link)->previous;
     }
     return 0;
 }
 
+static inline void
+free_frame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    PyObject *code = frame->f_executable;
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame,
+                           ((PyCodeObject *)code)->co_framesize);
+    Py_DECREF(code);
+}
+
+/* The values before `first` have been dropped. */
+static Py_NO_INLINE void
+clear_frame_from(PyThreadState *tstate, _PyInterpreterFrame *frame, int first)
+{
+    tstate->c_recursion_remaining--;
+    if (frame->frame_obj != NULL || frame->f_locals != NULL) {
+        assert(first == 0);
+        _PyFrame_ClearExceptCode(frame);
+    }
+    else {
+        int stacktop = frame->stacktop;
+        frame->stacktop = 0;
+        for (int i = first; i < stacktop; i++) {
+            Py_XDECREF(frame->localsplus[i]);
+        }
+        Py_DECREF(frame->f_funcobj);
+    }
+    tstate->c_recursion_remaining++;
+    free_frame(tstate, frame);
+}
+
+/* As long as no reference is the last one, nothing is called, and nothing has to be saved
+   for a call. */
 void
 _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     assert(frame->owner == FRAME_OWNED_BY_TASKLET);
-    PyObject *code = frame->f_executable;
-    size_t words = ((PyCodeObject *)code)->co_framesize;
-    tstate->c_recursion_remaining--;
-    if (frame->frame_obj != NULL) {
-        _PyFrame_ClearExceptCode(frame);
+    if (frame->frame_obj != NULL || frame->f_locals != NULL) {
+        clear_frame_from(tstate, frame, 0);
+        return;
     }
-    else {
-        _PyFrame_ClearLocals(frame);
-        Py_DECREF(frame->f_funcobj);
+    int stacktop = frame->stacktop;
+    for (int i = 0; i < stacktop; i++) {
+        PyObject *op = frame->localsplus[i];
+        if (op != NULL) {
+            if (Py_REFCNT(op) == 1) {
+                clear_frame_from(tstate, frame, i);
+                return;
+            }
+            _Py_DECREF_NO_DEALLOC(op);
+        }
     }
-    tstate->c_recursion_remaining++;
-    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame, words);
-    Py_DECREF(code);
+    if (Py_REFCNT(frame->f_funcobj) == 1) {
+        clear_frame_from(tstate, frame, stacktop);
+        return;
+    }
+    _Py_DECREF_NO_DEALLOC(frame->f_funcobj);
+    free_frame(tstate, frame);
 }
 
 void

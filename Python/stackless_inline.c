@@ -36,7 +36,6 @@
 #include "pycore_code.h"
 #include "pycore_function.h"
 #include "pycore_global_strings.h" // _Py_ID()
-#include "pycore_intrinsics.h"    // INTRINSIC_UNARY_POSITIVE
 #include "pycore_object.h"
 #include "pycore_opcode_utils.h"
 #include "pycore_runtime.h"       // _Py_SINGLETON()
@@ -126,8 +125,9 @@ enter_recursion(PyThreadState *tstate)
     return -1;
 }
 
+/* _PyStackless_EnterFrame(), perhaps too deep. */
 step_outcome
-_PyStackless_EnterFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+_PyStackless_EnterDeep(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     _PyInterpreterFrame *caller = tstate->current_frame;
     frame->previous = caller;
@@ -194,18 +194,37 @@ make_frame_slow(PyThreadState *tstate, PyObject *func, PyObject *self,
     return frame;
 }
 
-/* If it is simple, it is in a block of its own from the beginning: a switch does not
-   have to move it. */
-static inline _PyInterpreterFrame *
-make_frame(PyThreadState *tstate, PyObject *func, PyObject *self, PyObject *const *args,
-           Py_ssize_t nargs, PyObject *kwnames)
+/* A simple frame is in a block of its own from the beginning: a switch does not have to
+   move it.  The locals beyond the arguments are not set. */
+static inline void
+init_frame(_PyInterpreterFrame *frame, PyObject *func, PyCodeObject *code, PyObject *self,
+           PyObject *const *args, Py_ssize_t nargs)
+{
+    _PyFrame_Initialize(frame, (PyFunctionObject *)Py_NewRef(func), NULL, code,
+                        code->co_nlocalsplus);
+    frame->owner = FRAME_OWNED_BY_TASKLET;
+    copy_arguments(frame->localsplus, self, args, nargs);
+}
+
+static Py_NO_INLINE step_outcome
+init_other_locals(_PyInterpreterFrame *frame)
+{
+    PyCodeObject *code = _PyFrame_GetCode(frame);
+    for (int i = code->co_argcount; i < code->co_nlocalsplus; i++) {
+        frame->localsplus[i] = NULL;
+    }
+    return STEP_PUSHED;
+}
+
+_PyInterpreterFrame *
+_PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
+                       PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
-    Py_ssize_t positional = nargs + (self != NULL);
     size_t words = (size_t)code->co_framesize;
     if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->frames)
-        || !is_simple(code, positional)) {
+        || !is_simple(code, nargs + (self != NULL))) {
         return make_frame_slow(tstate, func, self, args, nargs, kwnames);
     }
     _PyInterpreterFrame *frame = _PyStackless_AllocFrame(sched, words);
@@ -213,26 +232,38 @@ make_frame(PyThreadState *tstate, PyObject *func, PyObject *self, PyObject *cons
         PyErr_NoMemory();
         return NULL;
     }
-    _PyFrame_Initialize(frame, (PyFunctionObject *)Py_NewRef(func), NULL, code,
-                        (int)positional);
-    frame->owner = FRAME_OWNED_BY_TASKLET;
-    copy_arguments(frame->localsplus, self, args, nargs);
+    init_frame(frame, func, code, self, args, nargs);
+    (void)init_other_locals(frame);
     return frame;
 }
 
-_PyInterpreterFrame *
-_PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
-                       PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static Py_NO_INLINE step_outcome
+push_function_slow(PyThreadState *tstate, PyObject *func, PyObject *self,
+                   PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return make_frame(tstate, func, self, args, nargs, kwnames);
+    _PyInterpreterFrame *frame = _PyStackless_MakeFrame(tstate, func, self, args, nargs,
+                                                        kwnames);
+    return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
 }
 
+/* Nothing has to be saved for a call if there is a block for a simple frame. */
 step_outcome
 _PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
                           PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    _PyInterpreterFrame *frame = make_frame(tstate, func, self, args, nargs, kwnames);
-    return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
+    size_t words = (size_t)code->co_framesize;
+    if (kwnames != NULL || !_PyStackless_KeepsFrame(sched, words)
+        || !is_simple(code, nargs + (self != NULL))
+        || tstate->py_recursion_remaining <= 0) {
+        return push_function_slow(tstate, func, self, args, nargs, kwnames);
+    }
+    _PyInterpreterFrame *frame = _PyStackless_TakeFrame(sched, words);
+    init_frame(frame, func, code, self, args, nargs);
+    (void)_PyStackless_EnterFrame(tstate, frame);
+    return code->co_nlocalsplus == code->co_argcount ? STEP_PUSHED
+                                                     : init_other_locals(frame);
 }
 
 step_outcome
@@ -261,21 +292,10 @@ _PyStackless_CallSpecial(PyThreadState *tstate, PyObject *self, PyObject *name,
 
 /* --- continuations ------------------------------------------------------------ */
 
-_PyInterpreterFrame *
-_PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
-                              PyObject *a, PyObject *b, PyObject *c, long number)
+static inline _PyInterpreterFrame *
+init_continuation(PyThreadState *tstate, _PyInterpreterFrame *frame, continuation_kind kind,
+                  PyObject *a, PyObject *b, PyObject *c, PyObject *number)
 {
-    PyObject *number_object = continuation_make_number(number);
-    if (number_object == NULL) {
-        return NULL;
-    }
-    _PyInterpreterFrame *frame = _PyStackless_AllocFrame(
-        _PyStackless_PeekScheduler(tstate), CONTINUATION_WORDS);
-    if (frame == NULL) {
-        Py_DECREF(number_object);
-        PyErr_NoMemory();
-        return NULL;
-    }
     PyCodeObject *code = _PyStackless_ContinuationCode;
     frame->f_executable = (PyObject *)code;
     frame->previous = tstate->current_frame;
@@ -292,13 +312,43 @@ _PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
     frame->localsplus[STATE_A] = Py_XNewRef(a);
     frame->localsplus[STATE_B] = Py_XNewRef(b);
     frame->localsplus[STATE_C] = Py_XNewRef(c);
-    frame->localsplus[STATE_NUMBER] = number_object;
+    frame->localsplus[STATE_NUMBER] = number;
     tstate->current_frame = frame;
     tstate->py_recursion_remaining--;
     return frame;
 }
 
-static void
+static Py_NO_INLINE _PyInterpreterFrame *
+push_state_slow(PyThreadState *tstate, continuation_kind kind, PyObject *a, PyObject *b,
+                PyObject *c, PyObject *number)
+{
+    if (number == NULL) {
+        return NULL;
+    }
+    _PyInterpreterFrame *frame = _PyStackless_AllocFrame(
+        _PyStackless_PeekScheduler(tstate), CONTINUATION_WORDS);
+    if (frame == NULL) {
+        Py_DECREF(number);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    return init_continuation(tstate, frame, kind, a, b, c, number);
+}
+
+/* Nothing has to be saved for a call if there is a block. */
+_PyInterpreterFrame *
+_PyStackless_PushState(PyThreadState *tstate, continuation_kind kind, PyObject *a,
+                       PyObject *b, PyObject *c, PyObject *number)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (number == NULL || !_PyStackless_KeepsFrame(sched, CONTINUATION_WORDS)) {
+        return push_state_slow(tstate, kind, a, b, c, number);
+    }
+    return init_continuation(tstate, _PyStackless_TakeFrame(sched, CONTINUATION_WORDS),
+                             kind, a, b, c, number);
+}
+
+static inline void
 pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
 {
     assert(c->stacktop == STATE_SIZE && c->frame_obj == NULL);
@@ -311,11 +361,10 @@ pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
 }
 
 /* Runs the steps of tstate->current_frame and of its callers, until a frame was pushed
-   or an instruction has ended. */
-static void
-run_steps(PyThreadState *tstate, step_event event, PyObject *value)
+   or an instruction has ended.  Returns the frame to go on with. */
+static inline _PyInterpreterFrame *
+run_steps(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event, PyObject *value)
 {
-    _PyInterpreterFrame *c = tstate->current_frame;
     while (_PyStackless_IsContinuation(c)) {
         c->instr_ptr = _PyCode_CODE(_PyStackless_ContinuationCode);
         c->return_offset = RETURNED;
@@ -323,7 +372,7 @@ run_steps(PyThreadState *tstate, step_event event, PyObject *value)
         PyLongObject *kind = (PyLongObject *)c->localsplus[STATE_KIND];
         step_outcome outcome = steps[kind->long_value.ob_digit[0]](tstate, c, event, &value);
         if (outcome == STEP_PUSHED) {
-            return;
+            return tstate->current_frame;
         }
         assert((outcome == STEP_FAILED) == (tstate->current_exception != NULL));
         if (tstate->current_frame == c) {
@@ -336,6 +385,7 @@ run_steps(PyThreadState *tstate, step_event event, PyObject *value)
     if (value != NULL) {
         _PyFrame_StackPush(c, value);
     }
+    return c;
 }
 
 _PyInterpreterFrame *
@@ -348,48 +398,27 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
         event = at == YIELDED ? AT_YIELD : AT_RETURN;
         value = _PyFrame_StackPop(c);
     }
-    run_steps(tstate, event, value);
-    return tstate->current_frame;
+    return run_steps(tstate, c, event, value);
 }
 
+/* The outcome is not that a frame was pushed. */
 int
-_PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome, PyObject *value,
-                     PyObject **stack_pointer, int pops)
+_PyStackless_DeliverEnd(PyThreadState *tstate, step_outcome outcome, PyObject *value,
+                        PyObject **stack_pointer, int pops)
 {
-    PyObject **operands = stack_pointer - pops;
-    if (outcome == STEP_PUSHED) {
-        for (int i = 0; i < pops; i++) {
-            Py_XDECREF(operands[i]);
-        }
-        return 1;
-    }
     /* The instruction's values take the place of its first operands. */
+    PyObject **operands = stack_pointer - pops;
     PyObject *first = pops > 0 ? operands[0] : NULL;
     PyObject *second = pops > 1 ? operands[1] : NULL;
-    run_steps(tstate, outcome == STEP_FAILED ? AT_RAISE
-                      : outcome == STEP_BEGIN ? AT_START : AT_RETURN, value);
+    (void)run_steps(tstate, tstate->current_frame,
+                    outcome == STEP_FAILED ? AT_RAISE
+                    : outcome == STEP_BEGIN ? AT_START : AT_RETURN, value);
     Py_XDECREF(first);
     Py_XDECREF(second);
     for (int i = 2; i < pops; i++) {
         Py_XDECREF(operands[i]);
     }
     return 1;
-}
-
-int
-_PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                       PyObject **stack_pointer, int pops, int size,
-                       continuation_kind kind, PyObject *a, PyObject *b, long number,
-                       PyObject *func, PyObject *self, PyObject *const *args,
-                       Py_ssize_t nargs)
-{
-    _PyStackless_Begin(frame, stack_pointer, pops, size);
-    step_outcome outcome = STEP_FAILED;
-    if (kind == CONTINUE_NONE
-        || _PyStackless_PushContinuation(tstate, kind, a, b, NULL, number) != NULL) {
-        outcome = _PyStackless_PushFunction(tstate, func, self, args, nargs, NULL);
-    }
-    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, pops);
 }
 
 /* --- the slots of Python classes ---------------------------------------------- */
@@ -430,6 +459,39 @@ _PyStackless_InitInlining(void)
 
 /* --- the hook of the instructions --------------------------------------------- */
 
+/* The others are calls, perhaps specialised ones that turned out not to be. */
+static instruction_hook *const hooks[256] = {
+    [BINARY_OP] = _PyStackless_BinaryOp,
+    [COMPARE_OP] = _PyStackless_CompareOp,
+    [CONTAINS_OP] = _PyStackless_ContainsOp,
+    [TO_BOOL] = _PyStackless_ToBool,
+    [UNARY_NEGATIVE] = _PyStackless_Negative,
+    [UNARY_INVERT] = _PyStackless_Invert,
+    [CALL_INTRINSIC_1] = _PyStackless_Intrinsic,
+    [BINARY_SUBSCR] = _PyStackless_BinarySubscr,
+    [BINARY_SLICE] = _PyStackless_BinarySlice,
+    [STORE_SUBSCR] = _PyStackless_StoreSubscr,
+    [STORE_SLICE] = _PyStackless_StoreSlice,
+    [DELETE_SUBSCR] = _PyStackless_DeleteSubscr,
+    [LOAD_ATTR] = _PyStackless_LoadAttr,
+    [STORE_ATTR] = _PyStackless_StoreAttr,
+    [DELETE_ATTR] = _PyStackless_DeleteAttr,
+    [GET_ITER] = _PyStackless_GetIter,
+    [FOR_ITER] = _PyStackless_ForIter,
+    [INSTRUMENTED_FOR_ITER] = _PyStackless_InstrumentedForIter,
+    [SEND] = _PyStackless_Send,
+    [GET_AWAITABLE] = _PyStackless_GetAwaitable,
+    [GET_AITER] = _PyStackless_GetAIter,
+    [BEFORE_WITH] = _PyStackless_BeforeWith,
+    [BEFORE_ASYNC_WITH] = _PyStackless_BeforeAsyncWith,
+    [WITH_EXCEPT_START] = _PyStackless_WithExceptStart,
+    [CALL_KW] = _PyStackless_CallKw,
+    [CALL_FUNCTION_EX] = _PyStackless_CallEx,
+    [INSTRUMENTED_CALL] = _PyStackless_InstrumentedCall,
+    [INSTRUMENTED_CALL_KW] = _PyStackless_InstrumentedCallKw,
+    [INSTRUMENTED_CALL_FUNCTION_EX] = _PyStackless_InstrumentedCallEx,
+};
+
 int
 _PyStackless_InlineInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                PyObject **stack_pointer, int opcode, int oparg)
@@ -437,59 +499,6 @@ _PyStackless_InlineInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame
     if (tstate->interp->eval_frame != NULL) {
         return 0;
     }
-    switch (opcode) {
-        case BINARY_OP:
-            return _PyStackless_BinaryOp(tstate, frame, stack_pointer, oparg);
-        case COMPARE_OP:
-            return _PyStackless_CompareOp(tstate, frame, stack_pointer, oparg);
-        case CONTAINS_OP:
-            return _PyStackless_ContainsOp(tstate, frame, stack_pointer, oparg);
-        case TO_BOOL:
-            return _PyStackless_ToBool(tstate, frame, stack_pointer, oparg);
-        case UNARY_NEGATIVE:
-            return _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__neg__));
-        case UNARY_INVERT:
-            return _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__invert__));
-        case CALL_INTRINSIC_1:
-            return oparg == INTRINSIC_UNARY_POSITIVE
-                   && _PyStackless_UnaryOp(tstate, frame, stack_pointer, &_Py_ID(__pos__));
-        case BINARY_SUBSCR:
-            return _PyStackless_BinarySubscr(tstate, frame, stack_pointer, oparg);
-        case BINARY_SLICE:
-            return _PyStackless_BinarySlice(tstate, frame, stack_pointer, oparg);
-        case STORE_SUBSCR:
-            return _PyStackless_StoreSubscr(tstate, frame, stack_pointer, oparg);
-        case STORE_SLICE:
-            return _PyStackless_StoreSlice(tstate, frame, stack_pointer, oparg);
-        case DELETE_SUBSCR:
-            return _PyStackless_DeleteSubscr(tstate, frame, stack_pointer, oparg);
-        case LOAD_ATTR:
-            return _PyStackless_LoadAttr(tstate, frame, stack_pointer, oparg);
-        case STORE_ATTR:
-            return _PyStackless_StoreAttr(tstate, frame, stack_pointer, oparg);
-        case DELETE_ATTR:
-            return _PyStackless_DeleteAttr(tstate, frame, stack_pointer, oparg);
-        case GET_ITER:
-            return _PyStackless_GetIter(tstate, frame, stack_pointer, oparg);
-        case FOR_ITER:
-            return _PyStackless_ForIter(tstate, frame, stack_pointer, oparg, 0);
-        case INSTRUMENTED_FOR_ITER:
-            return _PyStackless_ForIter(tstate, frame, stack_pointer, oparg, 1);
-        case SEND:
-            return _PyStackless_Send(tstate, frame, stack_pointer, oparg);
-        case GET_AWAITABLE:
-            return _PyStackless_GetAwaitable(tstate, frame, stack_pointer, oparg);
-        case GET_AITER:
-            return _PyStackless_GetAIter(tstate, frame, stack_pointer, oparg);
-        case BEFORE_WITH:
-            return _PyStackless_BeforeWith(tstate, frame, stack_pointer,
-                                           &_Py_ID(__enter__), &_Py_ID(__exit__));
-        case BEFORE_ASYNC_WITH:
-            return _PyStackless_BeforeWith(tstate, frame, stack_pointer,
-                                           &_Py_ID(__aenter__), &_Py_ID(__aexit__));
-        case WITH_EXCEPT_START:
-            return _PyStackless_WithExceptStart(tstate, frame, stack_pointer, oparg);
-        default:
-            return _PyStackless_CallInstruction(tstate, frame, stack_pointer, opcode, oparg);
-    }
+    instruction_hook *hook = hooks[opcode];
+    return (hook != NULL ? hook : _PyStackless_Call)(tstate, frame, stack_pointer, oparg);
 }

@@ -130,9 +130,9 @@ _PyStackless_ForStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event e
     return STEP_DONE;
 }
 
-int
-_PyStackless_ForIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                     PyObject **stack_pointer, int oparg, int instrumented)
+static inline int
+for_iter(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+         int oparg, int instrumented)
 {
     PyObject *iter = stack_pointer[-1];
     int size = 1 + INLINE_CACHE_ENTRIES_FOR_ITER;
@@ -162,6 +162,20 @@ _PyStackless_ForIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
     return _PyStackless_BeginCall(tstate, frame, stack_pointer, 0, size, CONTINUE_FOR,
                                   NULL, NULL, 2 * oparg + instrumented, method, iter,
                                   NULL, 0);
+}
+
+int
+_PyStackless_ForIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                     PyObject **stack_pointer, int oparg)
+{
+    return for_iter(tstate, frame, stack_pointer, oparg, 0);
+}
+
+int
+_PyStackless_InstrumentedForIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                 PyObject **stack_pointer, int oparg)
+{
+    return for_iter(tstate, frame, stack_pointer, oparg, 1);
 }
 
 /* --- yield from, await -------------------------------------------------------- */
@@ -284,9 +298,9 @@ _PyStackless_GetAIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
 
 /* --- with --------------------------------------------------------------------- */
 
-int
-_PyStackless_BeforeWith(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                        PyObject **stack_pointer, PyObject *enter, PyObject *exit)
+static int
+before_with(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+            PyObject *enter, PyObject *exit)
 {
     PyObject *manager = stack_pointer[-1];
     PyObject *method = _PyStackless_PythonMethod(Py_TYPE(manager), enter);
@@ -309,6 +323,22 @@ _PyStackless_BeforeWith(PyThreadState *tstate, _PyInterpreterFrame *frame,
     Py_DECREF(manager);
     Py_DECREF(method);
     return begun;
+}
+
+int
+_PyStackless_BeforeWith(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        PyObject **stack_pointer, int oparg)
+{
+    return before_with(tstate, frame, stack_pointer, &_Py_ID(__enter__),
+                       &_Py_ID(__exit__));
+}
+
+int
+_PyStackless_BeforeAsyncWith(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                             PyObject **stack_pointer, int oparg)
+{
+    return before_with(tstate, frame, stack_pointer, &_Py_ID(__aenter__),
+                       &_Py_ID(__aexit__));
 }
 
 int

@@ -163,6 +163,9 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         PyObject *module = sched->module;
         _PyStackless_DataStackFree(sched);
         _PyStackless_FreeFramePool(sched);
+        for (int i = 0; i < STACKLESS_KNOWN_MISSING; i++) {
+            Py_XDECREF(sched->missing[i].name);
+        }
         _PyStackless_SliceRelease(&sched->cstack.slice);
         PyMem_Free(sched->main_entries);
         PyMem_Free(sched->watchdogs);

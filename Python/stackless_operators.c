@@ -7,6 +7,7 @@
 #include "opcode.h"               // NB_ADD
 #include "pycore_code.h"          // INLINE_CACHE_ENTRIES_BINARY_OP
 #include "pycore_global_strings.h" // _Py_ID()
+#include "pycore_intrinsics.h"    // INTRINSIC_UNARY_POSITIVE
 #include "pycore_long.h"          // _PyLong_IsNegative()
 #include "pycore_object.h"
 #include "pycore_runtime.h"
@@ -67,6 +68,13 @@ is_overloaded(PyTypeObject *left, PyTypeObject *right, PyObject *name)
     return theirs != NULL && theirs != _PyType_Lookup(left, name);
 }
 
+/* A static type has no base that is a heap type. */
+static inline int
+may_be_subtype(PyTypeObject *type, PyTypeObject *base)
+{
+    return (type->tp_flags & Py_TPFLAGS_HEAPTYPE) || !(base->tp_flags & Py_TPFLAGS_HEAPTYPE);
+}
+
 /* What binary_op1() and the slots of Python classes together do. */
 static int
 binary_plan(PyTypeObject *v, PyTypeObject *w, const binary_operator *op)
@@ -74,7 +82,7 @@ binary_plan(PyTypeObject *v, PyTypeObject *w, const binary_operator *op)
     void *python = python_number_slot(op->slot);
     void *left = number_slot(v, op->slot);
     void *right = v == w ? NULL : number_slot(w, op->slot);
-    int subtype = right != NULL && PyType_IsSubtype(w, v);
+    int subtype = right != NULL && may_be_subtype(w, v) && PyType_IsSubtype(w, v);
     if (left == python) {
         if (right == python) {
             return subtype && is_overloaded(v, w, op->reflected)
@@ -203,14 +211,10 @@ begin_plan(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_p
     return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 2);
 }
 
-/* State: the operands; the instruction's argument; the rest of the plan. */
-step_outcome
-_PyStackless_BinaryStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-                        PyObject **value)
+/* *value, if any, is NotImplemented. */
+static Py_NO_INLINE step_outcome
+ask_next(PyThreadState *tstate, _PyInterpreterFrame *c, PyObject **value)
 {
-    if (event == AT_RAISE) {
-        return STEP_FAILED;
-    }
     PyObject *v = c->localsplus[STATE_A];
     PyObject *w = c->localsplus[STATE_B];
     long oparg = continuation_get(c, STATE_C);
@@ -238,6 +242,18 @@ _PyStackless_BinaryStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_even
             return outcome;
         }
     }
+}
+
+/* State: the operands; the instruction's argument; the rest of the plan. */
+step_outcome
+_PyStackless_BinaryStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                        PyObject **value)
+{
+    if (event == AT_RAISE) {
+        return STEP_FAILED;
+    }
+    return *value != NULL && *value != Py_NotImplemented ? STEP_DONE
+                                                         : ask_next(tstate, c, value);
 }
 
 int
@@ -539,9 +555,9 @@ _PyStackless_ContainsOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
 
 /* --- unary operators ---------------------------------------------------------- */
 
-int
-_PyStackless_UnaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                     PyObject **stack_pointer, PyObject *name)
+static int
+unary_operator(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+               PyObject *name)
 {
     PyObject *op = stack_pointer[-1];
     PyNumberMethods *number = Py_TYPE(op)->tp_as_number;
@@ -556,6 +572,28 @@ _PyStackless_UnaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
     return _PyStackless_BeginCall(tstate, frame, stack_pointer, 1, 1, CONTINUE_NONE,
                                   NULL, NULL, 0, method, op, NULL, 0);
+}
+
+int
+_PyStackless_Negative(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                      PyObject **stack_pointer, int oparg)
+{
+    return unary_operator(tstate, frame, stack_pointer, &_Py_ID(__neg__));
+}
+
+int
+_PyStackless_Invert(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                    PyObject **stack_pointer, int oparg)
+{
+    return unary_operator(tstate, frame, stack_pointer, &_Py_ID(__invert__));
+}
+
+int
+_PyStackless_Intrinsic(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                       PyObject **stack_pointer, int oparg)
+{
+    return oparg == INTRINSIC_UNARY_POSITIVE
+           && unary_operator(tstate, frame, stack_pointer, &_Py_ID(__pos__));
 }
 
 /* --- items -------------------------------------------------------------------- */

@@ -264,6 +264,17 @@ typedef struct {
     uint64_t debug_random;        // the seed and the number of switches so far
 } stackless_modstate;
 
+/* A class, by its version, whose plain __getattr__() is asked for `name`: neither the class
+   nor, as long as their keys are those of this version, its instances have it. */
+typedef struct {
+    unsigned int type_version;         // 0: none
+    uint32_t keys_version;
+    PyObject *name;                    // strong
+    PyObject *getattr;                 // the Python function.  Borrowed
+} stackless_missing;
+
+enum { STACKLESS_KNOWN_MISSING = 8 };
+
 struct _PyStackless_Scheduler {
     stackless_modstate *mod;           // first
     Py_ssize_t refcount;
@@ -286,6 +297,7 @@ struct _PyStackless_Scheduler {
     _PyInterpreterFrame base;          // below the bottom frame of each tasklet
     void *frames[32];                  // blocks for promoted frames, by size in words
     uint8_t nframes[32];
+    stackless_missing missing[STACKLESS_KNOWN_MISSING];
     _PyStackChunk *datastack_root;     // the first chunk of the tasklets' data stack
     PyObject **datastack_base;         // its beginning: nothing is in use
     _PyInterpreterFrame *main_frame;   // main's current_frame while it is away

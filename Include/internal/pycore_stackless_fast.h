@@ -139,13 +139,14 @@ fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 }
 
 /* The commonest case, which the functions with a parameter `again` are compiled for a second
-   time, without calls: outside of generators, with all frames in blocks of their own.  So
-   the depth is small, or there would be a side block since the tasklet was left first. */
+   time, without calls: outside of generators, with all frames in blocks of their own, and
+   not deep. */
 static inline int
 fast_is_again(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     return tstate->datastack_top == sched->datastack_base
-           && tstate->exc_info == &sched->exc_root;
+           && tstate->exc_info == &sched->exc_root
+           && _PyStackless_UsedDepth(tstate) <= STACKLESS_SMALL_DEPTH;
 }
 
 static inline int
@@ -235,6 +236,15 @@ fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObjec
     fast_resume(tstate, next);
 }
 
+/* --- schedule() --------------------------------------------------------------------- */
+
+/* Parts of fast_schedule(), out of line for the sake of the registers that they take. */
+extern int _PyStackless_ScheduleElsewhere(
+    PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+    _PyStackless_Scheduler *sched);
+extern int _PyStackless_ScheduleAny(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                    PyObject **stack_pointer);
+
 /* state and flags at once, to be compared. */
 static inline uint16_t
 fast_state(const PyTaskletObject *t)
@@ -247,58 +257,94 @@ fast_state(const PyTaskletObject *t)
 static inline uint16_t
 fast_state_of(uint8_t state, uint8_t flags)
 {
-    uint16_t both;
     static_assert(offsetof(PyTaskletObject, flags) == offsetof(PyTaskletObject, state) + 1,
                   "state and flags are compared at once");
-    memcpy(&both, (uint8_t[]){ state, flags }, sizeof(both));
-    return both;
+    return (uint16_t)(PY_BIG_ENDIAN ? state << 8 | flags : flags << 8 | state);
 }
 
-/* The commonest switch: from one schedule() to another one, as fast_is_again() has it, and
-   in the same context. */
+/* The end of fast_schedule(): the current tasklet is left in `frame`. */
+static inline void
+fast_schedule_leave(PyTaskletObject *t, _PyInterpreterFrame *frame)
+{
+    t->state = TASKLET_RUNNABLE;
+    t->flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
+    t->frame = frame;
+}
+
+/* And `next`, which was left there, is current. */
+static inline void
+fast_schedule_enter(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                    PyTaskletObject *next)
+{
+    next->state = TASKLET_CURRENT;
+    next->flags = TASKLET_STARTED;
+    sched->current = next;
+    _PyStackless_Check(sched, NULL);
+    _PyInterpreterFrame *frame = next->frame;
+    next->frame = NULL;
+    tstate->current_frame = frame;
+    _PyFrame_StackPush(frame, Py_NewRef(next));
+}
+
+/* The commonest switch: from one schedule() to another one.  If the rest is as usual, but
+   one of the two is in a function that has just been called, in a generator, or in a
+   context of its own, _PyStackless_ScheduleElsewhere() does it; otherwise,
+   _PyStackless_ScheduleAny(). */
 static inline int
-fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                    PyObject **stack_pointer)
+fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    PyObject *callable = stack_pointer[-2];
-    uintptr_t special =
-        fast_special(tstate, sched)
-        | ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
-        | ((uintptr_t)tstate->datastack_top ^ (uintptr_t)sched->datastack_base)
+    uintptr_t special = fast_special(tstate, sched)
         | (uintptr_t)stack_pointer[-1]
-        | ((uintptr_t)tstate->context ^ next->tagged_extra)
         | (uintptr_t)next->tempval;
     if (special != 0
         || !fast_is_level_0(tstate, sched)
         || fast_state(t) != fast_state_of(TASKLET_CURRENT, TASKLET_STARTED)
         || fast_state(next) != fast_state_of(TASKLET_RUNNABLE,
                                              TASKLET_STARTED | TASKLET_RETURNS_SELF)
-        || next->epoch != sched->epoch || next->depth < 0
-        || fast_is_last_reference(callable)) {
-        return 0;
+        || next->epoch != sched->epoch
+        || fast_is_last_reference(stack_pointer[-2])) {
+        return _PyStackless_ScheduleAny(tstate, frame, stack_pointer);
     }
-    fast_decref(callable);
+    if (!fast_is_again(tstate, sched) || next->depth < 0
+        || next->tagged_extra != (uintptr_t)tstate->context) {
+        return _PyStackless_ScheduleElsewhere(tstate, frame, stack_pointer, sched);
+    }
+    fast_decref(stack_pointer[-2]);
     fast_end_call(frame, stack_pointer - 2);
-    t->flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
-    t->state = TASKLET_RUNNABLE;
-    t->frame = frame;
+    fast_schedule_leave(t, frame);
     _PyStackless_SwapDepth(tstate, t, next);
-    next->flags = TASKLET_STARTED;
-    next->state = TASKLET_CURRENT;
-    sched->current = next;
-    _PyStackless_Check(sched, NULL);
-    frame = next->frame;
-    next->frame = NULL;
-    tstate->current_frame = frame;
-    _PyFrame_StackPush(frame, Py_NewRef(next));
+    fast_schedule_enter(tstate, sched, next);
     return 1;
 }
 
 static inline int
-fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
+fast_schedule_elsewhere(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                        PyObject **stack_pointer, _PyStackless_Scheduler *sched)
+{
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
+    if (extra_of(next) != NULL
+        || _PyStackless_UsedDepth(tstate) > STACKLESS_SMALL_DEPTH
+        || !_PyStackless_ExcInfoIsNear(tstate, sched)) {
+        return 0;
+    }
+    fast_decref(stack_pointer[-2]);
+    frame = fast_leave(tstate, sched, frame, stack_pointer - 2);
+    if (frame == NULL) {
+        return 1;
+    }
+    fast_schedule_leave(t, frame);
+    _PyStackless_SwapThreadFields(tstate, sched, t, next);
+    fast_schedule_enter(tstate, sched, next);
+    return 1;
+}
+
+static inline int
+fast_schedule_any(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                  PyObject **stack_pointer)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyTaskletObject *t = sched->current;

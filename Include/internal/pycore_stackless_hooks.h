@@ -116,7 +116,7 @@ static inline void
 _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
                             PyObject *callable)
 {
-    if (((_PyThreadStateImpl *)tstate)->stackless != NULL) {
+    if (((_PyThreadStateImpl *)tstate)->stackless != NULL && !PyFunction_Check(callable)) {
         _PyStackless_AnnounceCall(tstate, frame, callable);
     }
 }
@@ -138,11 +138,17 @@ extern int _PyStackless_InlineInstruction(
 
 /* False if the operands tell, without a call, that the answer would be 0. */
 static inline int
-_PyStackless_MayInline(PyObject **stack_pointer, int opcode)
+_PyStackless_MayInline(PyObject **stack_pointer, int opcode, int oparg)
 {
     if (opcode == FOR_ITER) {
         PyTypeObject *type = Py_TYPE(stack_pointer[-1]);
         return type == &PyGen_Type || (type->tp_flags & Py_TPFLAGS_HEAPTYPE);
+    }
+    if (opcode == GET_AWAITABLE) {
+        return !PyCoro_CheckExact(stack_pointer[-1]);
+    }
+    if (opcode == CALL_FUNCTION_EX) {
+        return !PyFunction_Check(stack_pointer[-3 - (oparg & 1)]);
     }
     return 1;
 }
@@ -152,7 +158,7 @@ _PyStackless_Inline(PyThreadState *tstate, _PyInterpreterFrame *frame,
                     PyObject **stack_pointer, int opcode, int oparg)
 {
     return ((_PyThreadStateImpl *)tstate)->stackless_inlines
-           && _PyStackless_MayInline(stack_pointer, opcode)
+           && _PyStackless_MayInline(stack_pointer, opcode, oparg)
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, opcode, oparg);
 }
 

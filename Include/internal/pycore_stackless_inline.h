@@ -109,11 +109,19 @@ continuation_set_number(_PyInterpreterFrame *c, long number)
 
 /* --- stackless_inline.c -------------------------------------------------------- */
 
+/* The number is stolen; NULL: no memory. */
+extern _PyInterpreterFrame *_PyStackless_PushState(
+    PyThreadState *tstate, continuation_kind kind, PyObject *a, PyObject *b, PyObject *c,
+    PyObject *number);
+
 /* Pushes a continuation on tstate->current_frame, which it becomes.  `a`, `b`, `c`
    (borrowed, may be NULL) and `number` are its state.  NULL: no memory. */
-extern _PyInterpreterFrame *_PyStackless_PushContinuation(
-    PyThreadState *tstate, continuation_kind kind, PyObject *a, PyObject *b, PyObject *c,
-    long number);
+static inline _PyInterpreterFrame *
+_PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
+                              PyObject *a, PyObject *b, PyObject *c, long number)
+{
+    return _PyStackless_PushState(tstate, kind, a, b, c, continuation_make_number(number));
+}
 
 /* The instruction of `frame`, `size` code units long, is being taken over: its `pops`
    operands are no longer on the stack, but still owned by it. */
@@ -126,16 +134,20 @@ _PyStackless_Begin(_PyInterpreterFrame *frame, PyObject **stack_pointer, int pop
 
 /* tstate->current_frame gets the outcome of what was called from it; runs steps until
    there is a frame to go on with.  Then drops the operands.  Returns 1. */
-extern int _PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome,
-                                PyObject *value, PyObject **stack_pointer, int pops);
-
-/* What most hooks do: begin, push a continuation of `kind` (or none) with `a`, `b`,
-   `number`, call the Python function `func` with `self` (may be NULL) and args. */
-extern int _PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                                  PyObject **stack_pointer, int pops, int size,
-                                  continuation_kind kind, PyObject *a, PyObject *b,
-                                  long number, PyObject *func, PyObject *self,
-                                  PyObject *const *args, Py_ssize_t nargs);
+static inline int
+_PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome, PyObject *value,
+                     PyObject **stack_pointer, int pops)
+{
+    extern int _PyStackless_DeliverEnd(PyThreadState *, step_outcome, PyObject *,
+                                       PyObject **, int);
+    if (outcome != STEP_PUSHED) {
+        return _PyStackless_DeliverEnd(tstate, outcome, value, stack_pointer, pops);
+    }
+    for (int i = -pops; i < 0; i++) {
+        Py_XDECREF(stack_pointer[i]);
+    }
+    return 1;
+}
 
 /* The frame of a call of a Python function, linked to nothing.  `self` may be NULL.
    Borrows all. */
@@ -149,9 +161,38 @@ extern step_outcome _PyStackless_PushFunction(
     PyThreadState *tstate, PyObject *func, PyObject *self, PyObject *const *args,
     Py_ssize_t nargs, PyObject *kwnames);
 
+/* What most hooks do: begin, push a continuation of `kind` (or none) with `a`, `b`,
+   `number`, call the Python function `func` with `self` (may be NULL) and args. */
+static inline int
+_PyStackless_BeginCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                       PyObject **stack_pointer, int pops, int size,
+                       continuation_kind kind, PyObject *a, PyObject *b, long number,
+                       PyObject *func, PyObject *self, PyObject *const *args,
+                       Py_ssize_t nargs)
+{
+    _PyStackless_Begin(frame, stack_pointer, pops, size);
+    step_outcome outcome = STEP_FAILED;
+    if (kind == CONTINUE_NONE
+        || _PyStackless_PushContinuation(tstate, kind, a, b, NULL, number) != NULL) {
+        outcome = _PyStackless_PushFunction(tstate, func, self, args, nargs, NULL);
+    }
+    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, pops);
+}
+
 /* Links a frame that was made by _PyEvalFramePushAndInit(), or a generator's. */
-extern step_outcome _PyStackless_EnterFrame(PyThreadState *tstate,
-                                            _PyInterpreterFrame *frame);
+static inline step_outcome
+_PyStackless_EnterFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    extern step_outcome _PyStackless_EnterDeep(PyThreadState *, _PyInterpreterFrame *);
+    if (tstate->py_recursion_remaining <= 0) {
+        return _PyStackless_EnterDeep(tstate, frame);
+    }
+    tstate->py_recursion_remaining--;
+    frame->previous = tstate->current_frame;
+    frame->return_offset = 0;
+    tstate->current_frame = frame;
+    return STEP_PUSHED;
+}
 
 /* Calls type(self).name(self, *args): STEP_PUSHED, STEP_DONE with *value, STEP_FAILED
    or STEP_MISSING. */
@@ -193,9 +234,8 @@ typedef int instruction_hook(PyThreadState *tstate, _PyInterpreterFrame *frame,
 extern instruction_hook _PyStackless_BinaryOp, _PyStackless_CompareOp,
     _PyStackless_ContainsOp, _PyStackless_ToBool, _PyStackless_BinarySubscr,
     _PyStackless_BinarySlice, _PyStackless_StoreSubscr, _PyStackless_StoreSlice,
-    _PyStackless_DeleteSubscr;
-extern int _PyStackless_UnaryOp(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                                PyObject **stack_pointer, PyObject *name);
+    _PyStackless_DeleteSubscr, _PyStackless_Negative, _PyStackless_Invert,
+    _PyStackless_Intrinsic;
 extern step_function _PyStackless_BinaryStep, _PyStackless_CompareStep,
     _PyStackless_TruthStep;
 
@@ -204,20 +244,18 @@ extern instruction_hook _PyStackless_LoadAttr, _PyStackless_StoreAttr,
 extern step_function _PyStackless_AttributeStep;
 
 extern instruction_hook _PyStackless_GetIter, _PyStackless_Send,
-    _PyStackless_GetAwaitable, _PyStackless_GetAIter, _PyStackless_WithExceptStart;
-extern int _PyStackless_ForIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                                PyObject **stack_pointer, int oparg, int instrumented);
-extern int _PyStackless_BeforeWith(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                                   PyObject **stack_pointer, PyObject *enter,
-                                   PyObject *exit);
+    _PyStackless_GetAwaitable, _PyStackless_GetAIter, _PyStackless_WithExceptStart,
+    _PyStackless_ForIter, _PyStackless_InstrumentedForIter, _PyStackless_BeforeWith,
+    _PyStackless_BeforeAsyncWith;
 extern step_function _PyStackless_IterStep, _PyStackless_ForStep, _PyStackless_SendStep,
     _PyStackless_AwaitStep, _PyStackless_AIterStep;
 /* Pushes the frame of a suspended or fresh generator or coroutine, which gets `arg`. */
 extern step_outcome _PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObject *gen,
                                                 PyObject *arg);
 
-extern int _PyStackless_CallInstruction(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                                        PyObject **stack_pointer, int opcode, int oparg);
+extern instruction_hook _PyStackless_Call, _PyStackless_CallKw, _PyStackless_CallEx,
+    _PyStackless_InstrumentedCall, _PyStackless_InstrumentedCallKw,
+    _PyStackless_InstrumentedCallEx;
 extern step_function _PyStackless_NextStep, _PyStackless_GeneratorStep,
     _PyStackless_ContextStep, _PyStackless_TaskStep, _PyStackless_CReturnStep;
 extern int _PyStackless_InitCalls(void);

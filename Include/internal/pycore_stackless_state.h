@@ -224,17 +224,29 @@ enum { STACKLESS_KEPT_FRAMES = 1 };
 enum { STACKLESS_KEPT_FRAMES = 16 };
 #endif
 
+/* Is there one? */
+static inline int
+_PyStackless_KeepsFrame(_PyStackless_Scheduler *sched, size_t words)
+{
+    return words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL;
+}
+
+static inline _PyInterpreterFrame *
+_PyStackless_TakeFrame(_PyStackless_Scheduler *sched, size_t words)
+{
+    void **block = sched->frames[words];
+    sched->frames[words] = *block;
+    sched->nframes[words]--;
+    return (_PyInterpreterFrame *)block;
+}
+
 /* NULL without an exception: no memory. */
 static inline _PyInterpreterFrame *
 _PyStackless_AllocFrame(_PyStackless_Scheduler *sched, size_t words)
 {
-    if (words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL) {
-        void **block = sched->frames[words];
-        sched->frames[words] = *block;
-        sched->nframes[words]--;
-        return (_PyInterpreterFrame *)block;
-    }
-    return PyMem_Malloc(words * sizeof(PyObject *));
+    return _PyStackless_KeepsFrame(sched, words)
+           ? _PyStackless_TakeFrame(sched, words)
+           : PyMem_Malloc(words * sizeof(PyObject *));
 }
 
 /* sched may be NULL. */

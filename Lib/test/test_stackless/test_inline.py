@@ -414,6 +414,45 @@ class SameErrors(StacklessTestCase):
         self.assertEqual(in_tasklet(fresh(task)), "x")
         self.assertEqual(in_main(fresh(task)), "x")
 
+    def test_an_attribute_that_was_missing_comes_and_goes(self):
+        def task():
+            class C:
+                def __getattr__(self, name):
+                    return name
+
+            c, d = C(), C()
+            log = []
+
+            def look():
+                for owner in (c, c, c, d, d, d):
+                    log.append((owner.x, owner.y))
+            look()
+            d.x = 1
+            look()
+            del d.x
+            look()
+            C.x = 2
+            look()
+            del C.x
+            look()
+            C.__getattr__ = lambda self, name: "other " + name
+            look()
+            C.__getattribute__ = lambda self, name: "any " + name
+            look()
+            del C.__getattribute__
+            look()
+            vars(c)["x"] = 3
+            look()
+            c.__dict__ = {"y": 4}
+            look()
+            c.__class__ = type("D", (C,), {"x": 5})
+            look()
+            return log
+        log = in_tasklet(fresh(task))
+        self.assertEqual(log, in_main(fresh(task)))
+        self.assertEqual(log[:6], [("x", "y")] * 6)
+        self.assertEqual(log[6:12], [("x", "y")] * 3 + [(1, "y")] * 3)
+
 
 class Suspended(StacklessTestCase):
     """A switch in the Python function, at nesting level 0."""

@@ -205,6 +205,36 @@ run()
 assert len(ended) == 2 * len(depths), len(ended)
 """)
 
+    def test_deep_recursion_whose_frames_never_had_to_move(self):
+        # The depth was cut to 16 bits when such a tasklet was left the first time.
+        self.survives("""
+sys.setrecursionlimit(100_000)
+class Deep:
+    def __call__(self, n):
+        if n:
+            self(n - 1)
+            return
+        for i in range(3):
+            schedule()
+            try:
+                raise ValueError
+            except ValueError:
+                handled.append(sys.exception())
+handled = []
+def others():
+    for i in range(10):
+        schedule()
+def task(n):
+    Deep()(n)
+for i in range(30):
+    tasklet(task)(0)
+stackless.run()
+tasklet(others)()
+tasklet(task)(40_000)
+stackless.run()
+assert len(handled) == 93
+""")
+
     def test_endless_recursion_in_tasklets(self):
         self.survives("""
 def deep():
