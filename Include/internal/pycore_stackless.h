@@ -750,7 +750,8 @@ extern PyType_Spec _PyBomb_Spec;
 extern PyObject *_PyBomb_FromThrow(stackless_modstate *mod, PyObject *exc,
                                    PyObject *val, PyObject *tb);
 extern PyObject *_PyBomb_FromException(stackless_modstate *mod, PyObject *exc);
-/* Raises what `value` (a bomb) stands for. */
+/* Raises what `value` (a bomb) stands for, in the current tasklet: what that handles
+   becomes the exception's __context__. */
 extern void _PyBomb_Explode(PyObject *value);
 extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
 
