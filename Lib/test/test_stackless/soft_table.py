@@ -110,10 +110,12 @@ The code was
 - traced: with ``sys.settrace()``, by opcode;
 - monitored: with all events of ``sys.monitoring``.
 
-A task of asyncio, whose event loop runs in a tasklet, is soft in a step that begins with
-no exception: it is hard where it handles that it was cancelled, or that what it awaited
-has failed, until it awaits the next.  The first step of an eager task is soft only if the
-task is one written in Python: ``asyncio.create_eager_task_factory(asyncio.tasks._PyTask)``.
+A task of asyncio, whose event loop runs in a tasklet, is soft in every step but for two
+kinds.  The first step of an eager task is soft only if the task is one written in Python:
+``asyncio.create_eager_task_factory(asyncio.tasks._PyTask)``.  A step in which the task
+handles that it was cancelled, or that what it awaited has failed, is hard if the awaitable
+in the end is an instance of a Python class with a method ``throw()`` of its own, or the
+exception is ``GeneratorExit``.
 """
 
 GROUPS = {
