@@ -398,10 +398,11 @@ call_task(PyThreadState *tstate, PyObject *task, const stackless_call *call,
     return _PyStackless_EnterThrow(tstate, entered.coro, entered.exc, value);
 }
 
-/* The task is no longer the loop's current one.  Its type and module may be half torn
-   down by the garbage collector, so they are not asked. */
+/* The task is no longer the loop's current one, the loop no longer the thread's running
+   one.  The task's type and module may be half torn down by the garbage collector, so they
+   are not asked. */
 void
-_PyStackless_AbandonFrame(_PyInterpreterFrame *frame)
+_PyStackless_AbandonFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
 {
     if (!_PyStackless_IsContinuation(frame)
         || continuation_get(frame, STATE_KIND) != CONTINUE_TASK
@@ -410,6 +411,10 @@ _PyStackless_AbandonFrame(_PyInterpreterFrame *frame)
     }
     PyObject *loop = frame->localsplus[STATE_B];
     PyObject *current_tasks = frame->localsplus[STATE_C];
+    _PyThreadStateImpl *tstate = (_PyThreadStateImpl *)sched->tstate;
+    if (tstate != NULL && tstate->asyncio_running_loop == loop) {
+        Py_CLEAR(tstate->asyncio_running_loop);
+    }
     PyObject *task;
     int found = PyDict_GetItemRef(current_tasks, loop, &task);
     if (found > 0 && task == frame->localsplus[STATE_A]) {

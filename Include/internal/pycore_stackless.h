@@ -653,7 +653,8 @@ extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
 extern int _PyStackless_InitInlining(void);
 /* A suspended frame of a tasklet will never go on: undoes what asyncio would not get over.
    Runs Python code; no exception is set. */
-extern void _PyStackless_AbandonFrame(_PyInterpreterFrame *frame);
+extern void _PyStackless_AbandonFrame(_PyStackless_Scheduler *sched,
+                                      _PyInterpreterFrame *frame);
 
 /* stackless_tstate.c */
 

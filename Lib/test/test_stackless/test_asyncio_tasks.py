@@ -855,7 +855,7 @@ class Ends(AsyncioTestCase):
             self.switch()
         t = self.run_in_tasklet(main())
         self.assertSuspended(t)
-        self.assertEqual(list(_asyncio._current_tasks), [self.loop])
+        self.assertIn(self.loop, _asyncio._current_tasks)
         self.current._log_destroy_pending = False
         return t
 
@@ -866,11 +866,79 @@ class Ends(AsyncioTestCase):
         del t
         gc.collect()
         self.assertEqual(dict(_asyncio._current_tasks), {})
+        self.assertIsNone(asyncio._get_running_loop())
         self.assertFalse(self.current.done())
         task = weakref.ref(self.current)
         self.current = None
         gc.collect()
         self.assertIsNone(task())
+
+    @needs_soft
+    def test_dropped_and_another_one_run(self):
+        t = self.vanished()
+        del t
+        gc.collect()
+        self.assertEqual(asyncio.run(asyncio.sleep(0, "result")), "result")
+
+    @needs_soft
+    def test_dropped_when_another_loop_is_running(self):
+        t = self.vanished()
+        asyncio._set_running_loop(None)
+
+        async def main():
+            nonlocal t
+            t = None
+            gc.collect()
+            return asyncio.get_running_loop()
+        with asyncio.Runner() as runner:
+            self.assertIs(runner.run(main()), runner.get_loop())
+        self.assertEqual(dict(_asyncio._current_tasks), {})
+
+    @needs_soft
+    def test_dropped_by_another_thread(self):
+        # The running loop is that of the tasklet's thread.
+        dropped = threading.Event()
+        seen = []
+
+        def work():
+            nonlocal t
+            try:
+                t = self.vanished()
+                seen.append(asyncio._get_running_loop())
+            finally:
+                begun.set()
+            dropped.wait()
+            seen.append(asyncio._get_running_loop())
+
+        async def main():
+            nonlocal t
+            thread.start()
+            begun.wait()
+            t = None
+            gc.collect()
+            dropped.set()
+            thread.join()
+            return asyncio.get_running_loop()
+        begun = threading.Event()
+        t = None
+        thread = threading.Thread(target=work)
+        with asyncio.Runner() as runner:
+            self.assertIs(runner.run(main()), runner.get_loop())
+        self.assertEqual(seen, [self.loop, None])
+
+    @needs_soft
+    def test_dropped_after_the_end_of_its_thread(self):
+        t = None
+
+        def work():
+            nonlocal t
+            t = self.vanished()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        t = None
+        gc.collect()
+        self.assertEqual(dict(_asyncio._current_tasks), {})
 
     @needs_soft
     def test_dropped_when_another_task_has_taken_its_place(self):
