@@ -116,6 +116,10 @@ kinds.  The first step of an eager task is soft only if the task is one written 
 handles that it was cancelled, or that what it awaited has failed, is hard if the awaitable
 in the end is an instance of a Python class with a method ``throw()`` of its own, or the
 exception is ``GeneratorExit``.
+
+``make bench`` measures what a turn costs within 17 of the soft constructs, and within some
+of the hard ones.  ``exec()`` and ``eval()`` of a code object took 10 resumptions of a
+generator a turn, and 6 if what they called just returned; an import 335, and 310.
 """
 
 GROUPS = {
