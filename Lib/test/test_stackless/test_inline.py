@@ -10,6 +10,7 @@ import asyncio
 import functools
 import gc
 import os
+import re
 import sys
 import types
 import unittest
@@ -58,7 +59,8 @@ def describe(exc):
     attributes = [getattr(exc, name, None) for name in ("name", "value")]
     if isinstance(exc, StopIteration):
         attributes.append(exc.args)
-    return (type(exc), str(exc), attributes, positions(exc.__traceback__),
+    message = re.sub("0x[0-9a-f]+", "0x...", str(exc))
+    return (type(exc), message, attributes, positions(exc.__traceback__),
             describe(exc.__cause__), describe(exc.__context__), exc.__suppress_context__)
 
 
