@@ -2,11 +2,11 @@
 
    Tools/build/merge.sh has this file compiled in place of upstream's, which it includes
    unchanged.  A step of a task is done by upstream's code unless the eval loop of a
-   tasklet asks for the simple case: a pending task that nobody has cancelled, whose
-   coroutine is to get None.  Then enter() does what task_step() does before it resumes
-   the coroutine; the eval loop resumes it; and leave() runs upstream's task_step_impl()
-   with a stand-in for the coroutine, whose only answer is what the real one has
-   answered already.
+   tasklet asks for the simple case: a pending task, whose coroutine is to get None or an
+   exception that can be thrown into it softly.  Then enter() does what task_step() does
+   before it resumes the coroutine; the eval loop resumes it; and leave() runs upstream's
+   task_step_impl() with a stand-in for the coroutine, whose only answer is what the real
+   one has answered already.
 
    While its coroutine runs a task may be cancelled, even ended.  task_step_impl() looks at
    these fields before it resumes the coroutine, and so they are put aside until then.
@@ -31,70 +31,118 @@ static PyObject *soft_module_def_init(PyModuleDef *def);
 
 /* --- before the coroutine is resumed --------------------------------------------- */
 
+/* `raises`: the step begins with an exception, `exc` if that is known already. */
 static int
-soft_is_simple(const TaskObj *task)
+soft_is_simple(const TaskObj *task, int raises, PyObject *exc)
 {
     /* What the task has waited for must have another owner: then letting go of it, which
        is due before the coroutine is looked at, runs no code. */
     PyObject *coro = task->task_coro;
-    return task->task_loop != NULL && coro != NULL && PyCoro_CheckExact(coro)
-           && ((PyCoroObject *)coro)->cr_frame_state < FRAME_EXECUTING
-           && task->task_state == STATE_PENDING && !task->task_must_cancel
-           && (task->task_fut_waiter == NULL || Py_REFCNT(task->task_fut_waiter) > 1);
-}
-
-static int
-soft_has_result(asyncio_state *state, PyObject *future)
-{
-    return (Future_CheckExact(state, future) || Task_CheckExact(state, future))
-           && ((FutureObj *)future)->fut_state == STATE_FINISHED
-           && ((FutureObj *)future)->fut_exception == NULL;
+    if (task->task_loop == NULL || coro == NULL || !PyCoro_CheckExact(coro)
+        || task->task_state != STATE_PENDING
+        || (task->task_fut_waiter != NULL && Py_REFCNT(task->task_fut_waiter) == 1)) {
+        return 0;
+    }
+    return raises || task->task_must_cancel
+           ? _PyStackless_CanThrow(coro, exc != NULL ? exc : PyExc_BaseException)
+           : ((PyCoroObject *)coro)->cr_frame_state < FRAME_EXECUTING;
 }
 
 static PyObject *
 soft_resumes(PyObject *callable, PyObject *const *args, Py_ssize_t nargs)
 {
     TaskObj *task;
+    int raises;
     if (PyCFunction_Check(callable)) {
         task = (TaskObj *)PyCFunction_GET_SELF(callable);
-        if (nargs != 1 || !soft_is_simple(task)
-            || !soft_has_result(get_asyncio_state_by_def((PyObject *)task), args[0])) {
+        asyncio_state *state = get_asyncio_state_by_def((PyObject *)task);
+        if (nargs != 1 || !(Future_CheckExact(state, args[0])
+                            || Task_CheckExact(state, args[0]))) {
             return NULL;
         }
+        FutureObj *future = (FutureObj *)args[0];
+        if (future->fut_state == STATE_PENDING) {
+            return NULL;
+        }
+        raises = future->fut_state == STATE_CANCELLED || future->fut_exception != NULL;
     }
     else {
         task = ((TaskStepMethWrapper *)callable)->sw_task;
-        if (nargs != 0 || task == NULL || !soft_is_simple(task)
-            || ((TaskStepMethWrapper *)callable)->sw_arg != NULL) {
+        if (nargs != 0 || task == NULL) {
             return NULL;
         }
+        raises = ((TaskStepMethWrapper *)callable)->sw_arg != NULL;
     }
-    return (PyObject *)task;
+    return soft_is_simple(task, raises, NULL) ? (PyObject *)task : NULL;
+}
+
+/* What the step is begun with (new reference): an exception, or NULL. */
+static PyObject *
+soft_exception(asyncio_state *state, PyObject *callable, PyObject *const *args,
+               Py_ssize_t nargs)
+{
+    if (nargs == 0) {
+        return Py_XNewRef(((TaskStepMethWrapper *)callable)->sw_arg);
+    }
+    PyObject *result = NULL;
+    switch (future_get_result(state, (FutureObj *)args[0], &result)) {
+    case -1:
+        return PyErr_GetRaisedException();
+    case 0:
+        Py_CLEAR(result);              // the future has it
+    }
+    return result;
+}
+
+/* The end of the step: the task is no longer the current one of `loop`. */
+static PyObject *
+soft_end(asyncio_state *state, PyObject *loop, PyObject *task, PyObject *result)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (leave_task(state, loop, task) < 0) {
+        Py_CLEAR(result);
+    }
+    _PyErr_ChainExceptions1(exc);
+    return result;
 }
 
 static int
-soft_enter(PyObject *self, PyObject *future, _PyStackless_EnteredTask *entered)
+soft_enter(PyObject *self, PyObject *callable, PyObject *const *args, Py_ssize_t nargs,
+           _PyStackless_EnteredTask *entered)
 {
     TaskObj *task = (TaskObj *)self;
     asyncio_state *state = get_asyncio_state_by_def(self);
     PyObject *loop = Py_NewRef(task->task_loop);
-    int err = enter_task(state, loop, self);
-    /* A loop with a hash function of its own may have done anything. */
-    int simple = !err && soft_is_simple(task) && task->task_loop == loop;
-    if (simple) {
-        if (future != NULL) {
-            ((FutureObj *)future)->fut_log_tb = 0;   // its result is taken
+    PyObject *exc = soft_exception(state, callable, args, nargs);
+    int simple = 0;
+    entered->result = NULL;
+    if (enter_task(state, loop, self) == 0) {
+        if (task->task_must_cancel && task->task_state == STATE_PENDING
+            && (exc == NULL
+                || !PyErr_GivenExceptionMatches(exc, state->asyncio_CancelledError))) {
+            Py_XSETREF(exc, create_cancelled_error(state, (FutureObj *)task));
         }
+        /* A loop with a hash function of its own may have done anything. */
+        simple = !PyErr_Occurred() && task->task_loop == loop
+                 && soft_is_simple(task, exc != NULL, exc);
+        if (!simple) {
+            PyObject *result = PyErr_Occurred() ? NULL : task_step_impl(state, task, exc);
+            entered->result = soft_end(state, loop, self, result);
+        }
+    }
+    if (simple) {
+        task->task_must_cancel = 0;
         Py_CLEAR(task->task_fut_waiter);
         entered->coro = task->task_coro;
         entered->loop = loop;
         entered->current_tasks = state->current_tasks;
+        entered->exc = exc;
     }
-    else if (!err) {
-        err = leave_task(state, loop, self);
+    else {
+        Py_XDECREF(exc);
     }
     Py_DECREF(loop);
-    return err < 0 ? -1 : simple;
+    return simple;
 }
 
 /* --- after it ------------------------------------------------------------------------ */
@@ -157,13 +205,7 @@ soft_leave(PyObject *self, PySendResult status, PyObject *value)
     task->task_state = STATE_PENDING;
     task->task_must_cancel = 0;
     PyObject *result = task_step_impl(state, task, NULL);
-
-    PyObject *exc = PyErr_GetRaisedException();
-    if (leave_task(state, task->task_loop, self) < 0) {
-        Py_CLEAR(result);
-    }
-    _PyErr_ChainExceptions1(exc);
-    return result;
+    return soft_end(state, task->task_loop, self, result);
 }
 
 /* --- the module ------------------------------------------------------------------------ */

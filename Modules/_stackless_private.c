@@ -2,6 +2,8 @@
    module is in _teststackless.c. */
 
 #include "Python.h"
+#include "pycore_hashtable.h"     // _Py_hashtable_t
+#include "pycore_object.h"        // _Py_GetGlobalRefTotal()
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_stackless.h"     // _PyStackless_InitPrivate()
 
@@ -88,6 +90,136 @@ test_outside(PyObject *module, PyObject *Py_UNUSED(ignored))
     return _PyStackless_CallFromC(sched);
 }
 
+#ifdef Py_DEBUG
+
+/* Objects of types that the garbage collector does not know are found through those that
+   refer to them.  (Upstream has a list of all of them only --with-trace-refs.) */
+typedef struct {
+    PyObject *list;
+    _Py_hashtable_t *seen;
+} census;
+
+static int
+census_visit(PyObject *op, void *arg)
+{
+    census *all = arg;
+    if (op == all->list || _Py_hashtable_get_entry(all->seen, op) != NULL) {
+        return 0;
+    }
+    if (_Py_hashtable_set(all->seen, op, op) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return PyList_Append(all->list, op);
+}
+
+static int
+census_visit_tracked(PyObject *op, void *arg)
+{
+    return census_visit(op, arg) == 0;
+}
+
+PyDoc_STRVAR(get_all_objects_doc,
+"_get_all_objects($module, /)\n--\n\n"
+"A list of all objects that the garbage collector sees, and of what can be reached from\n"
+"them; but for the list.  In debug builds only.");
+
+static PyObject *
+get_all_objects(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    census all = {
+        .list = PyList_New(0),
+        .seen = _Py_hashtable_new(_Py_hashtable_hash_ptr, _Py_hashtable_compare_direct),
+    };
+    if (all.seen == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    if (all.list == NULL) {
+        goto done;
+    }
+    PyUnstable_GC_VisitObjects(census_visit_tracked, &all);
+    for (Py_ssize_t i = 0; !PyErr_Occurred() && i < PyList_GET_SIZE(all.list); i++) {
+        PyObject *op = PyList_GET_ITEM(all.list, i);
+        (void)census_visit((PyObject *)Py_TYPE(op), &all);
+        if (PyObject_IS_GC(op) && Py_TYPE(op)->tp_traverse != NULL) {
+            (void)Py_TYPE(op)->tp_traverse(op, census_visit, &all);
+        }
+    }
+done:
+    if (PyErr_Occurred()) {
+        Py_CLEAR(all.list);
+    }
+    if (all.seen != NULL) {
+        _Py_hashtable_destroy(all.seen);
+    }
+    return all.list;
+}
+
+PyDoc_STRVAR(get_refinfo_doc,
+"_get_refinfo($module, /)\n--\n\n"
+"(object, count, total, computed): of all objects, that with most references, and how\n"
+"many; how many references there are, as the interpreter counts them and as the sum over\n"
+"all objects that can be found.  Immortal objects do not count.  In debug builds only.");
+
+static PyObject *
+get_refinfo(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *list = get_all_objects(module, NULL);
+    if (list == NULL) {
+        return NULL;
+    }
+    PyObject *most = Py_None;
+    Py_ssize_t most_count = 0, computed = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        PyObject *op = PyList_GET_ITEM(list, i);
+        if (_Py_IsImmortal(op)) {
+            continue;
+        }
+        Py_ssize_t count = Py_REFCNT(op) - 1;      // without the list's
+        computed += count;
+        if (count > most_count) {
+            most_count = count;
+            most = op;
+        }
+    }
+    Py_ssize_t total = _Py_GetGlobalRefTotal() - PyList_GET_SIZE(list);
+    PyObject *result = Py_BuildValue("(Onnn)", most, most_count, total, computed);
+    Py_DECREF(list);
+    return result;
+}
+
+PyDoc_STRVAR(peek_doc,
+"_peek($module, address, /)\n--\n\n"
+"The object with this id(), if _get_all_objects() has it; otherwise ValueError.\n"
+"In debug builds only.");
+
+static PyObject *
+peek(PyObject *module, PyObject *address)
+{
+    void *wanted = PyLong_AsVoidPtr(address);
+    if (wanted == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    PyObject *list = get_all_objects(module, NULL);
+    if (list == NULL) {
+        return NULL;
+    }
+    PyObject *found = NULL;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && found == NULL; i++) {
+        if (PyList_GET_ITEM(list, i) == wanted) {
+            found = Py_NewRef(wanted);
+        }
+    }
+    Py_DECREF(list);
+    if (found == NULL) {
+        PyErr_Format(PyExc_ValueError, "no object at %p", wanted);
+    }
+    return found;
+}
+
+#endif
+
 /* Softly "from C": a frame that nobody sees, as those of C code that waits for its turn
    have to be (the trampoline's, send_sequence()'s). */
 static const char test_cframe_nr_source[] =
@@ -103,6 +235,11 @@ static PyMethodDef private_methods[] = {
     {"_gc_track", gc_track, METH_O, gc_track_doc},
     {"_gc_untrack", gc_untrack, METH_O, gc_untrack_doc},
     {"_test_outside", test_outside, METH_NOARGS, test_outside_doc},
+#ifdef Py_DEBUG
+    {"_get_all_objects", get_all_objects, METH_NOARGS, get_all_objects_doc},
+    {"_get_refinfo", get_refinfo, METH_NOARGS, get_refinfo_doc},
+    {"_peek", peek, METH_O, peek_doc},
+#endif
     {NULL}
 };
 

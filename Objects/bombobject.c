@@ -89,6 +89,10 @@ _PyBomb_Explode(PyObject *op)
     }
     PyErr_Restore(Py_NewRef(bomb->type), Py_XNewRef(bomb->value),
                   Py_XNewRef(bomb->traceback));
+    /* What is being handled there becomes its __context__, as in a generator's throw(). */
+    PyObject *exc = PyErr_GetRaisedException();
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    Py_DECREF(exc);
 }
 
 int

@@ -11,13 +11,11 @@
 #include "pycore_ceval.h"         // _PyEvalFramePushAndInit()
 #include "pycore_code.h"          // INLINE_CACHE_ENTRIES_CALL
 #include "pycore_descrobject.h"   // PyMethodDescrObject
-#include "pycore_genobject.h"     // _PyGen_SetStopIterationValue()
 #include "pycore_global_strings.h" // _Py_ID()
 #include "pycore_import.h"        // _PyImport_GetModuleAttrString()
 #include "pycore_instruments.h"   // _Py_call_instrumentation_exc2()
 #include "pycore_interp.h"
 #include "pycore_object.h"        // _PyType_CalculateMetaclass()
-#include "pycore_pyerrors.h"      // _PyErr_ChainStackItem()
 #include "pycore_runtime.h"
 #include "pycore_stackless_asyncio.h"
 #include "pycore_stackless_inline.h"
@@ -248,14 +246,13 @@ find_c_function(void *func, PyObject **self, stackless_call *rest)
     if (rest->nargs != 1 || *self == NULL || !is_ready_generator(*self)) {
         return SOFT_NOT;
     }
-    PyFrameState state = ((PyGenObject *)*self)->gi_frame_state;
     if (func == known.gen_send) {
-        return state != FRAME_CREATED || Py_IsNone(rest->args[0]) ? SOFT_SEND : SOFT_NOT;
+        return ((PyGenObject *)*self)->gi_frame_state != FRAME_CREATED || Py_IsNone(rest->args[0]) ? SOFT_SEND : SOFT_NOT;
     }
-    /* With something that it delegates to it is left to C. */
-    return func == known.gen_throw && state == FRAME_SUSPENDED
+    return func == known.gen_throw
            && (PyExceptionInstance_Check(rest->args[0])
-               || PyExceptionClass_Check(rest->args[0])) ? SOFT_THROW : SOFT_NOT;
+               || PyExceptionClass_Check(rest->args[0]))
+           && _PyStackless_CanThrow(*self, rest->args[0]) ? SOFT_THROW : SOFT_NOT;
 }
 
 /* A slot wrapper, bound or with self as its first argument. */
@@ -334,127 +331,6 @@ find_soft(stackless_call *rest, PyObject **self)
     return find_wrapped_slot(self, rest);
 }
 
-/* --- generators --------------------------------------------------------------- */
-
-/* What a generator returned, which *value is, becomes StopIteration. */
-static step_outcome
-stop_iteration(PyObject **value)
-{
-    if (*value == Py_None) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    else {
-        (void)_PyGen_SetStopIterationValue(*value);
-    }
-    Py_CLEAR(*value);
-    return STEP_FAILED;
-}
-
-/* State: next()'s default, or NULL; the iterator; 1 if it is a generator. */
-step_outcome
-_PyStackless_NextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-                      PyObject **value)
-{
-    PyObject *fallback = c->localsplus[STATE_A];
-    int is_generator = continuation_number(c) != 0;
-    if (event == AT_RAISE) {
-        if (fallback == NULL || !PyErr_ExceptionMatches(PyExc_StopIteration)) {
-            return STEP_FAILED;
-        }
-        PyErr_Clear();
-        *value = Py_NewRef(fallback);
-        return STEP_DONE;
-    }
-    if (event == AT_YIELD || !is_generator) {
-        return STEP_DONE;
-    }
-    if (fallback != NULL) {
-        Py_SETREF(*value, Py_NewRef(fallback));
-        return STEP_DONE;
-    }
-    return stop_iteration(value);
-}
-
-static step_outcome
-call_next(PyThreadState *tstate, PyObject *iter, PyObject *fallback)
-{
-    int is_generator = PyGen_CheckExact(iter);
-    if (!_PyStackless_PushContinuation(tstate, CONTINUE_NEXT, fallback, iter, NULL,
-                                       is_generator)) {
-        return STEP_FAILED;
-    }
-    if (is_generator) {
-        return _PyStackless_EnterGenerator(tstate, (PyGenObject *)iter, Py_None);
-    }
-    PyObject *method = _PyStackless_PythonMethod(Py_TYPE(iter), &_Py_ID(__next__));
-    return _PyStackless_PushFunction(tstate, method, iter, NULL, 0, NULL);
-}
-
-/* A generator's send() or throw().  State: the generator, which nobody else may own. */
-step_outcome
-_PyStackless_GeneratorStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-                           PyObject **value)
-{
-    if (event != AT_RETURN) {
-        return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
-    }
-    return stop_iteration(value);
-}
-
-static step_outcome
-call_send(PyThreadState *tstate, PyObject *gen, PyObject *arg)
-{
-    if (!_PyStackless_PushContinuation(tstate, CONTINUE_GENERATOR, gen, NULL, NULL, 0)) {
-        return STEP_FAILED;
-    }
-    return _PyStackless_EnterGenerator(tstate, (PyGenObject *)gen, arg);
-}
-
-/* The generator's frame is entered with the exception set, which the eval loop then
-   raises in it. */
-static step_outcome
-call_throw(PyThreadState *tstate, PyObject *gen, PyObject *exc)
-{
-    PyObject *type, *value, *tb;
-    if (PyExceptionClass_Check(exc)) {
-        type = Py_NewRef(exc);
-        value = tb = NULL;
-        PyErr_NormalizeException(&type, &value, &tb);
-    }
-    else {
-        value = Py_NewRef(exc);
-        type = Py_NewRef(PyExceptionInstance_Class(exc));
-        tb = PyException_GetTraceback(exc);
-    }
-    step_outcome outcome = STEP_FAILED;
-    if (_PyStackless_PushContinuation(tstate, CONTINUE_GENERATOR, gen, NULL, NULL, 0)) {
-        outcome = _PyStackless_EnterGenerator(tstate, (PyGenObject *)gen, Py_None);
-    }
-    if (outcome == STEP_FAILED) {
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(tb);
-        return outcome;
-    }
-    PyErr_Restore(type, value, tb);
-    _PyErr_ChainStackItem();
-    /* As the eval loop does where it is entered by throw(). */
-    _PyInterpreterFrame *frame = tstate->current_frame;
-    PyInterpreterState *interp = tstate->interp;
-    value = PyErr_GetRaisedException();
-    if (_Py_Instrument(_PyFrame_GetCode(frame), interp) < 0) {
-        PyErr_Clear();
-    }
-    if (interp->monitors.tools[PY_MONITORING_EVENT_PY_THROW] != 0
-        && _Py_call_instrumentation_arg(tstate, PY_MONITORING_EVENT_PY_THROW, frame,
-                                        frame->instr_ptr, value) != 0) {
-        Py_DECREF(value);
-        return STEP_PUSHED;
-    }
-    PyErr_SetRaisedException(value);
-    return STEP_PUSHED;
-}
-
 /* --- Context.run() ------------------------------------------------------------ */
 
 /* State: the context. */
@@ -517,30 +393,29 @@ static step_outcome
 call_task(PyThreadState *tstate, PyObject *task, const stackless_call *call,
           PyObject **value)
 {
-    PyObject *future = call->nargs ? call->args[0] : NULL;
     if (!_PyStackless_PushContinuation(tstate, CONTINUE_TASK, task, NULL, NULL, 0)) {
         return STEP_FAILED;
     }
     _PyStackless_EnteredTask entered;
-    int simple = get_task_hooks()->enter(task, future, &entered);
-    if (simple < 0) {
-        return STEP_FAILED;
-    }
-    if (!simple) {
-        *value = PyObject_Vectorcall(call->callable, call->args, call->nargs, NULL);
+    if (!get_task_hooks()->enter(task, call->callable, call->args, call->nargs, &entered)) {
+        *value = entered.result;
         return *value ? STEP_DONE : STEP_FAILED;
     }
     _PyInterpreterFrame *c = tstate->current_frame;
     c->localsplus[STATE_B] = Py_NewRef(entered.loop);
     c->localsplus[STATE_C] = Py_NewRef(entered.current_tasks);
     (void)continuation_set_number(c, 1);
-    return _PyStackless_EnterGenerator(tstate, (PyGenObject *)entered.coro, Py_None);
+    if (entered.exc == NULL) {
+        return _PyStackless_EnterGenerator(tstate, (PyGenObject *)entered.coro, Py_None);
+    }
+    return _PyStackless_EnterThrow(tstate, entered.coro, entered.exc, value);
 }
 
-/* The task is no longer the loop's current one.  Its type and module may be half torn
-   down by the garbage collector, so they are not asked. */
+/* The task is no longer the loop's current one, the loop no longer the thread's running
+   one.  The task's type and module may be half torn down by the garbage collector, so they
+   are not asked. */
 void
-_PyStackless_AbandonFrame(_PyInterpreterFrame *frame)
+_PyStackless_AbandonFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
 {
     if (!_PyStackless_IsContinuation(frame)
         || continuation_get(frame, STATE_KIND) != CONTINUE_TASK
@@ -549,6 +424,10 @@ _PyStackless_AbandonFrame(_PyInterpreterFrame *frame)
     }
     PyObject *loop = frame->localsplus[STATE_B];
     PyObject *current_tasks = frame->localsplus[STATE_C];
+    _PyThreadStateImpl *tstate = (_PyThreadStateImpl *)sched->tstate;
+    if (tstate != NULL && tstate->asyncio_running_loop == loop) {
+        Py_CLEAR(tstate->asyncio_running_loop);
+    }
     PyObject *task;
     int found = PyDict_GetItemRef(current_tasks, loop, &task);
     if (found > 0 && task == frame->localsplus[STATE_A]) {
@@ -634,11 +513,11 @@ do_soft(PyThreadState *tstate, soft_kind kind, PyObject *self, const stackless_c
         case SOFT_PARTIAL:
             return call_partial(tstate, (partial_object *)rest->callable, rest, value);
         case SOFT_NEXT:
-            return call_next(tstate, self, rest->nargs > 0 ? rest->args[0] : NULL);
+            return _PyStackless_CallNext(tstate, self, rest->nargs > 0 ? rest->args[0] : NULL);
         case SOFT_SEND:
-            return call_send(tstate, self, rest->args[0]);
+            return _PyStackless_CallSend(tstate, self, rest->args[0]);
         case SOFT_THROW:
-            return call_throw(tstate, self, rest->args[0]);
+            return _PyStackless_CallThrow(tstate, self, rest->args[0], value);
         case SOFT_CONTEXT_RUN:
             return call_in_context(tstate, self, rest, value);
         case SOFT_TASK:
@@ -800,8 +679,8 @@ call_vector(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_
         }
         if (is_next_of_generator(base, oparg)) {
             _PyStackless_Begin(frame, stack_pointer, 3, 1 + INLINE_CACHE_ENTRIES_CALL);
-            return _PyStackless_Deliver(tstate, call_next(tstate, base[2], NULL), NULL,
-                                        stack_pointer, 3);
+            return _PyStackless_Deliver(tstate, _PyStackless_CallNext(tstate, base[2], NULL),
+                                        NULL, stack_pointer, 3);
         }
     }
     if (self == NULL && PyMethod_Check(callable)) {

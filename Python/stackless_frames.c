@@ -145,7 +145,7 @@ _PyTasklet_DropFrames(PyTaskletObject *t)
             drop_generator_frame(frame);
         }
         else {
-            _PyStackless_AbandonFrame(frame);
+            _PyStackless_AbandonFrame(sched_of(t), frame);
             _PyStackless_ClearFrame(tstate, frame);
         }
         frame = previous;

@@ -96,6 +96,7 @@ static step_function *const steps[CONTINUE_COUNT] = {
     [CONTINUE_AITER] = _PyStackless_AIterStep,
     [CONTINUE_NEXT] = _PyStackless_NextStep,
     [CONTINUE_GENERATOR] = _PyStackless_GeneratorStep,
+    [CONTINUE_DELEGATE] = _PyStackless_DelegateStep,
     [CONTINUE_NEW] = _PyStackless_NewStep,
     [CONTINUE_INIT] = _PyStackless_InitStep,
     [CONTINUE_CLASS] = _PyStackless_ClassStep,
@@ -360,6 +361,14 @@ pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
     _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), c, CONTINUATION_WORDS);
 }
 
+static inline step_event
+event_of(step_outcome outcome)
+{
+    return outcome == STEP_FAILED ? AT_RAISE
+           : outcome == STEP_BEGIN ? AT_START
+           : outcome == STEP_YIELDED ? AT_YIELD : AT_RETURN;
+}
+
 /* Runs the steps of tstate->current_frame and of its callers, until a frame was pushed
    or an instruction has ended.  Returns the frame to go on with. */
 static inline _PyInterpreterFrame *
@@ -380,7 +389,7 @@ run_steps(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event, PyObj
         }
         assert(outcome != STEP_FAILED || value == NULL);
         c = tstate->current_frame;
-        event = outcome == STEP_FAILED ? AT_RAISE : AT_RETURN;
+        event = event_of(outcome);
     }
     if (value != NULL) {
         _PyFrame_StackPush(c, value);
@@ -410,9 +419,7 @@ _PyStackless_DeliverEnd(PyThreadState *tstate, step_outcome outcome, PyObject *v
     PyObject **operands = stack_pointer - pops;
     PyObject *first = pops > 0 ? operands[0] : NULL;
     PyObject *second = pops > 1 ? operands[1] : NULL;
-    (void)run_steps(tstate, tstate->current_frame,
-                    outcome == STEP_FAILED ? AT_RAISE
-                    : outcome == STEP_BEGIN ? AT_START : AT_RETURN, value);
+    (void)run_steps(tstate, tstate->current_frame, event_of(outcome), value);
     Py_XDECREF(first);
     Py_XDECREF(second);
     for (int i = 2; i < pops; i++) {

@@ -1,5 +1,5 @@
-/* Iteration, `await` and `with` where the methods are Python functions, and the entering
-   of generators. */
+/* Iteration, `await` and `with` where the methods are Python functions, and the methods of
+   generators. */
 
 #include "Python.h"
 #include "pycore_call.h"
@@ -9,7 +9,9 @@
 #include "pycore_global_strings.h" // _Py_ID()
 #include "pycore_instruments.h"   // _Py_call_instrumentation_jump()
 #include "pycore_object.h"
+#include "pycore_pyerrors.h"      // _PyErr_ChainStackItem()
 #include "pycore_runtime.h"
+#include "pycore_stackless_asyncio.h" // _PyStackless_CanThrow()
 #include "pycore_stackless_inline.h"
 
 step_outcome
@@ -54,6 +56,291 @@ _PyStackless_GetIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
     return _PyStackless_BeginCall(tstate, frame, stack_pointer, 1, 1, CONTINUE_ITER,
                                   NULL, NULL, 0, method, iterable, NULL, 0);
+}
+
+/* --- next(), send() ----------------------------------------------------------- */
+
+/* What a generator returned, which *value is, becomes StopIteration. */
+static step_outcome
+stop_iteration(PyObject **value)
+{
+    if (*value == Py_None) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    else {
+        (void)_PyGen_SetStopIterationValue(*value);
+    }
+    Py_CLEAR(*value);
+    return STEP_FAILED;
+}
+
+/* State: next()'s default, or NULL; the iterator; 1 if it is a generator. */
+step_outcome
+_PyStackless_NextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                      PyObject **value)
+{
+    PyObject *fallback = c->localsplus[STATE_A];
+    int is_generator = continuation_number(c) != 0;
+    if (event == AT_RAISE) {
+        if (fallback == NULL || !PyErr_ExceptionMatches(PyExc_StopIteration)) {
+            return STEP_FAILED;
+        }
+        PyErr_Clear();
+        *value = Py_NewRef(fallback);
+        return STEP_DONE;
+    }
+    if (event == AT_YIELD || !is_generator) {
+        return STEP_DONE;
+    }
+    if (fallback != NULL) {
+        Py_SETREF(*value, Py_NewRef(fallback));
+        return STEP_DONE;
+    }
+    return stop_iteration(value);
+}
+
+step_outcome
+_PyStackless_CallNext(PyThreadState *tstate, PyObject *iter, PyObject *fallback)
+{
+    int is_generator = PyGen_CheckExact(iter);
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_NEXT, fallback, iter, NULL,
+                                       is_generator)) {
+        return STEP_FAILED;
+    }
+    if (is_generator) {
+        return _PyStackless_EnterGenerator(tstate, (PyGenObject *)iter, Py_None);
+    }
+    PyObject *method = _PyStackless_PythonMethod(Py_TYPE(iter), &_Py_ID(__next__));
+    return _PyStackless_PushFunction(tstate, method, iter, NULL, 0, NULL);
+}
+
+/* A generator's send() or throw().  State: the generator, which nobody else may own. */
+step_outcome
+_PyStackless_GeneratorStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                           PyObject **value)
+{
+    if (event != AT_RETURN) {
+        return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
+    }
+    return stop_iteration(value);
+}
+
+step_outcome
+_PyStackless_CallSend(PyThreadState *tstate, PyObject *gen, PyObject *arg)
+{
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_GENERATOR, gen, NULL, NULL, 0)) {
+        return STEP_FAILED;
+    }
+    return _PyStackless_EnterGenerator(tstate, (PyGenObject *)gen, arg);
+}
+
+/* --- throw() ------------------------------------------------------------------ */
+
+/* As upstream's, it goes first to what a generator delegates to, and so on.  On top of the
+   frame of each that delegates there is a continuation, which stands for the C function:
+   it lets the generator yield what the other one yields, or raises in it what comes of
+   the exception.  While that is under way a generator is as in send(). */
+
+static int
+is_generator(PyObject *op)
+{
+    return PyGen_CheckExact(op) || PyCoro_CheckExact(op);
+}
+
+static _PyInterpreterFrame *
+generator_frame(PyGenObject *gen)
+{
+    return (_PyInterpreterFrame *)gen->gi_iframe;
+}
+
+/* Has it no throw() that could be written in Python? */
+static int
+throws_in_c(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    if (type->tp_getattro != PyObject_GenericGetAttr || type->tp_dictoffset != 0) {
+        return 0;
+    }
+    PyObject *method = _PyType_Lookup(type, &_Py_ID(throw));
+    return method == NULL || Py_IS_TYPE(method, &PyMethodDescr_Type);
+}
+
+int
+_PyStackless_CanThrow(PyObject *op, PyObject *exc)
+{
+    while (is_generator(op)) {
+        PyGenObject *gen = (PyGenObject *)op;
+        if (gen->gi_frame_state == FRAME_SUSPENDED) {
+            return 1;
+        }
+        if (gen->gi_frame_state != FRAME_SUSPENDED_YIELD_FROM
+            || PyErr_GivenExceptionMatches(exc, PyExc_GeneratorExit)) {
+            return 0;                  // the latter closes what it delegates to
+        }
+        op = _PyFrame_StackPeek(generator_frame(gen));
+    }
+    return throws_in_c(op);
+}
+
+/* What is done around the eval loop where that is entered to raise, in `frame`, the
+   exception that is set. */
+static void
+announce_throw(PyThreadState *tstate, _PyInterpreterFrame *frame)
+{
+    _PyErr_ChainStackItem();
+    PyInterpreterState *interp = tstate->interp;
+    PyObject *exc = PyErr_GetRaisedException();
+    if (_Py_Instrument(_PyFrame_GetCode(frame), interp) < 0) {
+        PyErr_Clear();
+    }
+    if (interp->monitors.tools[PY_MONITORING_EVENT_PY_THROW] != 0
+        && _Py_call_instrumentation_arg(tstate, PY_MONITORING_EVENT_PY_THROW, frame,
+                                        frame->instr_ptr, exc) != 0) {
+        Py_DECREF(exc);
+        return;
+    }
+    PyErr_SetRaisedException(exc);
+}
+
+/* The generator's frame is entered with the exception set, which the eval loop then
+   raises in it. */
+static step_outcome
+enter_raising(PyThreadState *tstate, PyGenObject *gen)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (_PyStackless_EnterGenerator(tstate, gen, Py_None) == STEP_FAILED) {
+        Py_DECREF(exc);
+        return STEP_FAILED;
+    }
+    PyErr_SetRaisedException(exc);
+    announce_throw(tstate, tstate->current_frame);
+    return STEP_PUSHED;
+}
+
+/* No longer executing, after a delegation that is over.  (The continuation has been its
+   level of recursion.) */
+static void
+suspend_delegating(PyThreadState *tstate, PyGenObject *gen)
+{
+    gen->gi_frame_state = FRAME_SUSPENDED_YIELD_FROM;
+    tstate->exc_info = gen->gi_exc_state.previous_item;
+    gen->gi_exc_state.previous_item = NULL;
+    generator_frame(gen)->previous = NULL;
+}
+
+/* The generator, on whose frame the continuation is, delegates throw(). */
+step_outcome
+_PyStackless_DelegateStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                          PyObject **value)
+{
+    _PyInterpreterFrame *frame = c->previous;
+    if (event == AT_YIELD) {
+        c->previous = frame->previous;
+        suspend_delegating(tstate, _PyFrame_GetGenerator(frame));
+        return STEP_YIELDED;
+    }
+    if (event == AT_RETURN) {
+        (void)stop_iteration(value);
+    }
+    tstate->py_recursion_remaining--;
+    _PyFrame_StackPush(frame, Py_None);            // immortal: what it was sent
+    announce_throw(tstate, frame);
+    return STEP_FAILED;
+}
+
+static int
+begin_delegating(PyThreadState *tstate, PyGenObject *gen)
+{
+    if (tstate->py_recursion_remaining <= 0) {
+        PyErr_SetString(PyExc_RecursionError, "maximum recursion depth exceeded");
+        return -1;
+    }
+    _PyInterpreterFrame *frame = generator_frame(gen);
+    _PyInterpreterFrame *caller = tstate->current_frame;
+    frame->previous = caller;
+    frame->return_offset = 0;
+    tstate->current_frame = frame;
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_DELEGATE, NULL, NULL, NULL, 0)) {
+        tstate->current_frame = caller;
+        frame->previous = NULL;
+        return -1;
+    }
+    gen->gi_frame_state = FRAME_EXECUTING;
+    gen->gi_exc_state.previous_item = tstate->exc_info;
+    tstate->exc_info = &gen->gi_exc_state;
+    return 0;
+}
+
+/* gen delegates to something else: calls its throw().  What it yields, or NULL with an
+   exception. */
+static PyObject *
+throw_in_c(PyGenObject *gen, PyObject *exc)
+{
+    PyObject *to = Py_NewRef(_PyFrame_StackPeek(generator_frame(gen)));
+    gen->gi_frame_state = FRAME_EXECUTING;
+    PyObject *result = PyObject_CallMethodOneArg(to, &_Py_ID(throw), exc);
+    gen->gi_frame_state = FRAME_SUSPENDED_YIELD_FROM;
+    Py_DECREF(to);
+    return result;
+}
+
+/* Throws `exc` (stolen) into gen itself. */
+static step_outcome
+throw_here(PyThreadState *tstate, PyGenObject *gen, PyObject *exc)
+{
+    if (PyExceptionClass_Check(exc)) {
+        PyErr_Restore(exc, NULL, NULL);
+        if (gen->gi_frame_state >= FRAME_EXECUTING) {
+            /* The making of it has run the generator. */
+            exc = PyErr_GetRaisedException();
+            PyObject *result = PyObject_CallMethodOneArg((PyObject *)gen, &_Py_ID(throw), exc);
+            assert(result == NULL);
+            (void)result;
+            Py_DECREF(exc);
+            return STEP_FAILED;
+        }
+    }
+    else {
+        PyErr_SetRaisedException(exc);
+    }
+    return enter_raising(tstate, gen);
+}
+
+step_outcome
+_PyStackless_EnterThrow(PyThreadState *tstate, PyObject *op, PyObject *exc,
+                        PyObject **value)
+{
+    assert(_PyStackless_CanThrow(op, exc));
+    PyGenObject *gen = (PyGenObject *)op;
+    while (gen->gi_frame_state == FRAME_SUSPENDED_YIELD_FROM) {
+        PyObject *to = _PyFrame_StackPeek(generator_frame(gen));
+        if (is_generator(to)) {
+            if (begin_delegating(tstate, gen) < 0) {
+                Py_DECREF(exc);
+                return STEP_FAILED;
+            }
+            gen = (PyGenObject *)to;
+        }
+        else if (_PyType_Lookup(Py_TYPE(to), &_Py_ID(throw)) != NULL) {
+            *value = throw_in_c(gen, exc);
+            Py_DECREF(exc);
+            return *value ? STEP_YIELDED : enter_raising(tstate, gen);
+        }
+        else {
+            break;
+        }
+    }
+    return throw_here(tstate, gen, exc);
+}
+
+step_outcome
+_PyStackless_CallThrow(PyThreadState *tstate, PyObject *gen, PyObject *exc,
+                       PyObject **value)
+{
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_GENERATOR, gen, NULL, NULL, 0)) {
+        return STEP_FAILED;
+    }
+    return _PyStackless_EnterThrow(tstate, gen, Py_NewRef(exc), value);
 }
 
 /* --- for ---------------------------------------------------------------------- */

@@ -669,7 +669,8 @@ extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
 extern int _PyStackless_InitInlining(void);
 /* A suspended frame of a tasklet will never go on: undoes what asyncio would not get over.
    Runs Python code; no exception is set. */
-extern void _PyStackless_AbandonFrame(_PyInterpreterFrame *frame);
+extern void _PyStackless_AbandonFrame(_PyStackless_Scheduler *sched,
+                                      _PyInterpreterFrame *frame);
 
 /* stackless_tstate.c */
 
@@ -766,7 +767,8 @@ extern PyType_Spec _PyBomb_Spec;
 extern PyObject *_PyBomb_FromThrow(stackless_modstate *mod, PyObject *exc,
                                    PyObject *val, PyObject *tb);
 extern PyObject *_PyBomb_FromException(stackless_modstate *mod, PyObject *exc);
-/* Raises what `value` (a bomb) stands for. */
+/* Raises what `value` (a bomb) stands for, in the current tasklet: what that handles
+   becomes the exception's __context__. */
 extern void _PyBomb_Explode(PyObject *value);
 extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
 

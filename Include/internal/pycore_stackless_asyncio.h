@@ -12,11 +12,13 @@ extern "C" {
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
-/* A step that has begun.  All borrowed. */
+/* A step that has begun. */
 typedef struct {
-    PyObject *coro;               // to be resumed
+    PyObject *coro;               // to be resumed; borrowed, as the next two
     PyObject *loop;
     PyObject *current_tasks;      // the dict in which `loop` has its running task
+    PyObject *exc;                // owned: what is thrown into it, or NULL
+    PyObject *result;             // otherwise: see enter()
 } _PyStackless_EnteredTask;
 
 typedef struct {
@@ -26,16 +28,22 @@ typedef struct {
     PyCFunction wakeup;
 
     /* The task (borrowed), if a call of such an object would just resume its suspended or
-       fresh coroutine, with None; otherwise NULL.  No side effects, no exceptions. */
+       fresh coroutine, or throw into it what _PyStackless_CanThrow(); otherwise NULL.  No
+       side effects, no exceptions. */
     PyObject *(*resumes)(PyObject *callable, PyObject *const *args, Py_ssize_t nargs);
-    /* 1: the coroutine is to be resumed now, then leave() is due.  0: nothing was done; it
-       is no longer that simple.  -1: an exception is set, nothing was done.  `future` is
-       the wakeup's, or NULL. */
-    int (*enter)(PyObject *task, PyObject *future, _PyStackless_EnteredTask *entered);
+    /* The step of such a call begins.  1: the coroutine is to be resumed now, then leave()
+       is due.  0: it was no longer that simple, and is over; entered->result is what it
+       returns, NULL with an exception. */
+    int (*enter)(PyObject *task, PyObject *callable, PyObject *const *args,
+                 Py_ssize_t nargs, _PyStackless_EnteredTask *entered);
     /* The coroutine yielded or returned `value`, which is stolen, or raised the exception
        that is set (`value` is NULL).  The result of the step, or NULL. */
     PyObject *(*leave)(PyObject *task, PySendResult status, PyObject *value);
 } _PyStackless_TaskHooks;
+
+/* Does throwing the exception (an instance or a class) into op, a generator or coroutine,
+   run no Python code but its own and that of those it delegates to? */
+PyAPI_FUNC(int) _PyStackless_CanThrow(PyObject *op, PyObject *exc);
 
 /* Called when the module is loaded, by every interpreter with the same hooks: they are
    static, and extension modules are never unloaded. */

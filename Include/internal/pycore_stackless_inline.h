@@ -34,6 +34,7 @@ typedef enum {
     STEP_FAILED = -1,             // an exception is set
     STEP_DONE,                    // *value is what the caller gets; NULL: nothing
     STEP_PUSHED,                  // a frame was pushed, and will give the value
+    STEP_YIELDED,                 // the generator that was called has yielded *value
     STEP_MISSING,                 // of CallSpecial only: there is no such method
     STEP_BEGIN,                   // to Deliver only: the continuation's first step is due
 } step_outcome;
@@ -58,9 +59,10 @@ typedef enum {
     CONTINUE_SEND,
     CONTINUE_AWAIT,
     CONTINUE_AITER,
-    CONTINUE_NEXT,                // stackless_calls.c
+    CONTINUE_NEXT,
     CONTINUE_GENERATOR,
-    CONTINUE_CONTEXT,
+    CONTINUE_DELEGATE,
+    CONTINUE_CONTEXT,             // stackless_calls.c
     CONTINUE_TASK,
     CONTINUE_C_RETURN,
     CONTINUE_NEW,                 // stackless_classes.c
@@ -248,16 +250,29 @@ extern instruction_hook _PyStackless_GetIter, _PyStackless_Send,
     _PyStackless_ForIter, _PyStackless_InstrumentedForIter, _PyStackless_BeforeWith,
     _PyStackless_BeforeAsyncWith;
 extern step_function _PyStackless_IterStep, _PyStackless_ForStep, _PyStackless_SendStep,
-    _PyStackless_AwaitStep, _PyStackless_AIterStep;
+    _PyStackless_AwaitStep, _PyStackless_AIterStep, _PyStackless_NextStep,
+    _PyStackless_GeneratorStep, _PyStackless_DelegateStep;
 /* Pushes the frame of a suspended or fresh generator or coroutine, which gets `arg`. */
 extern step_outcome _PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObject *gen,
                                                 PyObject *arg);
+/* Throws an exception (stolen) into a generator or coroutine, if it can be thrown
+   (_PyStackless_CanThrow()), for a continuation that is there already. */
+extern step_outcome _PyStackless_EnterThrow(PyThreadState *tstate, PyObject *gen,
+                                            PyObject *exc, PyObject **value);
+/* next(iter, fallback), gen.send(arg), gen.throw(exc): of generators that may be entered,
+   and iterators whose __next__ is a Python function.  fallback may be NULL; exc is an
+   instance or a class. */
+extern step_outcome _PyStackless_CallNext(PyThreadState *tstate, PyObject *iter,
+                                          PyObject *fallback);
+extern step_outcome _PyStackless_CallSend(PyThreadState *tstate, PyObject *gen,
+                                          PyObject *arg);
+extern step_outcome _PyStackless_CallThrow(PyThreadState *tstate, PyObject *gen,
+                                           PyObject *exc, PyObject **value);
 
 extern instruction_hook _PyStackless_Call, _PyStackless_CallKw, _PyStackless_CallEx,
     _PyStackless_InstrumentedCall, _PyStackless_InstrumentedCallKw,
     _PyStackless_InstrumentedCallEx;
-extern step_function _PyStackless_NextStep, _PyStackless_GeneratorStep,
-    _PyStackless_ContextStep, _PyStackless_TaskStep, _PyStackless_CReturnStep;
+extern step_function _PyStackless_ContextStep, _PyStackless_TaskStep, _PyStackless_CReturnStep;
 extern int _PyStackless_InitCalls(void);
 
 /* --- calls -------------------------------------------------------------------------- */

@@ -51,10 +51,11 @@ def scheduling(name: str, label: str, target: float | None, function: str,
                     options=options, peers=peers)
 
 
-def yielding(context: str, label: str) -> Workload:
+def yielding(context: str, label: str, target: float | None = None) -> Workload:
     """A workload of tasklets that take turns from within a construct."""
     return Workload(f"context_{context}", "workloads_contexts", "turn",
-                    (Row(f"two inside {label}"),), options={"construct": context}, peers=())
+                    (Row(f"two inside {label}", target=target),),
+                    options={"construct": context}, peers=())
 
 
 def talking(name: str, label: str, target: float, **fields: Any) -> Workload:
@@ -95,6 +96,16 @@ CONTEXTS = (
     yielding("context_run", "Context.run()"),
 )
 
+# Left hard: what C code calls.
+HARD_CONTEXTS = (
+    yielding("map_callback", "map()", 5.0),
+    yielding("sorted_key", "sorted(key=)", 6.0),
+    yielding("reduce_callback", "functools.reduce()", 5.0),
+    yielding("exec_code", "exec() of a code object"),
+    yielding("eval_code", "eval() of a code object"),
+    yielding("import_module", "an import"),
+)
+
 WORKLOADS = (
     scheduling("switch2", "two tasklets, schedule()", 1.0, "switch2"),
     scheduling("switch2_module", "two tasklets, stackless.schedule()", None, "switch2_module",
@@ -107,6 +118,7 @@ WORKLOADS = (
     scheduling("depth_100", "two at Python depth 100", None, "switch_deep", depth=100),
     scheduling("depth_1000", "two at Python depth 1,000", None, "switch_deep", depth=1_000),
     *CONTEXTS,
+    *HARD_CONTEXTS,
     talking("pingpong", "ping-pong, per message", 2.3),
     talking("ring", "ring of 503, per message", 2.5, peers=("asyncio", "greenlet")),
     Workload("spawn", "workloads_scheduling", "spawn",

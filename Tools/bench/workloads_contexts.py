@@ -9,12 +9,15 @@ Each function of CONTEXTS is what one tasklet does, so many turns long.
 
 from __future__ import annotations
 
+import sys
 from contextvars import copy_context
-from functools import partial
+from functools import partial, reduce
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, Callable, Generator
 
 from sample import Sample, timed
-from stackless import run, schedule, tasklet
+from stackless import getcurrentid, run, schedule, tasklet
 
 CONTEXTS: dict[str, Callable[[int], None]] = {}
 
@@ -39,6 +42,11 @@ def wait() -> None:
 
 def wait_with(first: int, second: int) -> None:
     schedule()
+
+
+def wait_for(item: int) -> int:
+    schedule()
+    return item
 
 
 async def wait_async() -> None:
@@ -230,3 +238,63 @@ def context_run(turns: int) -> None:
     own = copy_context()
     for _ in range(turns):
         own.run(wait)
+
+
+# --- called by C code --------------------------------------------------------------------------
+
+@context
+def map_callback(turns: int) -> None:
+    for _ in map(wait_for, range(turns)):
+        pass
+
+
+@context
+def sorted_key(turns: int) -> None:
+    sorted(range(turns), key=wait_for)
+
+
+@context
+def reduce_callback(turns: int) -> None:
+    reduce(wait_with, range(turns + 1))
+
+
+@context
+def exec_code(turns: int) -> None:
+    code = compile("wait()", "<exec>", "exec")
+    names = {"wait": wait}
+    for _ in range(turns):
+        exec(code, names)
+
+
+@context
+def eval_code(turns: int) -> None:
+    code = compile("wait()", "<eval>", "eval")
+    names = {"wait": wait}
+    for _ in range(turns):
+        eval(code, names)
+
+
+class WaitingModules:
+    """Finds and loads modules whose code is a schedule()."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(name, WaitingModules) if name.startswith("waiting_") else None
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> None:
+        pass
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        schedule()
+
+
+@context
+def import_module(turns: int) -> None:
+    name = f"waiting_{getcurrentid()}"
+    if WaitingModules not in sys.meta_path:
+        sys.meta_path.insert(0, WaitingModules)
+    for _ in range(turns):
+        __import__(name)
+        del sys.modules[name]

@@ -327,21 +327,6 @@ def async_generator(f):
 
 
 @through_c
-def throw_into_nested_generators(f):
-    def inner():
-        try:
-            yield
-        except KeyError:
-            yield f()
-
-    def outer():
-        yield from inner()
-    g = outer()
-    next(g)
-    return g.throw(KeyError)
-
-
-@through_c
 def import_of_a_module(f):
     box = []
 

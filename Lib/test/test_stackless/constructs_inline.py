@@ -65,6 +65,122 @@ def throw_into_a_generator(f):
 
 
 @inlined
+def throw_into_nested_generators(f):
+    def inner():
+        try:
+            yield
+        except KeyError:
+            yield f()
+
+    def outer():
+        yield from inner()
+
+    def outermost():
+        yield from outer()
+    g = outermost()
+    next(g)
+    return g.throw(KeyError)
+
+
+@inlined
+def throw_that_ends_a_nested_generator(f):
+    def inner():
+        try:
+            yield
+        except KeyError:
+            return f()
+
+    def outer():
+        try:
+            raise ValueError
+        except ValueError:
+            value = yield from inner()
+        yield value
+    g = outer()
+    next(g)
+    return g.throw(KeyError("thrown"))
+
+
+@inlined
+def throw_through_nested_generators(f):
+    def inner():
+        try:
+            yield
+        except KeyError:
+            raise ValueError("instead")
+
+    def outer():
+        try:
+            yield from inner()
+        except ValueError as e:
+            result = f()
+            yield result if type(e.__context__) is KeyError else e
+    g = outer()
+    next(g)
+    return g.throw(KeyError)
+
+
+@inlined
+def throw_past_an_iterator(f):
+    def gen():
+        try:
+            yield from (1, 2)
+        except KeyError:
+            yield f()
+    g = gen()
+    next(g)
+    return g.throw(KeyError)
+
+
+@inlined
+def throw_into_what_is_awaited(f):
+    @types.coroutine
+    def wait():
+        try:
+            yield
+        except KeyError:
+            return f()
+
+    async def inner():
+        return await wait()
+
+    async def coro():
+        async with Closing():
+            return await inner()
+
+    class Closing:
+        async def __aenter__(self):
+            pass
+
+        async def __aexit__(self, *exc_info):
+            pass
+    c = coro()
+    c.send(None)
+    try:
+        c.throw(KeyError)
+    except StopIteration as e:
+        return e.value
+
+
+@inlined
+def throw_twice_into_nested_generators(f):
+    def inner():
+        for function in (None, f):
+            try:
+                yield
+            except KeyError:
+                yield function and function()
+
+    def outer():
+        yield from inner()
+    g = outer()
+    next(g)
+    g.throw(KeyError)
+    next(g)
+    return g.throw(KeyError)
+
+
+@inlined
 def coroutine_send(f):
     async def coro():
         return f()

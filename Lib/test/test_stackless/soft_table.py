@@ -110,10 +110,16 @@ The code was
 - traced: with ``sys.settrace()``, by opcode;
 - monitored: with all events of ``sys.monitoring``.
 
-A task of asyncio, whose event loop runs in a tasklet, is soft in a step that begins with
-no exception: it is hard where it handles that it was cancelled, or that what it awaited
-has failed, until it awaits the next.  The first step of an eager task is soft only if the
-task is one written in Python: ``asyncio.create_eager_task_factory(asyncio.tasks._PyTask)``.
+A task of asyncio, whose event loop runs in a tasklet, is soft in every step but for two
+kinds.  The first step of an eager task is soft only if the task is one written in Python:
+``asyncio.create_eager_task_factory(asyncio.tasks._PyTask)``.  A step in which the task
+handles that it was cancelled, or that what it awaited has failed, is hard if the awaitable
+in the end is an instance of a Python class with a method ``throw()`` of its own, or the
+exception is ``GeneratorExit``.
+
+``make bench`` measures what a turn costs within 17 of the soft constructs, and within some
+of the hard ones.  ``exec()`` and ``eval()`` of a code object took 10 resumptions of a
+generator a turn, and 6 if what they called just returned; an import 335, and 310.
 """
 
 GROUPS = {

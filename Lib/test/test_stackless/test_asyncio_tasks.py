@@ -8,6 +8,9 @@ import contextvars
 import gc
 import os
 import sys
+import threading
+import traceback
+import types
 import unittest
 import weakref
 
@@ -321,16 +324,8 @@ class Outcomes(AsyncioTestCase):
             try:
                 await future
             except Error as e:
-                schedule()                              # hard
-                await asyncio.sleep(0)
                 return self.switch(e.args)
-        log = []
-        t = self.run_in_tasklet(main(), log)
-        stackless.run()
-        self.assertSuspended(t)
-        t.run()
-        self.assertEqual(log, [("failed",)])
-        self.assertEnded(t)
+        self.assertEqual(self.outcome(main()), ("failed",))
 
     def test_the_exception_handled_around_the_step_is_not_seen(self):
         async def main():
@@ -348,6 +343,283 @@ class Outcomes(AsyncioTestCase):
         self.assertSuspended(t)
         t.run()
         self.assertEqual([type(e) for e in log], [Error])      # as without tasklets
+
+
+class Exceptions(AsyncioTestCase):
+    """Steps that begin with an exception."""
+
+    def cancel_soon(self):
+        task = asyncio.current_task()
+        self.loop.call_soon(lambda: task.cancel("enough"))
+
+    def test_cancelled(self):
+        async def main():
+            self.cancel_soon()
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError as e:
+                return self.switch(e.args)
+        self.assertEqual(self.outcome(main()), ("enough",))
+
+    def test_cancelled_in_what_is_awaited(self):
+        @types.coroutine
+        def wait():
+            self.cancel_soon()
+            try:
+                yield from self.loop.create_future()
+            except asyncio.CancelledError:
+                self.switch()
+                raise Error("instead")
+
+        class Manager:
+            async def __aenter__(self):
+                await asyncio.sleep(0)
+
+            async def __aexit__(self, *args):
+                await asyncio.sleep(0)
+
+        async def inner():
+            async with Manager():
+                await wait()
+
+        async def main():
+            try:
+                await inner()
+            except Error as e:
+                return type(e.__context__), e.__context__.args
+        self.assertEqual(self.outcome(main()), (asyncio.CancelledError, ("enough",)))
+
+    def test_cancelled_and_waiting_again(self):
+        async def inner():
+            for _ in range(3):
+                try:
+                    await asyncio.sleep(10)
+                except asyncio.CancelledError:
+                    self.switch()
+                    await asyncio.sleep(0)
+                    self.cancel_soon()
+            return "result"
+
+        async def main():
+            self.cancel_soon()
+            return await inner()
+        log = []
+        t = self.run_in_tasklet(main(), log)
+        for _ in range(3):
+            self.assertSuspended(t)
+            t.run()
+        self.assertEnded(t)
+        self.assertEqual(log, ["result"])
+
+    def test_cancelled_by_itself(self):
+        async def main():
+            asyncio.current_task().cancel("mine")
+            try:
+                await asyncio.sleep(0)                  # a bare yield
+            except asyncio.CancelledError as e:
+                return self.switch(e.args)
+        self.assertEqual(self.outcome(main()), ("mine",))
+
+    def test_cancelled_before_it_begins(self):
+        async def never():
+            log.append("begun")
+
+        async def main():
+            task = asyncio.create_task(never())
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                return self.switch("result")
+        log = []
+        self.assertEqual(self.outcome(main()), "result")
+        self.assertEqual(log, [])
+
+    def test_a_cancelled_future(self):
+        async def main():
+            future = self.loop.create_future()
+            self.loop.call_soon(future.cancel)
+            try:
+                await future
+            except asyncio.CancelledError:
+                self.switch()
+            return asyncio.current_task().cancelling()
+        self.assertEqual(self.outcome(main()), 0)
+
+    def test_a_failed_task(self):
+        async def fails():
+            await asyncio.sleep(0)
+            raise Error("failed")
+
+        async def main():
+            try:
+                await asyncio.create_task(fails())
+            except Error as e:
+                names = [f.name for f in traceback.extract_tb(e.__traceback__)]
+                return self.switch((e.args, names))
+        self.assertEqual(self.outcome(main()), (("failed",), ["main", "fails"]))
+
+    def test_a_timeout(self):
+        async def main():
+            try:
+                async with asyncio.timeout(0):
+                    try:
+                        await asyncio.sleep(10)
+                    finally:
+                        self.switch()
+            except TimeoutError:
+                return "timeout"
+        self.assertEqual(self.outcome(main()), "timeout")
+
+    def test_a_task_group(self):
+        async def fails():
+            await asyncio.sleep(0)
+            raise Error("failed")
+
+        async def waits():
+            try:
+                await asyncio.sleep(10)
+            finally:
+                self.switch()
+
+        async def main():
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(waits())
+                    group.create_task(fails())
+            except* Error as e:
+                result = e.exceptions[0].args
+            return result
+        self.assertEqual(self.outcome(main()), ("failed",))
+
+    def test_generator_exit(self):
+        # Is not thrown into what a coroutine awaits: that is closed.
+        async def main():
+            future = self.loop.create_future()
+            self.loop.call_soon(future.set_exception, GeneratorExit("exit"))
+            try:
+                await self.waits(future)
+            except GeneratorExit as e:
+                schedule()
+                return e.args
+        log = []
+        self.run_in_tasklet(main(), log)
+        stackless.run()
+        self.assertEqual(log, [("exit",)])
+
+    @staticmethod
+    async def waits(future):
+        await future
+
+    def test_a_throw_in_python(self):
+        class Awaitable:
+            def __init__(self, future):
+                self.future = future
+
+            def __await__(self):
+                return self
+
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                self.future._asyncio_future_blocking = True
+                return self.future
+
+            def throw(self, exc):
+                schedule()
+                raise Error("instead") from exc
+
+        async def main():
+            self.cancel_soon()
+            try:
+                await Awaitable(self.loop.create_future())
+            except Error as e:
+                schedule()
+                return type(e.__cause__)
+        log = []
+        t = self.run_in_tasklet(main(), log)
+        stackless.run()
+        self.assertEqual(log, [asyncio.CancelledError])
+        self.assertEnded(t)
+
+    def test_as_without_tasklets(self):
+        """The exceptions look the same."""
+        def describe(e):
+            if e is None:
+                return None
+            return (type(e), e.args, [f.name for f in traceback.extract_tb(e.__traceback__)],
+                    describe(e.__context__), describe(e.__cause__))
+
+        async def fails():
+            try:
+                await asyncio.sleep(0)
+                raise KeyError("failed")
+            except KeyError as e:
+                raise Error from e
+
+        async def inner(log):
+            try:
+                raise IndexError
+            except IndexError:
+                self.cancel_soon()
+                try:
+                    await asyncio.sleep(10)
+                except asyncio.CancelledError as e:
+                    log.append(describe(e))
+                    log.append(describe(sys.exception()))
+                log.append(describe(sys.exception()))
+                try:
+                    await asyncio.create_task(fails())
+                except Error as e:
+                    log.append(describe(e))
+                    raise OSError
+
+        async def main():
+            log = []
+            try:
+                await inner(log)
+            except OSError as e:
+                log.append(describe(e))
+            log.append(sys.exception())
+            return log
+        expected = self.loop.run_until_complete(main())
+        self.assertEqual(len(expected), 6)
+        log = []
+        self.run_in_tasklet(main(), log)
+        self.assertEqual(log, [expected])
+
+    @needs_soft
+    def test_dropped(self):
+        # Coroutines that are executing while an exception is thrown through them.
+        class Held:
+            pass
+
+        async def inner():
+            held = Held()
+            refs.append(weakref.ref(held))
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                self.switch()
+
+        async def middle():
+            await inner()
+
+        async def main():
+            self.cancel_soon()
+            await middle()
+        refs = []
+        self.addCleanup(sys.set_asyncgen_hooks, *sys.get_asyncgen_hooks())
+        self.addCleanup(setattr, self.loop, "_thread_id", None)
+        t = self.run_in_tasklet(main())
+        self.assertSuspended(t)
+        self.current._log_destroy_pending = False
+        self.current = None
+        del t
+        gc.collect()
+        self.assertIsNone(refs[0]())
+        self.assertEqual(dict(_asyncio._current_tasks), {})
 
 
 class Cancelling(AsyncioTestCase):
@@ -504,13 +776,8 @@ class Loops(AsyncioTestCase):
             try:
                 await asyncio.sleep(0)
             except asyncio.CancelledError:
-                schedule()
-                return "cancelled"
-        log = []
-        t = self.run_in_tasklet(main(), log)
-        stackless.run()
-        self.assertEqual(log, ["cancelled"])
-        self.assertEnded(t)
+                return self.switch("cancelled")
+        self.assertEqual(self.outcome(main()), "cancelled")
 
     def test_a_hash_that_runs_the_coroutine_to_its_end(self):
         def action():
@@ -588,7 +855,7 @@ class Ends(AsyncioTestCase):
             self.switch()
         t = self.run_in_tasklet(main())
         self.assertSuspended(t)
-        self.assertEqual(list(_asyncio._current_tasks), [self.loop])
+        self.assertIn(self.loop, _asyncio._current_tasks)
         self.current._log_destroy_pending = False
         return t
 
@@ -599,11 +866,79 @@ class Ends(AsyncioTestCase):
         del t
         gc.collect()
         self.assertEqual(dict(_asyncio._current_tasks), {})
+        self.assertIsNone(asyncio._get_running_loop())
         self.assertFalse(self.current.done())
         task = weakref.ref(self.current)
         self.current = None
         gc.collect()
         self.assertIsNone(task())
+
+    @needs_soft
+    def test_dropped_and_another_one_run(self):
+        t = self.vanished()
+        del t
+        gc.collect()
+        self.assertEqual(asyncio.run(asyncio.sleep(0, "result")), "result")
+
+    @needs_soft
+    def test_dropped_when_another_loop_is_running(self):
+        t = self.vanished()
+        asyncio._set_running_loop(None)
+
+        async def main():
+            nonlocal t
+            t = None
+            gc.collect()
+            return asyncio.get_running_loop()
+        with asyncio.Runner() as runner:
+            self.assertIs(runner.run(main()), runner.get_loop())
+        self.assertEqual(dict(_asyncio._current_tasks), {})
+
+    @needs_soft
+    def test_dropped_by_another_thread(self):
+        # The running loop is that of the tasklet's thread.
+        dropped = threading.Event()
+        seen = []
+
+        def work():
+            nonlocal t
+            try:
+                t = self.vanished()
+                seen.append(asyncio._get_running_loop())
+            finally:
+                begun.set()
+            dropped.wait()
+            seen.append(asyncio._get_running_loop())
+
+        async def main():
+            nonlocal t
+            thread.start()
+            begun.wait()
+            t = None
+            gc.collect()
+            dropped.set()
+            thread.join()
+            return asyncio.get_running_loop()
+        begun = threading.Event()
+        t = None
+        thread = threading.Thread(target=work)
+        with asyncio.Runner() as runner:
+            self.assertIs(runner.run(main()), runner.get_loop())
+        self.assertEqual(seen, [self.loop, None])
+
+    @needs_soft
+    def test_dropped_after_the_end_of_its_thread(self):
+        t = None
+
+        def work():
+            nonlocal t
+            t = self.vanished()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        t = None
+        gc.collect()
+        self.assertEqual(dict(_asyncio._current_tasks), {})
 
     @needs_soft
     def test_dropped_when_another_task_has_taken_its_place(self):
@@ -722,7 +1057,16 @@ class Module(ChildTestCase):
                 await asyncio.sleep(0)
                 stackless.schedule()
                 return 1
-            def attempt(n):
+            async def cancelled():
+                asyncio.current_task(loop).cancel()
+                try:
+                    await inner()
+                except asyncio.CancelledError:
+                    stackless.schedule()
+                    return 1
+            async def inner():
+                await asyncio.sleep(0)
+            def attempt(main, n):
                 global steps
                 steps = []
                 # Upstream's PyDict_SetDefaultRef() of 3.13.5 does not say that there was
@@ -760,13 +1104,14 @@ class Module(ChildTestCase):
                     task._log_destroy_pending = False
                 coro.close()
                 return False
-            for i in range(20):
-                assert attempt(10 ** 6)
-            n = done = 0
-            while done < 10:
-                done = done + 1 if attempt(n) else 0
-                n += 1
-            assert n > 15, n
+            for function in main, cancelled:
+                for i in range(20):
+                    assert attempt(function, 10 ** 6)
+                n = done = 0
+                while done < 10:
+                    done = done + 1 if attempt(function, n) else 0
+                    n += 1
+                assert n > 15, n
             loop.close()
             print("survived")
             """)

@@ -2,6 +2,7 @@
 and what is private in _stackless)."""
 
 import gc
+import sys
 import traceback
 import unittest
 
@@ -231,6 +232,53 @@ class Tracking(StacklessTestCase):
         self.assertTrue(gc.is_tracked(x))
         with self.assertRaises(TypeError):
             _stackless._gc_track(1)
+
+
+@unittest.skipUnless(hasattr(sys, "gettotalrefcount"), "in debug builds only")
+class AllObjects(StacklessTestCase):
+
+    def test_all_objects(self):
+        ch = channel()
+        content = object()             # not for the garbage collector
+        hidden = [content]
+        running = tasklet(ch.send)(hidden)
+        _stackless._gc_untrack(hidden)
+        running.run()
+        found = _stackless._get_all_objects()
+        for op in running, ch, content, hidden, type(ch), _stackless, running.frame:
+            self.assertEqual(sum(1 for x in found if x is op), 1)
+        self.assertFalse(any(x is found for x in found))
+        self.assertIs(ch.receive(), hidden)
+        stackless.run()
+        _stackless._gc_track(hidden)
+
+    def test_the_object_with_most_references(self):
+        op = object()
+        many = [op] * 3_000_000
+        most, count, total, computed = _stackless._get_refinfo()
+        self.assertIs(most, op)
+        self.assertEqual(count, sys.getrefcount(op) - 2)     # two: this call, most
+        del most
+        self.assertGreater(computed, count)
+        self.assertGreaterEqual(total, computed)
+        del many
+        after = _stackless._get_refinfo()
+        self.assertIsNot(after[0], op)
+        self.assertLess(after[1], count)
+        self.assertLess(abs(total - after[2] - 3_000_000), 100_000)
+        self.assertLess(abs(computed - after[3] - 3_000_000), 100_000)
+
+    def test_peek(self):
+        for op in object(), tasklet(), stackless.current, type, None:
+            self.assertIs(_stackless._peek(id(op)), op)
+        for address in 0, 16, id([]) + 1, sys.maxsize:
+            with self.assertRaisesRegex(ValueError, "no object at"):
+                _stackless._peek(address)
+        for address in -2**70, 2**70:
+            with self.assertRaises(OverflowError):
+                _stackless._peek(address)
+        with self.assertRaises(TypeError):
+            _stackless._peek("1")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """tasklet.throw and raise_exception: exceptions sent to a tasklet."""
 
+import threading
 import traceback
 import types
 import unittest
 import weakref
 
 import stackless
-from stackless import schedule, schedule_remove, tasklet
+from stackless import channel, schedule, schedule_remove, tasklet
 
 from .support import StacklessTestCase, runqueue
 
@@ -409,26 +410,6 @@ class ThrowNow(StacklessTestCase):
         self.assertEqual(log, [0, 1, 2])
         self.assertDead(t)
 
-    def test_the_context_does_not_come_from_the_caller(self):
-        log = []
-
-        def target():
-            try:
-                raise KeyError("target")
-            except KeyError:
-                catcher(log)
-        t = self.paused(target)
-        try:
-            raise IndexError("caller")
-        except IndexError:
-            t.throw(Error)
-        contexts = []
-        e = log[0].__context__
-        while e is not None:
-            contexts.append(type(e))
-            e = e.__context__
-        self.assertIn(contexts, ([], [KeyError]))
-
     def test_the_traceback_begins_in_the_target(self):
         log = []
         t = self.paused(catcher, log)
@@ -616,6 +597,196 @@ class Types(StacklessTestCase):
         self.assertIs(b.type, Error)
         self.assertIsInstance(b.traceback, types.TracebackType)
         t.kill()
+
+
+class Context(StacklessTestCase):
+    """The __context__ of an exception is what the target handles, as that of one that is
+    raised there or thrown into a generator."""
+
+    def handler(self, log, wait=schedule_remove):
+        """A tasklet that waits while it handles the KeyError log[0]; the exception that
+        it gets follows."""
+        def target():
+            try:
+                raise KeyError("target")
+            except KeyError as e:
+                log.append(e)
+                try:
+                    wait()
+                except BaseException as f:
+                    log.append(f)
+        t = tasklet(target)()
+        t.run()
+        return t
+
+    def check(self, log, exc_type=Error):
+        key_error, exc = log
+        self.assertIs(type(exc), exc_type)
+        self.assertIs(exc.__context__, key_error)
+        self.assertIsNone(key_error.__context__)
+        self.assertIsNone(exc.__cause__)
+        log.clear()
+
+    def test_thrown(self):
+        log = []
+        self.handler(log).throw(Error)
+        self.check(log)
+        self.handler(log).throw(Error, 1)
+        self.check(log)
+        self.handler(log).raise_exception(Error, 1)
+        self.check(log)
+        self.handler(log).throw(Error, pending=True)
+        stackless.run()
+        self.check(log)
+        self.handler(log).kill()
+        self.check(log, TaskletExit)    # noqa: F821
+        t = self.handler(log)
+        t.kill(pending=True)
+        stackless.run()
+        self.check(log, TaskletExit)    # noqa: F821
+
+    def test_a_bomb(self):
+        log = []
+        ch = channel()
+        self.handler(log, ch.receive)
+        ch.send_exception(Error)
+        self.check(log)
+        self.handler(log, ch.receive)
+        ch.send(stackless.bomb(Error))
+        self.check(log)
+        tasklet(ch.send_exception)(Error)
+        stackless.run()
+        self.handler(log, ch.receive)   # the sender waits
+        self.check(log)
+        self.handler(log, lambda: schedule(stackless.bomb(Error)))
+        stackless.run()
+        self.check(log)
+        t = self.handler(log)
+        t.tempval = stackless.bomb(Error)
+        t.run()
+        self.check(log)
+
+    def test_below_c_code(self):
+        log = []
+        self.handler(log, lambda: list(map(lambda _: schedule_remove(), [1]))).throw(Error)
+        self.check(log)
+
+    def test_in_generators(self):
+        def generator():
+            try:
+                raise KeyError("generator")
+            except KeyError as e:
+                log[:] = [e]
+                yield schedule_remove()
+        log = []
+        self.handler(log, lambda: next(generator())).throw(Error)
+        generators_own, exc = log
+        self.assertEqual(generators_own.args, ("generator",))
+        self.assertIs(exc.__context__, generators_own)
+        self.assertEqual(generators_own.__context__.args, ("target",))
+
+        def plain():
+            yield schedule_remove()
+        log.clear()
+        self.handler(log, lambda: next(plain())).throw(Error)
+        self.check(log)
+
+    def test_main(self):
+        log = []
+
+        def throw():
+            stackless.main.throw(Error)
+        tasklet(throw)()
+        try:
+            raise KeyError
+        except KeyError as e:
+            log.append(e)
+            try:
+                schedule()
+            except Error as f:
+                log.append(f)
+        self.check(log)
+        stackless.run()
+
+    def test_the_current_tasklet(self):
+        log = []
+        self.handler(log, lambda: stackless.current.throw(Error))
+        self.check(log)
+
+    def test_another_thread(self):
+        log = []
+        ready = threading.Event()
+        targets = []
+
+        def wait_in_worker():
+            try:
+                raise KeyError
+            except KeyError as e:
+                log.append(e)
+                targets.append(stackless.current)
+                ready.set()
+                try:
+                    channel().receive()
+                except Error as f:
+                    log.append(f)
+        thread = threading.Thread(target=wait_in_worker)
+        thread.start()
+        ready.wait()
+        targets.pop().throw(Error)
+        thread.join()
+        self.check(log)
+
+    def test_it_does_not_come_from_the_caller(self):
+        log = []
+        t = self.handler(log)
+        try:
+            raise IndexError("caller")
+        except IndexError:
+            t.throw(Error)
+        self.check(log)
+
+    def test_none_is_handled(self):
+        log = []
+        t = tasklet(catcher)(log)
+        t.run()
+        try:
+            raise IndexError("caller")
+        except IndexError:
+            t.throw(Error)
+        self.assertIsNone(log[0].__context__)
+
+    def test_what_is_handled_itself(self):
+        log = []
+        t = self.handler(log)
+        t.throw(log[0])
+        self.assertIs(log[1], log[0])
+        self.assertIsNone(log[0].__context__)
+
+    def test_no_cycles(self):
+        log = []
+        t = self.handler(log)
+        exc = Error()
+        log[0].__context__ = exc
+        t.throw(exc)
+        self.assertIs(exc.__context__, log[0])
+        self.assertIsNone(log[0].__context__)
+
+    def test_its_own_context_is_replaced(self):
+        log = []
+        t = self.handler(log)
+        exc = Error()
+        exc.__context__ = IndexError()
+        t.throw(exc)
+        self.check(log)
+
+    def test_a_shared_instance(self):
+        log, other = [], []
+        t, u = self.handler(log), self.handler(other)
+        exc = Error()
+        t.throw(exc)
+        self.check(log)
+        u.throw(exc)
+        self.check(other)
 
 
 if __name__ == "__main__":
