@@ -87,6 +87,9 @@ soft_exception(asyncio_state *state, PyObject *callable, PyObject *const *args,
     PyObject *result = NULL;
     switch (future_get_result(state, (FutureObj *)args[0], &result)) {
     case -1:
+        if (!PyErr_Occurred()) {
+            PyErr_NoMemory();          // of 3.13.5, which does not say so
+        }
         return PyErr_GetRaisedException();
     case 0:
         Py_CLEAR(result);              // the future has it
@@ -121,6 +124,9 @@ soft_enter(PyObject *self, PyObject *callable, PyObject *const *args, Py_ssize_t
             && (exc == NULL
                 || !PyErr_GivenExceptionMatches(exc, state->asyncio_CancelledError))) {
             Py_XSETREF(exc, create_cancelled_error(state, (FutureObj *)task));
+            if (exc == NULL && !PyErr_Occurred()) {
+                PyErr_NoMemory();      // likewise
+            }
         }
         /* A loop with a hash function of its own may have done anything. */
         simple = !PyErr_Occurred() && task->task_loop == loop

@@ -748,6 +748,12 @@ _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyErr_SetRaisedException(tstate, exc);
 }
 
+void
+_PyStackless_ExceptionIsLost(PyThreadState *tstate)
+{
+    _PyErr_SetString(tstate, PyExc_SystemError, "error return without exception set");
+}
+
 static Py_NO_INLINE _PyInterpreterFrame *
 eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             _PyInterpreterFrame *frame)
@@ -764,6 +770,10 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     else if (sched->current->flags & TASKLET_IS_MAIN) {
         return NULL;                   // _PyStackless_LeaveForMain()
+    }
+    else if (tstate->current_exception == NULL && sched->base.stacktop == 0) {
+        _PyStackless_ExceptionIsLost(tstate);
+        finish_current(tstate, sched);
     }
     else if (finish_fast(tstate, sched, &frame)) {
         switched = frame == NULL;

@@ -402,7 +402,10 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
 {
     step_event event = AT_RAISE;
     PyObject *value = NULL;
-    if (tstate->current_exception == NULL) {
+    if (tstate->current_exception == NULL && c->stacktop == STATE_SIZE) {
+        _PyStackless_ExceptionIsLost(tstate);
+    }
+    else if (tstate->current_exception == NULL) {
         long at = c->instr_ptr - _PyCode_CODE(_PyStackless_ContinuationCode);
         event = at == YIELDED ? AT_YIELD : AT_RETURN;
         value = _PyFrame_StackPop(c);

@@ -530,6 +530,10 @@ extern void _PyStackless_RunTasklets(void *sched);
    next thing that the eval loop does is to return to the dispatcher. */
 extern void _PyStackless_LeaveForMain(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                                       PyTaskletObject *t, _PyInterpreterFrame *frame);
+/* A frame has ended without a value and without an exception: upstream's take_ownership()
+   clears the one under way if it has no memory for a frame object.  Sets SystemError, as the
+   eval loop does. */
+extern void _PyStackless_ExceptionIsLost(PyThreadState *tstate);
 /* Lets go of what the switch left over, now that the thread state is whole again. */
 extern void _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
