@@ -121,8 +121,7 @@ tasklet_get_recursion_depth(PyObject *self, void *Py_UNUSED(closure))
     PyTaskletObject *t = tasklet_cast(self);
     int depth = 0;
     if (tasklet_is_executing(t) && sched_of(t)->tstate != NULL) {
-        PyThreadState *ts = sched_of(t)->tstate;
-        depth = ts->py_recursion_limit - ts->py_recursion_remaining;
+        depth = _PyStackless_UsedDepth(sched_of(t)->tstate);
     }
     else if (tasklet_is_suspended(t)) {
         depth = tasklet_depth(t);

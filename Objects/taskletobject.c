@@ -175,7 +175,7 @@ _PyTasklet_KillHard(PyTaskletObject *t)
         PyObject *result = NULL;
         if (bomb != NULL) {
             sched_of(t)->call = (stackless_op){ .code = OP_THROW, .target = Py_NewRef(t),
-                                             .value = bomb };
+                                                .value = bomb };
             result = _PyStackless_CallFromC(sched_of(t));
         }
         if (result == NULL) {

@@ -50,7 +50,7 @@ _PyStackless_EnsureExtra(PyTaskletObject *t)
             return -1;
         }
         extra->context = t->context;
-        extra->depth = t->depth < 0 ? ~t->depth : t->depth;
+        extra->depth = tasklet_depth(t);
         t->tagged_extra = (uintptr_t)extra + 1;
     }
     return 0;
