@@ -1,8 +1,9 @@
 /* Calls of what is no Python function but ends in one: instances with __call__, slot
    wrappers, functools.partial, next(), send() and throw() of generators, Context.run(),
-   steps of asyncio's tasks, classes and class statements (stackless_classes.c).
+   steps of asyncio's tasks, classes and class statements (stackless_classes.c), sort()
+   with a key (stackless_sort.c).
 
-   `call_soft` and the functions below it take arguments as vectorcall does, borrowed.
+   _PyStackless_CallSoft() and the functions below it take arguments as vectorcall does, borrowed.
    Whether they will do is decided by find_soft(), without side effects. */
 
 #include "Python.h"
@@ -43,24 +44,13 @@ static struct {
     void *gen_send;
     void *gen_throw;
     void *context_run;
+    void *list_sort;
+    void *sorted;
     ternaryfunc partial_call;
 } known;
 
 /* Those of the module _asyncio, when it is loaded. */
 static const _PyStackless_TaskHooks *task_hooks;
-
-static step_outcome call_soft(PyThreadState *tstate, const stackless_call *call,
-                              PyObject **value);
-
-static inline step_outcome
-call_any(PyThreadState *tstate, const stackless_call *call, PyObject **value)
-{
-    if (_PyStackless_IsPythonFunction(call->callable)) {
-        return _PyStackless_PushFunction(tstate, call->callable, NULL, call->args,
-                                         call->nargs, call->kwnames);
-    }
-    return call_soft(tstate, call, value);
-}
 
 /* --- calls with rearranged arguments ------------------------------------------ */
 
@@ -85,7 +75,7 @@ call_with_self(PyThreadState *tstate, PyObject *callable, PyObject *self,
         all[n + i] = args[i];
     }
     stackless_call call = { callable, all, n + nargs, kwnames };
-    step_outcome outcome = call_soft(tstate, &call, value);
+    step_outcome outcome = _PyStackless_CallSoft(tstate, &call, value);
     PyMem_Free(all);
     return outcome;
 }
@@ -126,6 +116,8 @@ typedef enum {
     SOFT_CONTEXT_RUN,             // self: the context; rest: the call to be made in it
     SOFT_TASK,                    // self: the task
     SOFT_BUILD_CLASS,
+    SOFT_SORT,                    // self: the list; rest: the keywords
+    SOFT_SORTED,                  // self: the iterable; same
 } soft_kind;
 
 static soft_kind find_soft(stackless_call *call, PyObject **self);
@@ -214,6 +206,15 @@ is_plain_class_statement(const stackless_call *call)
     return 1;
 }
 
+/* list.sort() or sorted() with these keywords. */
+static soft_kind
+find_sort(const stackless_call *rest, soft_kind kind)
+{
+    int reverse;
+    PyObject *key = _PyStackless_SortKey(rest, &reverse);
+    return key != NULL && is_soft_callable(key) ? kind : SOFT_NOT;
+}
+
 /* The C function `func`, of *self (may be NULL). */
 static soft_kind
 find_c_function(void *func, PyObject **self, stackless_call *rest)
@@ -236,6 +237,16 @@ find_c_function(void *func, PyObject **self, stackless_call *rest)
     }
     if (func == known.build_class) {
         return is_plain_class_statement(rest) ? SOFT_BUILD_CLASS : SOFT_NOT;
+    }
+    if (func == known.list_sort) {
+        return find_sort(rest, SOFT_SORT);
+    }
+    if (func == known.sorted) {
+        if (rest->nargs != 1) {
+            return SOFT_NOT;
+        }
+        *self = take_argument(rest);
+        return find_sort(rest, SOFT_SORTED);
     }
     if (is_task_wakeup(rest->callable, func)) {
         return find_task(self, rest);
@@ -364,7 +375,7 @@ call_in_context(PyThreadState *tstate, PyObject *context, const stackless_call *
         PyErr_SetRaisedException(exc);
         return STEP_FAILED;
     }
-    return call_any(tstate, call, value);
+    return _PyStackless_CallAny(tstate, call, value);
 }
 
 /* --- tasks of asyncio --------------------------------------------------------- */
@@ -415,11 +426,9 @@ call_task(PyThreadState *tstate, PyObject *task, const stackless_call *call,
    one.  The task's type and module may be half torn down by the garbage collector, so they
    are not asked. */
 void
-_PyStackless_AbandonFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
+_PyStackless_AbandonTask(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
 {
-    if (!_PyStackless_IsContinuation(frame)
-        || continuation_get(frame, STATE_KIND) != CONTINUE_TASK
-        || continuation_number(frame) == 0) {
+    if (continuation_number(frame) == 0) {
         return;
     }
     PyObject *loop = frame->localsplus[STATE_B];
@@ -468,7 +477,7 @@ call_partial(PyThreadState *tstate, partial_object *partial, const stackless_cal
     Py_INCREF(inner.callable);
     Py_INCREF(args);
     if (PyDict_GET_SIZE(partial->kw) == 0) {
-        outcome = call_any(tstate, &inner, value);
+        outcome = _PyStackless_CallAny(tstate, &inner, value);
     }
     else {
         PyObject *kwargs = PyDict_Copy(partial->kw);
@@ -524,14 +533,17 @@ do_soft(PyThreadState *tstate, soft_kind kind, PyObject *self, const stackless_c
             return call_task(tstate, self, rest, value);
         case SOFT_BUILD_CLASS:
             return _PyStackless_CallBuildClass(tstate, rest, value);
+        case SOFT_SORT:
+            return _PyStackless_CallSort(tstate, self, rest);
+        case SOFT_SORTED:
+            return _PyStackless_CallSorted(tstate, self, rest);
         default:
             Py_UNREACHABLE();
     }
 }
 
-/* Softly if possible, else as PyObject_Vectorcall(). */
-static step_outcome
-call_soft(PyThreadState *tstate, const stackless_call *call, PyObject **value)
+step_outcome
+_PyStackless_CallSoft(PyThreadState *tstate, const stackless_call *call, PyObject **value)
 {
     PyObject *self;
     stackless_call rest = *call;
@@ -576,7 +588,7 @@ call_instrumented(PyThreadState *tstate, const stackless_call *call, PyObject **
                                        0)) {
         return STEP_FAILED;
     }
-    return call_soft(tstate, call, value);
+    return _PyStackless_CallSoft(tstate, call, value);
 }
 
 static int
@@ -622,7 +634,7 @@ call_ex(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poin
             }
         }
         if (outcome == STEP_DONE) {
-            outcome = instrumented ? call_soft(tstate, &call, &value)
+            outcome = instrumented ? _PyStackless_CallSoft(tstate, &call, &value)
                                    : do_soft(tstate, kind, self, &rest, &value);
         }
         (void)_PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
@@ -798,8 +810,10 @@ _PyStackless_InitCalls(void)
     known.gen_send = method_of(&PyGen_Type, "send");
     known.gen_throw = method_of(&PyGen_Type, "throw");
     known.context_run = method_of(&PyContext_Type, "run");
+    known.list_sort = method_of(&PyList_Type, "sort");
+    known.sorted = builtin_function("sorted");
     if (!known.next || !known.build_class || !known.gen_send || !known.gen_throw
-        || !known.context_run) {
+        || !known.context_run || !known.list_sort || !known.sorted) {
         PyErr_SetString(PyExc_SystemError, "a builtin function is not what it was");
         return -1;
     }

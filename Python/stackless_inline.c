@@ -23,7 +23,7 @@
    - A hook decides without side effects; from Begin() on the operation is its own.
 
    What the operations are is in stackless_operators.c, stackless_attributes.c,
-   stackless_iteration.c, stackless_calls.c and stackless_classes.c.
+   stackless_iteration.c, stackless_calls.c, stackless_classes.c and stackless_sort.c.
 
    Rejected: continuations written in Python as hidden functions.  Each operation takes
    two Python calls then, needs C helpers for what Python cannot say (no result, end of
@@ -100,6 +100,7 @@ static step_function *const steps[CONTINUE_COUNT] = {
     [CONTINUE_NEW] = _PyStackless_NewStep,
     [CONTINUE_INIT] = _PyStackless_InitStep,
     [CONTINUE_CLASS] = _PyStackless_ClassStep,
+    [CONTINUE_SORT] = _PyStackless_SortStep,
     [CONTINUE_CONTEXT] = _PyStackless_ContextStep,
     [CONTINUE_TASK] = _PyStackless_TaskStep,
     [CONTINUE_C_RETURN] = _PyStackless_CReturnStep,
@@ -413,6 +414,21 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
     return run_steps(tstate, c, event, value);
 }
 
+void
+_PyStackless_AbandonFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
+{
+    if (!_PyStackless_IsContinuation(frame)) {
+        return;
+    }
+    switch (continuation_get(frame, STATE_KIND)) {
+        case CONTINUE_TASK:
+            _PyStackless_AbandonTask(sched, frame);
+            break;
+        case CONTINUE_SORT:
+            _PyStackless_AbandonSort(frame);
+    }
+}
+
 /* The outcome is not that a frame was pushed. */
 int
 _PyStackless_DeliverEnd(PyThreadState *tstate, step_outcome outcome, PyObject *value,
@@ -464,7 +480,7 @@ _PyStackless_InitInlining(void)
     Py_XDECREF(code);
     Py_XDECREF(globals);
     Py_XDECREF(res);
-    return err ? -1 : _PyStackless_InitCalls();
+    return err || _PyStackless_InitSort() < 0 ? -1 : _PyStackless_InitCalls();
 }
 
 /* --- the hook of the instructions --------------------------------------------- */

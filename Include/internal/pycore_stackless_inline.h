@@ -36,7 +36,7 @@ typedef enum {
     STEP_PUSHED,                  // a frame was pushed, and will give the value
     STEP_YIELDED,                 // the generator that was called has yielded *value
     STEP_MISSING,                 // of CallSpecial only: there is no such method
-    STEP_BEGIN,                   // to Deliver only: the continuation's first step is due
+    STEP_BEGIN,                   // a continuation was pushed, its first step is due
 } step_outcome;
 
 /* What became of the frame that was called. */
@@ -68,6 +68,7 @@ typedef enum {
     CONTINUE_NEW,                 // stackless_classes.c
     CONTINUE_INIT,
     CONTINUE_CLASS,
+    CONTINUE_SORT,                // stackless_sort.c
     CONTINUE_COUNT
 } continuation_kind;
 
@@ -292,6 +293,20 @@ stackless_call_kwargs(const stackless_call *call)
     return call->kwnames ? _PyStack_AsDict(call->args + call->nargs, call->kwnames) : NULL;
 }
 
+/* What is no Python function: softly if possible, else as PyObject_Vectorcall(). */
+extern step_outcome _PyStackless_CallSoft(PyThreadState *tstate, const stackless_call *call,
+                                          PyObject **value);
+
+static inline step_outcome
+_PyStackless_CallAny(PyThreadState *tstate, const stackless_call *call, PyObject **value)
+{
+    if (_PyStackless_IsPythonFunction(call->callable)) {
+        return _PyStackless_PushFunction(tstate, call->callable, NULL, call->args,
+                                         call->nargs, call->kwnames);
+    }
+    return _PyStackless_CallSoft(tstate, call, value);
+}
+
 /* callable(self, *args, **kwargs), softly if possible.  self and kwargs may be NULL. */
 extern step_outcome _PyStackless_CallWithTuple(
     PyThreadState *tstate, PyObject *callable, PyObject *self, PyObject *args,
@@ -306,6 +321,21 @@ extern step_outcome _PyStackless_CallClass(PyThreadState *tstate, PyTypeObject *
 extern step_outcome _PyStackless_CallBuildClass(
     PyThreadState *tstate, const stackless_call *call, PyObject **value);
 extern step_function _PyStackless_NewStep, _PyStackless_InitStep, _PyStackless_ClassStep;
+
+/* The key function (borrowed), if these are the keywords of list.sort() or sorted(), without
+   the list, and are valid; else NULL.  `*reverse`: not 0 if it is true. */
+extern PyObject *_PyStackless_SortKey(const stackless_call *call, int *reverse);
+/* list.sort(), sorted() with keywords that have a key. */
+extern step_outcome _PyStackless_CallSort(PyThreadState *tstate, PyObject *list,
+                                          const stackless_call *call);
+extern step_outcome _PyStackless_CallSorted(PyThreadState *tstate, PyObject *iterable,
+                                            const stackless_call *call);
+extern step_function _PyStackless_SortStep;
+extern int _PyStackless_InitSort(void);
+
+/* The continuation will not go on: its tasklet is dropped. */
+extern void _PyStackless_AbandonTask(_PyStackless_Scheduler *sched, _PyInterpreterFrame *c);
+extern void _PyStackless_AbandonSort(_PyInterpreterFrame *c);
 
 #ifdef __cplusplus
 }

@@ -96,10 +96,11 @@ CONTEXTS = (
     yielding("context_run", "Context.run()"),
 )
 
-# Left hard: what C code calls.
+# What C code calls.  Left hard, but for the key of sorted().
 HARD_CONTEXTS = (
     yielding("map_callback", "map()", 5.0),
     yielding("sorted_key", "sorted(key=)", 6.0),
+    yielding("sorted_comparison", "sorted(), __lt__()"),
     yielding("reduce_callback", "functools.reduce()", 5.0),
     yielding("exec_code", "exec() of a code object"),
     yielding("eval_code", "eval() of a code object"),

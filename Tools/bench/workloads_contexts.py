@@ -101,6 +101,12 @@ class WaitsWhenAsked:
         schedule()
 
 
+class WaitsWhenCompared:
+    def __lt__(self, other: WaitsWhenCompared) -> bool:
+        schedule()
+        return True
+
+
 class Turns:
     def __init__(self, count: int) -> None:
         self.left = count
@@ -251,6 +257,11 @@ def map_callback(turns: int) -> None:
 @context
 def sorted_key(turns: int) -> None:
     sorted(range(turns), key=wait_for)
+
+
+@context
+def sorted_comparison(turns: int) -> None:
+    sorted(WaitsWhenCompared() for _ in range(turns + 1))
 
 
 @context

@@ -37,20 +37,6 @@ def filter_callback(f):
 
 
 @through_c
-def sort_key(f):
-    box = []
-    [1].sort(key=lambda x: box.append(f()))
-    return box[0]
-
-
-@through_c
-def sorted_key(f):
-    box = []
-    sorted([1], key=lambda x: box.append(f()) or 0)
-    return box[0]
-
-
-@through_c
 def min_key(f):
     box = []
     min([1], key=lambda x: box.append(f()))

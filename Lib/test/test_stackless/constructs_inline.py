@@ -1134,6 +1134,37 @@ def contextmanager_with_an_exception(f):
 
 
 @inlined
+def sort_key(f):
+    box = []
+    [3, 1].sort(key=lambda x: box.append(f()) or 1 if x == 1 else x, reverse=True)
+    return box[0]
+
+
+@inlined
+def sorted_key(f):
+    box = []
+    sorted(iter("b"), key=lambda x: box.append(f()))
+    return box[0]
+
+
+@inlined
+def sorted_key_that_is_a_method(f):
+    class C(list):
+        def key(self, x):
+            self.append(f())
+    c = C()
+    sorted([1], reverse=True, key=c.key)
+    return c[0]
+
+
+@inlined
+def sorted_key_in_a_sort_key(f):
+    box = []
+    [[2], []].sort(key=lambda item: sorted(item, key=lambda x: box.append(f())))
+    return box[0]
+
+
+@inlined
 def recursion_through_operators(f):
     class C:
         def __init__(self, n):

@@ -525,9 +525,9 @@ def through_map(f: Callable) -> Any:
     return list(map(lambda x: f(), [0]))[0]
 
 
-def through_sort(f: Callable) -> Any:
+def through_max(f: Callable) -> Any:
     results: list = []
-    sorted([0], key=lambda x: results.append(f()))
+    max([0], key=lambda x: results.append(f()))
     return results[0]
 
 
@@ -539,7 +539,7 @@ def through_exec(f: Callable) -> Any:
 
 # How an operation is reached: softly, or with C functions in between, so that
 # its tasklet is left hard.
-WAYS = (directly, directly, directly, through_map, through_sort, through_exec)
+WAYS = (directly, directly, directly, through_map, through_max, through_exec)
 
 
 class Real:

@@ -900,3 +900,28 @@ def collect_a_hard_tasklet():
     ch = channel()
     u = hard(ch.receive)
     return gc.collect, t, u, ch
+
+
+@case
+def keys_of_a_list():
+    items = [3, 1, 2]
+
+    def key(item):
+        return -item
+
+    def sort():
+        try:
+            items.sort(key=key)
+        finally:
+            assert len(items) == 3
+    return sort,
+
+
+@case
+def keys_of_an_iterable():
+    def key(item):
+        return -item
+
+    def sort():
+        sorted(range(100), key=key)
+    return sort,
