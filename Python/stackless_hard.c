@@ -166,12 +166,8 @@ prepare_rest(stackless_hard *h)
 
 /* Memory for all that a tasklet keeps but the slice. */
 static inline int
-prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+prepare_state(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_hard *h)
 {
-    if ((extra_of(t) == NULL || extra_of(t)->hard == NULL) && prepare_hard(t) < 0) {
-        return -1;
-    }
-    stackless_hard *h = extra_of(t)->hard;
     h->slice.far = sched->far;
     if (h->rest == NULL && needs_rest(tstate, sched) && prepare_rest(h) < 0) {
         return -1;
@@ -408,9 +404,9 @@ unlink_hard(_PyStackless_Scheduler *sched, stackless_hard *h)
 /* The current tasklet's part of the thread state goes to it; what is left is that of a
    dispatcher without a tasklet. */
 static inline void
-save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
+          stackless_hard *h)
 {
-    stackless_hard *h = extra_of(t)->hard;
     t->frame = tstate->current_frame;
     _PyStackless_SaveThreadFields(tstate, t);
     h->c_recursion = sched->c_recursion_base - tstate->c_recursion_remaining;
@@ -427,9 +423,9 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
 }
 
 static void
-load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t)
+load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
+          stackless_hard *h)
 {
-    stackless_hard *h = extra_of(t)->hard;
     _PyStackless_NoteVersion(tstate, sched);
     if ((t->epoch != sched->epoch || sched->epoch == UINT16_MAX)
         && _PyStackless_Instrument(tstate, t->frame) < 0) {
@@ -484,47 +480,55 @@ abandon(void *arg, char *near)
 void
 _PyStackless_ResumeHard(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
-    load_hard(tstate, sched, sched->current);
+    load_hard(tstate, sched, sched->current, extra_of(sched->current)->hard);
     _PyStackless_Suspend(abandon, sched);
 }
 
-/* Memory for all that leaving t takes.  0 or -1 with an exception. */
-static inline int
+/* Memory for all that leaving t takes.  NULL with an exception. */
+static inline stackless_hard *
 prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
               char *near)
 {
-    if (prepare_state(tstate, sched, t) < 0) {
-        return -1;
+    tasklet_extra *extra = extra_of(t);
+    stackless_hard *h = extra != NULL ? extra->hard : NULL;
+    if (h == NULL) {
+        if (prepare_hard(t) < 0) {
+            return NULL;
+        }
+        h = extra_of(t)->hard;
     }
-    _PyStackless_Slice *slice = &extra_of(t)->hard->slice;
+    if (prepare_state(tstate, sched, h) < 0) {
+        return NULL;
+    }
     size_t size = (size_t)(sched->far - near);
-    if (size > slice->capacity && _PyStackless_SliceReserve(slice, size) < 0) {
+    if (size > h->slice.capacity && _PyStackless_SliceReserve(&h->slice, size) < 0) {
         PyErr_NoMemory();
-        return -1;
+        return NULL;
     }
-    return 0;
+    return h;
 }
 
 /* t, which was current and is prepared, is left for sched->current.  Whoever resumes it
    has called load_hard().  Returns what the caller has to return at once. */
 static inline void *
 leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
-           char *near)
+           stackless_hard *h, char *near)
 {
-    save_hard(tstate, sched, t);
+    save_hard(tstate, sched, t, h);
     _PyStackless_Main *main = &sched->cstack;
     PyTaskletObject *next = sched->current;
     _PyStackless_Slice *to = &main->slice;
     if (_PyTasklet_IsHard(next)) {
-        load_hard(tstate, sched, next);
-        to = &extra_of(next)->hard->slice;
+        stackless_hard *next_hard = extra_of(next)->hard;
+        load_hard(tstate, sched, next, next_hard);
+        to = &next_hard->slice;
     }
     else if (!(next->flags & TASKLET_IS_MAIN) && main->in_place == NULL
              && to->near - near <= LOWER_BEGIN) {
         tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
         to = NULL;
     }
-    return switch_to(sched, &extra_of(t)->hard->slice, near, to);
+    return switch_to(sched, &h->slice, near, to);
 }
 
 /* Carries sched->call out.  OP_SWITCHED: the current tasklet, which was prepared, is to be
@@ -551,7 +555,7 @@ execute(PyThreadState *tstate, _PyStackless_Scheduler *sched, char *near,
     else {
         _PyStackless_NoticeCxxRuntime(tstate, sched);
         do {
-            outcome = prepare_leave(tstate, sched, sched->current, near) < 0
+            outcome = prepare_leave(tstate, sched, sched->current, near) == NULL
                       ? OP_ERROR
                       : _PyStackless_Execute(tstate, sched, &op, SWITCH_HARD, result);
         } while (outcome == OP_ERROR && tstate->current_exception == NULL
@@ -577,7 +581,7 @@ call_or_leave(void *arg, char *near)
         return NULL;
     }
     _PyStackless_SetLeft(sched, t);
-    return leave_hard(tstate, sched, t, near);
+    return leave_hard(tstate, sched, t, extra_of(t)->hard, near);
 }
 
 /* schedule() when nothing is special about it but the C functions in between.  See
@@ -630,13 +634,14 @@ commit_or_stay(void *arg, char *near)
     PyThreadState *tstate = sched->tstate;
     PyTaskletObject *t = sched->current;
     _PyStackless_NoticeCxxRuntime(tstate, sched);
-    if (prepare_leave(tstate, sched, t, near) < 0) {
+    stackless_hard *h = prepare_leave(tstate, sched, t, near);
+    if (h == NULL) {
         _PyStackless_Discard(sched, sched->call.value);
         sched->call_result = NULL;
         return NULL;
     }
     sched->commit(sched);
-    return leave_hard(tstate, sched, t, near);
+    return leave_hard(tstate, sched, t, h, near);
 }
 
 /* The call has come to an end, or its tasklet was left and has been resumed. */

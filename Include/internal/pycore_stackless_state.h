@@ -127,23 +127,25 @@ _PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 static inline void
 _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 {
+    _PyStackless_Scheduler *sched = sched_of(t);
+    tasklet_extra *extra = extra_of(t);
     int depth = _PyStackless_UsedDepth(tstate);
     PyObject **context = context_of(t);
     assert(*context == NULL);
-    *context = sched_of(t)->last_context = tstate->context;
+    *context = sched->last_context = tstate->context;
     tstate->context = NULL;
-    t->epoch = sched_of(t)->epoch;
+    t->epoch = sched->epoch;
     if (tstate->tracing) {
         t->epoch--;                    // what was called meanwhile is not instrumented
     }
-    if (extra_of(t) != NULL) {
-        extra_of(t)->depth = depth;
+    if (extra != NULL) {
+        extra->depth = depth;
         t->depth = 0;
         _PyStackless_SaveExtra(tstate, t);
     }
     else {
         assert(depth <= STACKLESS_SMALL_DEPTH);
-        t->depth = (int16_t)(tstate->exc_info == &sched_of(t)->exc_root ? depth : ~depth);
+        t->depth = (int16_t)(tstate->exc_info == &sched->exc_root ? depth : ~depth);
     }
 }
 
