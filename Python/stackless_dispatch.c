@@ -846,6 +846,33 @@ _PyStackless_ScheduleElsewhere(PyThreadState *tstate, _PyInterpreterFrame *frame
 }
 
 Py_NO_INLINE int
+_PyStackless_ScheduleAgain(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                           PyObject **stack_pointer, _PyStackless_Scheduler *sched)
+{
+    return fast_schedule_again(tstate, frame, stack_pointer, sched);
+}
+
+Py_NO_INLINE int
+_PyStackless_ScheduleMoved(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return fast_schedule_swap(tstate, sched, tstate->current_frame);
+}
+
+Py_NO_INLINE int
+_PyStackless_ScheduleMoving(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                            PyObject **stack_pointer, _PyStackless_Scheduler *sched)
+{
+    return fast_schedule_moving(tstate, frame, stack_pointer, sched);
+}
+
+Py_NO_INLINE int
+_PyStackless_ScheduleFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return _PyStackless_PromoteFrames(tstate, sched) < 0
+           || fast_schedule_swap(tstate, sched, tstate->current_frame);
+}
+
+Py_NO_INLINE int
 _PyStackless_ScheduleAny(PyThreadState *tstate, _PyInterpreterFrame *frame,
                          PyObject **stack_pointer)
 {

@@ -154,8 +154,8 @@ is_simple(PyCodeObject *code, Py_ssize_t nargs)
         UNWANTED = CO_VARARGS | CO_VARKEYWORDS
                    | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR,
     };
-    return code->co_argcount == nargs && code->co_kwonlyargcount == 0
-           && (code->co_flags & (WANTED | UNWANTED)) == WANTED;
+    return ((code->co_argcount ^ (int)nargs) | code->co_kwonlyargcount
+            | ((code->co_flags & (WANTED | UNWANTED)) ^ WANTED)) == 0;
 }
 
 static inline void

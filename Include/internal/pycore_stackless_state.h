@@ -179,18 +179,25 @@ _PyStackless_SwapDepth(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObjec
     next->context = NULL;
 }
 
-/* The same, perhaps in generators or in different contexts. */
+/* `t` has the context of the tasklet that is entered. */
 static inline void
-_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                              PyTaskletObject *t, PyTaskletObject *next)
+_PyStackless_SwapContext(PyThreadState *tstate, PyTaskletObject *t)
 {
-    _PyStackless_SwapDepth(tstate, t, next);
     if (t->context != tstate->context) {
         PyObject *context = t->context;
         t->context = tstate->context;
         tstate->context = context;
         tstate->context_ver++;
     }
+}
+
+/* _PyStackless_SwapDepth(), perhaps in generators or in different contexts. */
+static inline void
+_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                              PyTaskletObject *t, PyTaskletObject *next)
+{
+    _PyStackless_SwapDepth(tstate, t, next);
+    _PyStackless_SwapContext(tstate, t);
     if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
         _PyStackless_SwapExcInfo(tstate, t, next);
     }
@@ -212,6 +219,30 @@ static inline int
 tasklet_is_queued(const PyTaskletObject *t)
 {
     return t->state == TASKLET_RUNNABLE || t->state == TASKLET_CURRENT;
+}
+
+/* --- references ------------------------------------------------------------------ */
+
+/* What has just got a reference got it by a store of 32 bits (Py_INCREF()).  A load of 64
+   bits would have to wait for it, so the reference count is read and written as it was. */
+static inline int
+_PyStackless_IsLastReference(PyObject *op)
+{
+    return op->ob_refcnt_split[PY_BIG_ENDIAN] == 1;
+}
+
+/* Drops a reference that is not the last one. */
+static inline void
+_PyStackless_DropReference(PyObject *op)
+{
+#ifdef Py_REF_DEBUG
+    _Py_DECREF_NO_DEALLOC(op);
+#else
+    uint32_t count = op->ob_refcnt_split[PY_BIG_ENDIAN];
+    if ((int32_t)count >= 0) {         // not immortal
+        op->ob_refcnt_split[PY_BIG_ENDIAN] = count - 1;
+    }
+#endif
 }
 
 /* --- frames in blocks of their own ---------------------------------------------- */
@@ -265,18 +296,11 @@ _PyStackless_FreeFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame
     }
 }
 
-/* Moves the frame *link off the data stack, of which it stays a part.  0, or -1 with an
-   exception. */
-static inline int
-_PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link)
+/* Moves `old`, which is *link, off the data stack, of which it stays a part, to a block. */
+static inline void
+_PyStackless_MoveFrameTo(_PyInterpreterFrame *new, _PyInterpreterFrame *old,
+                         _PyInterpreterFrame **link)
 {
-    _PyInterpreterFrame *old = *link;
-    _PyInterpreterFrame *new = _PyStackless_AllocFrame(
-        sched, (size_t)_PyFrame_GetCode(old)->co_framesize);
-    if (new == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
     _PyFrame_Copy(old, new);
     new->previous = old->previous;
     new->owner = FRAME_OWNED_BY_TASKLET;
@@ -284,7 +308,43 @@ _PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link
         new->frame_obj->f_frame = new;
     }
     *link = new;
+}
+
+/* The same for *link.  0, or -1 with an exception. */
+static inline int
+_PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link)
+{
+    _PyInterpreterFrame *new = _PyStackless_AllocFrame(
+        sched, (size_t)_PyFrame_GetCode(*link)->co_framesize);
+    if (new == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    _PyStackless_MoveFrameTo(new, *link, link);
     return 0;
+}
+
+/* _PyStackless_PromoteFrames() as far as nothing has to be called.  Returns true if no
+   frame is left on the data stack. */
+static inline int
+_PyStackless_MoveFramesToKept(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    _PyInterpreterFrame **link = &tstate->current_frame;
+    PyObject **base = sched->datastack_base;
+    do {
+        _PyInterpreterFrame *old = *link;
+        if (old->owner == FRAME_OWNED_BY_THREAD) {
+            size_t words = (size_t)_PyFrame_GetCode(old)->co_framesize;
+            if (!_PyStackless_KeepsFrame(sched, words)
+                || (PyObject **)old == &tstate->datastack_chunk->data[0]) {
+                return 0;              // the latter: and its chunk
+            }
+            _PyStackless_MoveFrameTo(_PyStackless_TakeFrame(sched, words), old, link);
+            tstate->datastack_top = (PyObject **)old;
+        }
+        link = &(*link)->previous;
+    } while (tstate->datastack_top != base);
+    return 1;
 }
 
 /* --- the lists ------------------------------------------------------------------ */
