@@ -853,12 +853,6 @@ _PyStackless_ScheduleAgain(PyThreadState *tstate, _PyInterpreterFrame *frame,
 }
 
 Py_NO_INLINE int
-_PyStackless_ScheduleMoved(PyThreadState *tstate, _PyStackless_Scheduler *sched)
-{
-    return fast_schedule_swap(tstate, sched, tstate->current_frame);
-}
-
-Py_NO_INLINE int
 _PyStackless_ScheduleMoving(PyThreadState *tstate, _PyInterpreterFrame *frame,
                             PyObject **stack_pointer, _PyStackless_Scheduler *sched)
 {

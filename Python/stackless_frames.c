@@ -94,11 +94,9 @@ _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 void
 _PyStackless_FreeFramePool(_PyStackless_Scheduler *sched)
 {
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->frames); i++) {
-        while (sched->frames[i] != NULL) {
-            void **block = sched->frames[i];
-            sched->frames[i] = *block;
-            PyMem_Free(block);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->kept); i++) {
+        while (sched->kept[i].first != NULL) {
+            PyMem_Free(_PyStackless_TakeFrame(sched, i));
         }
     }
 }

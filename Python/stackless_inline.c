@@ -197,25 +197,18 @@ make_frame_slow(PyThreadState *tstate, PyObject *func, PyObject *self,
 }
 
 /* A simple frame is in a block of its own from the beginning: a switch does not have to
-   move it.  The locals beyond the arguments are not set. */
+   move it.  `nlocals` is the code's, of which nargs (with self) are arguments. */
 static inline void
 init_frame(_PyInterpreterFrame *frame, PyObject *func, PyCodeObject *code, PyObject *self,
-           PyObject *const *args, Py_ssize_t nargs)
+           PyObject *const *args, Py_ssize_t nargs, int nlocals)
 {
     _PyFrame_Initialize(frame, (PyFunctionObject *)Py_NewRef(func), NULL, code,
                         code->co_nlocalsplus);
     frame->owner = FRAME_OWNED_BY_TASKLET;
     copy_arguments(frame->localsplus, self, args, nargs);
-}
-
-static Py_NO_INLINE step_outcome
-init_other_locals(_PyInterpreterFrame *frame)
-{
-    PyCodeObject *code = _PyFrame_GetCode(frame);
-    for (int i = code->co_argcount; i < code->co_nlocalsplus; i++) {
+    for (int i = (int)nargs + (self != NULL); i < nlocals; i++) {
         frame->localsplus[i] = NULL;
     }
-    return STEP_PUSHED;
 }
 
 _PyInterpreterFrame *
@@ -225,7 +218,7 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
     size_t words = (size_t)code->co_framesize;
-    if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->frames)
+    if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->kept)
         || !is_simple(code, nargs + (self != NULL))) {
         return make_frame_slow(tstate, func, self, args, nargs, kwnames);
     }
@@ -234,8 +227,7 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
         PyErr_NoMemory();
         return NULL;
     }
-    init_frame(frame, func, code, self, args, nargs);
-    (void)init_other_locals(frame);
+    init_frame(frame, func, code, self, args, nargs, code->co_nlocalsplus);
     return frame;
 }
 
@@ -248,7 +240,8 @@ _PyStackless_PushFunctionKw(PyThreadState *tstate, PyObject *func, PyObject *sel
     return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
 }
 
-/* Nothing has to be saved for a call if there is a block for a simple frame. */
+/* Nothing has to be saved for a call if there is a block for a simple frame that has no
+   locals but the arguments. */
 step_outcome
 _PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *self,
                             PyObject *const *args, Py_ssize_t nargs)
@@ -256,15 +249,14 @@ _PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *sel
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
     size_t words = (size_t)code->co_framesize;
-    if (!_PyStackless_KeepsFrame(sched, words) || !is_simple(code, nargs + (self != NULL))
-        || tstate->py_recursion_remaining <= 0) {
+    int nlocals = (int)nargs + (self != NULL);
+    if (!_PyStackless_KeepsFrame(sched, words) || !is_simple(code, nlocals)
+        || code->co_nlocalsplus != nlocals || tstate->py_recursion_remaining <= 0) {
         return _PyStackless_PushFunctionKw(tstate, func, self, args, nargs, NULL);
     }
     _PyInterpreterFrame *frame = _PyStackless_TakeFrame(sched, words);
-    init_frame(frame, func, code, self, args, nargs);
-    (void)_PyStackless_EnterFrame(tstate, frame);
-    return code->co_nlocalsplus == code->co_argcount ? STEP_PUSHED
-                                                     : init_other_locals(frame);
+    init_frame(frame, func, code, self, args, nargs, nlocals);
+    return _PyStackless_EnterFrame(tstate, frame);
 }
 
 step_outcome
@@ -426,13 +418,17 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
 {
     step_event event = AT_RAISE;
     PyObject *value = NULL;
-    if (tstate->current_exception == NULL && c->stacktop == STATE_SIZE) {
-        _PyStackless_ExceptionIsLost(tstate);
-    }
-    else if (tstate->current_exception == NULL) {
-        long at = c->instr_ptr - _PyCode_CODE(_PyStackless_ContinuationCode);
-        event = at == YIELDED ? AT_YIELD : AT_RETURN;
-        value = _PyFrame_StackPop(c);
+    if (tstate->current_exception == NULL) {
+        if (c->stacktop == STATE_SIZE) {
+            _PyStackless_ExceptionIsLost(tstate);
+        }
+        else {
+            static_assert((int)AT_RETURN == RETURNED && (int)AT_YIELD == YIELDED,
+                          "the position is the event");
+            event = (step_event)(c->instr_ptr - _PyCode_CODE(_PyStackless_ContinuationCode));
+            value = c->localsplus[STATE_SIZE];
+            c->stacktop = STATE_SIZE;
+        }
     }
     /* Mostly there is one continuation with one step. */
     step_outcome outcome = run_step(tstate, c, event, &value);

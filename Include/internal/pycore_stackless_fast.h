@@ -228,19 +228,10 @@ extern int _PyStackless_ScheduleElsewhere(
     _PyStackless_Scheduler *sched);
 extern int _PyStackless_ScheduleAny(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                     PyObject **stack_pointer);
-/* The operands are dropped; the frames have moved, or have yet to move.  Return 1. */
-extern int _PyStackless_ScheduleMoved(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* The operands are dropped; frames have yet to move.  Returns 1. */
 extern int _PyStackless_ScheduleFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 
-/* state and flags at once, to be compared. */
-static inline uint16_t
-fast_state(const PyTaskletObject *t)
-{
-    uint16_t both;
-    memcpy(&both, (const char *)t + offsetof(PyTaskletObject, state), sizeof(both));
-    return both;
-}
-
+/* `state` and `flags` at once. */
 static inline uint16_t
 fast_state_of(uint8_t state, uint8_t flags)
 {
@@ -249,12 +240,41 @@ fast_state_of(uint8_t state, uint8_t flags)
     return (uint16_t)(PY_BIG_ENDIAN ? state << 8 | flags : flags << 8 | state);
 }
 
+static inline uint16_t
+fast_state(const PyTaskletObject *t)
+{
+    uint16_t both;
+    memcpy(&both, (const char *)t + offsetof(PyTaskletObject, state), sizeof(both));
+    return both;
+}
+
+static inline void
+fast_set_state(PyTaskletObject *t, uint8_t state, uint8_t flags)
+{
+    uint16_t both = fast_state_of(state, flags);
+    memcpy((char *)t + offsetof(PyTaskletObject, state), &both, sizeof(both));
+}
+
+/* Was `next` left in schedule(), and is not to be instrumented?  (Three fields at once.) */
+static inline int
+fast_was_scheduled(const _PyStackless_Scheduler *sched, const PyTaskletObject *next)
+{
+    static_assert(offsetof(PyTaskletObject, epoch) == offsetof(PyTaskletObject, state) + 2
+                  && offsetof(_PyStackless_Scheduler, left_flags)
+                     == offsetof(_PyStackless_Scheduler, left_state) + 1
+                  && offsetof(_PyStackless_Scheduler, epoch)
+                     == offsetof(_PyStackless_Scheduler, left_state) + 2,
+                  "they are compared at once");
+    return memcmp((const char *)next + offsetof(PyTaskletObject, state),
+                  (const char *)sched + offsetof(_PyStackless_Scheduler, left_state),
+                  sizeof(uint32_t)) == 0;
+}
+
 /* The end of fast_schedule(): the current tasklet is left in `frame`. */
 static inline void
 fast_schedule_leave(PyTaskletObject *t, _PyInterpreterFrame *frame)
 {
-    t->state = TASKLET_RUNNABLE;
-    t->flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
+    fast_set_state(t, TASKLET_RUNNABLE, TASKLET_STARTED | TASKLET_RETURNS_SELF);
     t->frame = frame;
 }
 
@@ -263,8 +283,7 @@ static inline void
 fast_schedule_enter(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                     PyTaskletObject *next)
 {
-    next->state = TASKLET_CURRENT;
-    next->flags = TASKLET_STARTED;
+    fast_set_state(next, TASKLET_CURRENT, TASKLET_STARTED);
     sched->current = next;
     _PyStackless_Check(sched, NULL);
     _PyInterpreterFrame *frame = next->frame;
@@ -289,9 +308,7 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
     if (special != 0
         || !fast_is_level_0(tstate, sched)
         || fast_state(t) != fast_state_of(TASKLET_CURRENT, TASKLET_STARTED)
-        || fast_state(next) != fast_state_of(TASKLET_RUNNABLE,
-                                             TASKLET_STARTED | TASKLET_RETURNS_SELF)
-        || next->epoch != sched->epoch
+        || !fast_was_scheduled(sched, next)
         || _PyStackless_UsedDepth(tstate) > STACKLESS_SMALL_DEPTH
         || _PyStackless_IsLastReference(stack_pointer[-2])) {
         return _PyStackless_ScheduleAny(tstate, frame, stack_pointer);
@@ -335,8 +352,9 @@ fast_schedule_moving(PyThreadState *tstate, _PyInterpreterFrame *frame,
 {
     _PyStackless_DropReference(stack_pointer[-2]);
     fast_end_call(frame, stack_pointer - 2);
-    return _PyStackless_MoveFramesToKept(tstate, sched)
-           ? _PyStackless_ScheduleMoved(tstate, sched)
+    _PyStackless_MoveTopFrame(tstate, sched, frame);
+    return tstate->datastack_top == sched->datastack_base
+           ? fast_schedule_swap(tstate, sched, tstate->current_frame)
            : _PyStackless_ScheduleFrames(tstate, sched);
 }
 

@@ -259,15 +259,16 @@ enum { STACKLESS_KEPT_FRAMES = 16 };
 static inline int
 _PyStackless_KeepsFrame(_PyStackless_Scheduler *sched, size_t words)
 {
-    return words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL;
+    return words < Py_ARRAY_LENGTH(sched->kept) && sched->kept[words].first != NULL;
 }
 
 static inline _PyInterpreterFrame *
 _PyStackless_TakeFrame(_PyStackless_Scheduler *sched, size_t words)
 {
-    void **block = sched->frames[words];
-    sched->frames[words] = *block;
-    sched->nframes[words]--;
+    stackless_kept_blocks *kept = &sched->kept[words];
+    void **block = kept->first;
+    kept->first = *block;
+    kept->count--;
     return (_PyInterpreterFrame *)block;
 }
 
@@ -285,11 +286,12 @@ static inline void
 _PyStackless_FreeFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame,
                        size_t words)
 {
-    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->frames)
-        && sched->nframes[words] < STACKLESS_KEPT_FRAMES) {
-        *(void **)frame = sched->frames[words];
-        sched->frames[words] = frame;
-        sched->nframes[words]++;
+    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->kept)
+        && sched->kept[words].count < STACKLESS_KEPT_FRAMES) {
+        stackless_kept_blocks *kept = &sched->kept[words];
+        *(void **)frame = kept->first;
+        kept->first = (void **)frame;
+        kept->count++;
     }
     else {
         PyMem_Free(frame);
@@ -324,27 +326,19 @@ _PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link
     return 0;
 }
 
-/* _PyStackless_PromoteFrames() as far as nothing has to be called.  Returns true if no
-   frame is left on the data stack. */
-static inline int
-_PyStackless_MoveFramesToKept(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+/* Moves the topmost frame, tstate->current_frame, off the data stack if that takes no
+   call. */
+static inline void
+_PyStackless_MoveTopFrame(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                          _PyInterpreterFrame *frame)
 {
-    _PyInterpreterFrame **link = &tstate->current_frame;
-    PyObject **base = sched->datastack_base;
-    do {
-        _PyInterpreterFrame *old = *link;
-        if (old->owner == FRAME_OWNED_BY_THREAD) {
-            size_t words = (size_t)_PyFrame_GetCode(old)->co_framesize;
-            if (!_PyStackless_KeepsFrame(sched, words)
-                || (PyObject **)old == &tstate->datastack_chunk->data[0]) {
-                return 0;              // the latter: and its chunk
-            }
-            _PyStackless_MoveFrameTo(_PyStackless_TakeFrame(sched, words), old, link);
-            tstate->datastack_top = (PyObject **)old;
-        }
-        link = &(*link)->previous;
-    } while (tstate->datastack_top != base);
-    return 1;
+    size_t words = (size_t)_PyFrame_GetCode(frame)->co_framesize;
+    if (frame->owner == FRAME_OWNED_BY_THREAD && _PyStackless_KeepsFrame(sched, words)
+        && (PyObject **)frame != &tstate->datastack_chunk->data[0]) {
+        _PyStackless_MoveFrameTo(_PyStackless_TakeFrame(sched, words), frame,
+                                 &tstate->current_frame);
+        tstate->datastack_top = (PyObject **)frame;
+    }
 }
 
 /* --- the lists ------------------------------------------------------------------ */
