@@ -748,13 +748,14 @@ int
 _PyStackless_Call(PyThreadState *tstate, _PyInterpreterFrame *frame,
                   PyObject **stack_pointer, int oparg)
 {
-    PyObject **base = stack_pointer - oparg - 2;
+    int pops = oparg + 2;
+    PyObject **base = stack_pointer - pops;
     PyObject *owner;
     PyObject *method = python_method(base, &owner);
     if (method != NULL) {
         int has_self = base[1] != NULL;
         return _PyStackless_BeginCall(
-            tstate, frame, stack_pointer, 2 + oparg, 1 + INLINE_CACHE_ENTRIES_CALL,
+            tstate, frame, stack_pointer, pops, 1 + INLINE_CACHE_ENTRIES_CALL,
             CONTINUE_NONE, NULL, NULL, 0, method, owner, base + 2 - has_self,
             oparg + has_self);
     }
@@ -763,9 +764,9 @@ _PyStackless_Call(PyThreadState *tstate, _PyInterpreterFrame *frame,
         return call_vector(tstate, frame, stack_pointer, oparg, 0, 0);
     }
     PyObject *value = NULL;
-    _PyStackless_Begin(frame, stack_pointer, 2 + oparg, 1 + INLINE_CACHE_ENTRIES_CALL);
+    _PyStackless_Begin(frame, stack_pointer, pops, 1 + INLINE_CACHE_ENTRIES_CALL);
     step_outcome outcome = do_quick(tstate, kind, base, oparg, &value);
-    return _PyStackless_Deliver(tstate, outcome, value, stack_pointer, 2 + oparg);
+    return _PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
 }
 
 int

@@ -819,11 +819,9 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (_PyStackless_IsContinuation(frame)) {
-        return _PyStackless_Continue(tstate, frame);
-    }
-    return eval_switch(tstate, sched, frame);
+    return _PyStackless_IsContinuation(frame)
+           ? _PyStackless_Continue(tstate, frame)
+           : eval_switch(tstate, _PyStackless_PeekScheduler(tstate), frame);
 }
 
 void

@@ -256,7 +256,10 @@ _PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *sel
     }
     _PyInterpreterFrame *frame = _PyStackless_TakeFrame(sched, words);
     init_frame(frame, func, code, self, args, nargs, nlocals);
-    return _PyStackless_EnterFrame(tstate, frame);
+    frame->previous = tstate->current_frame;
+    tstate->current_frame = frame;
+    tstate->py_recursion_remaining--;
+    return STEP_PUSHED;
 }
 
 step_outcome

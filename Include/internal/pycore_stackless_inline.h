@@ -148,8 +148,8 @@ _PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome, PyObject *valu
     if (outcome != STEP_PUSHED) {
         return _PyStackless_DeliverEnd(tstate, outcome, value, stack_pointer, pops);
     }
-    for (int i = -pops; i < 0; i++) {
-        Py_XDECREF(stack_pointer[i]);
+    for (PyObject **operand = stack_pointer - pops; operand < stack_pointer; operand++) {
+        Py_XDECREF(*operand);
     }
     return 1;
 }
