@@ -197,16 +197,22 @@ make_frame_slow(PyThreadState *tstate, PyObject *func, PyObject *self,
 }
 
 /* A simple frame is in a block of its own from the beginning: a switch does not have to
-   move it.  `nlocals` is the code's, of which nargs (with self) are arguments. */
+   move it.  The locals beyond the arguments are not set. */
 static inline void
 init_frame(_PyInterpreterFrame *frame, PyObject *func, PyCodeObject *code, PyObject *self,
-           PyObject *const *args, Py_ssize_t nargs, int nlocals)
+           PyObject *const *args, Py_ssize_t nargs)
 {
     _PyFrame_Initialize(frame, (PyFunctionObject *)Py_NewRef(func), NULL, code,
                         code->co_nlocalsplus);
     frame->owner = FRAME_OWNED_BY_TASKLET;
     copy_arguments(frame->localsplus, self, args, nargs);
-    for (int i = (int)nargs + (self != NULL); i < nlocals; i++) {
+}
+
+static Py_NO_INLINE void
+init_other_locals(_PyInterpreterFrame *frame)
+{
+    PyCodeObject *code = _PyFrame_GetCode(frame);
+    for (int i = code->co_argcount; i < code->co_nlocalsplus; i++) {
         frame->localsplus[i] = NULL;
     }
 }
@@ -227,7 +233,10 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
         PyErr_NoMemory();
         return NULL;
     }
-    init_frame(frame, func, code, self, args, nargs, code->co_nlocalsplus);
+    init_frame(frame, func, code, self, args, nargs);
+    if (code->co_nlocalsplus != code->co_argcount) {
+        init_other_locals(frame);
+    }
     return frame;
 }
 
@@ -255,7 +264,7 @@ _PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *sel
         return _PyStackless_PushFunctionKw(tstate, func, self, args, nargs, NULL);
     }
     _PyInterpreterFrame *frame = _PyStackless_TakeFrame(sched, words);
-    init_frame(frame, func, code, self, args, nargs, nlocals);
+    init_frame(frame, func, code, self, args, nargs);
     frame->previous = tstate->current_frame;
     tstate->current_frame = frame;
     tstate->py_recursion_remaining--;
