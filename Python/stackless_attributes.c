@@ -140,15 +140,28 @@ find_module_getattr(PyObject *owner, PyObject *name, python_call *call)
     return 1;
 }
 
+/* Takes LOAD_ATTR over, whose operand becomes state. */
+static inline int
+begin_load(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+           PyObject *name, int flags, PyObject *func, PyObject *self,
+           PyObject *const *args, Py_ssize_t nargs)
+{
+    _PyStackless_Begin(frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_LOAD_ATTR);
+    step_outcome outcome = STEP_FAILED;
+    if (_PyStackless_PushState(tstate, CONTINUE_ATTRIBUTE, stack_pointer[-1], Py_NewRef(name),
+                               NULL, continuation_make_number(flags))) {
+        outcome = _PyStackless_PushFunction(tstate, func, self, args, nargs, NULL);
+    }
+    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 0);
+}
+
 static int
 begin_attribute(PyThreadState *tstate, _PyInterpreterFrame *frame,
                 PyObject **stack_pointer, PyObject *name, int flags,
                 const python_call *call)
 {
-    (void)_PyStackless_BeginCall(
-        tstate, frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_LOAD_ATTR,
-        CONTINUE_ATTRIBUTE, stack_pointer[-1], name, flags, call->func, call->self,
-        call->args, call->nargs);
+    (void)begin_load(tstate, frame, stack_pointer, name, flags, call->func, call->self,
+                     call->args, call->nargs);
     Py_XDECREF(call->owner);
     return 1;
 }
@@ -198,14 +211,12 @@ note_missing(PyThreadState *tstate, PyObject *owner, PyObject *name, PyObject *g
     Py_XSETREF(entry->name, Py_NewRef(name));
 }
 
-static int
+static inline int
 begin_getattr(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
               PyObject *name, int flags, PyObject *getattr)
 {
-    return _PyStackless_BeginCall(
-        tstate, frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_LOAD_ATTR,
-        CONTINUE_ATTRIBUTE, stack_pointer[-1], name, flags, getattr, stack_pointer[-1],
-        &name, 1);
+    return begin_load(tstate, frame, stack_pointer, name, flags, getattr, stack_pointer[-1],
+                      &name, 1);
 }
 
 /* _Py_slot_tp_getattr_hook(): the attribute of a class with __getattr__. */

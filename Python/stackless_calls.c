@@ -664,37 +664,52 @@ python_method(PyObject **base, PyObject **owner)
     return NULL;
 }
 
-static inline int
-is_next_of_generator(PyObject **base, int oparg)
+/* The call of a C function, or of partial(), that ends in a Python function (or generator)
+   at hand: the commonest ones, without call_vector(). */
+static inline soft_kind
+find_quick(PyObject **base, int oparg)
 {
-    return oparg == 1 && PyCFunction_CheckExact(base[0]) && base[1] == NULL
-           && (void *)PyCFunction_GET_FUNCTION(base[0]) == known.next
-           && PyGen_CheckExact(base[2]) && is_ready_generator(base[2]);
+    PyObject *callable = base[0];
+    if (base[1] == NULL && Py_TYPE(callable)->tp_call == known.partial_call) {
+        return _PyStackless_IsPythonFunction(((partial_object *)callable)->fn)
+               ? SOFT_PARTIAL : SOFT_NOT;
+    }
+    if (base[1] == NULL && oparg == 1 && PyCFunction_CheckExact(callable)) {
+        return (void *)PyCFunction_GET_FUNCTION(callable) == known.next
+               && PyGen_CheckExact(base[2]) && is_ready_generator(base[2])
+               ? SOFT_NEXT : SOFT_NOT;
+    }
+    if (base[1] != NULL && oparg > 0 && Py_IS_TYPE(callable, &PyMethodDescr_Type)) {
+        return (void *)((PyMethodDescrObject *)callable)->d_method->ml_meth
+                   == known.context_run
+               && PyContext_CheckExact(base[1]) && _PyStackless_IsPythonFunction(base[2])
+               ? SOFT_CONTEXT_RUN : SOFT_NOT;
+    }
+    return SOFT_NOT;
 }
 
-static Py_ALWAYS_INLINE inline int
+/* Carries it out. */
+static inline step_outcome
+do_quick(PyThreadState *tstate, soft_kind kind, PyObject **base, int oparg, PyObject **value)
+{
+    if (kind == SOFT_NEXT) {
+        return _PyStackless_CallNext(tstate, base[2], NULL);
+    }
+    if (kind == SOFT_PARTIAL) {
+        stackless_call call = { base[0], base + 2, oparg, NULL };
+        return call_partial(tstate, (partial_object *)base[0], &call, value);
+    }
+    stackless_call call = { base[2], base + 3, oparg - 1, NULL };
+    return call_in_context(tstate, base[1], &call, value);
+}
+
+static Py_NO_INLINE int
 call_vector(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
             int oparg, int has_kwnames, int instrumented)
 {
     PyObject **base = stack_pointer - has_kwnames - oparg - 2;
     PyObject *callable = base[0];
     PyObject *self = base[1];
-    if (!instrumented && !has_kwnames) {
-        PyObject *owner;
-        PyObject *method = python_method(base, &owner);
-        if (method != NULL) {
-            int has_self = self != NULL;
-            return _PyStackless_BeginCall(
-                tstate, frame, stack_pointer, 2 + oparg, 1 + INLINE_CACHE_ENTRIES_CALL,
-                CONTINUE_NONE, NULL, NULL, 0, method, owner, base + 2 - has_self,
-                oparg + has_self);
-        }
-        if (is_next_of_generator(base, oparg)) {
-            _PyStackless_Begin(frame, stack_pointer, 3, 1 + INLINE_CACHE_ENTRIES_CALL);
-            return _PyStackless_Deliver(tstate, _PyStackless_CallNext(tstate, base[2], NULL),
-                                        NULL, stack_pointer, 3);
-        }
-    }
     if (self == NULL && PyMethod_Check(callable)) {
         /* Taken apart, as the instruction does; for the call only. */
         callable = PyMethod_GET_FUNCTION(base[0]);
@@ -733,35 +748,46 @@ int
 _PyStackless_Call(PyThreadState *tstate, _PyInterpreterFrame *frame,
                   PyObject **stack_pointer, int oparg)
 {
-    return call_vector(tstate, frame, stack_pointer, oparg, 0, 0);
-}
-
-static Py_NO_INLINE int
-call_unusual(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
-             int oparg, int has_kwnames, int instrumented)
-{
-    return call_vector(tstate, frame, stack_pointer, oparg, has_kwnames, instrumented);
+    int pops = oparg + 2;
+    PyObject **base = stack_pointer - pops;
+    PyObject *owner;
+    PyObject *method = python_method(base, &owner);
+    if (method != NULL) {
+        int has_self = base[1] != NULL;
+        return _PyStackless_BeginCall(
+            tstate, frame, stack_pointer, pops, 1 + INLINE_CACHE_ENTRIES_CALL,
+            CONTINUE_NONE, NULL, NULL, 0, method, owner, base + 2 - has_self,
+            oparg + has_self);
+    }
+    soft_kind kind = find_quick(base, oparg);
+    if (kind == SOFT_NOT) {
+        return call_vector(tstate, frame, stack_pointer, oparg, 0, 0);
+    }
+    PyObject *value = NULL;
+    _PyStackless_Begin(frame, stack_pointer, pops, 1 + INLINE_CACHE_ENTRIES_CALL);
+    step_outcome outcome = do_quick(tstate, kind, base, oparg, &value);
+    return _PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
 }
 
 int
 _PyStackless_InstrumentedCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
                               PyObject **stack_pointer, int oparg)
 {
-    return call_unusual(tstate, frame, stack_pointer, oparg, 0, 1);
+    return call_vector(tstate, frame, stack_pointer, oparg, 0, 1);
 }
 
 int
 _PyStackless_CallKw(PyThreadState *tstate, _PyInterpreterFrame *frame,
                     PyObject **stack_pointer, int oparg)
 {
-    return call_unusual(tstate, frame, stack_pointer, oparg, 1, 0);
+    return call_vector(tstate, frame, stack_pointer, oparg, 1, 0);
 }
 
 int
 _PyStackless_InstrumentedCallKw(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                 PyObject **stack_pointer, int oparg)
 {
-    return call_unusual(tstate, frame, stack_pointer, oparg, 1, 1);
+    return call_vector(tstate, frame, stack_pointer, oparg, 1, 1);
 }
 
 int

@@ -819,11 +819,9 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 _PyInterpreterFrame *
 _PyStackless_EvalSwitch(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (_PyStackless_IsContinuation(frame)) {
-        return _PyStackless_Continue(tstate, frame);
-    }
-    return eval_switch(tstate, sched, frame);
+    return _PyStackless_IsContinuation(frame)
+           ? _PyStackless_Continue(tstate, frame)
+           : eval_switch(tstate, _PyStackless_PeekScheduler(tstate), frame);
 }
 
 void
@@ -843,6 +841,27 @@ _PyStackless_ScheduleElsewhere(PyThreadState *tstate, _PyInterpreterFrame *frame
                                PyObject **stack_pointer, _PyStackless_Scheduler *sched)
 {
     return fast_schedule_elsewhere(tstate, frame, stack_pointer, sched);
+}
+
+Py_NO_INLINE int
+_PyStackless_ScheduleAgain(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                           PyObject **stack_pointer, _PyStackless_Scheduler *sched)
+{
+    return fast_schedule_again(tstate, frame, stack_pointer, sched);
+}
+
+Py_NO_INLINE int
+_PyStackless_ScheduleMoving(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                            PyObject **stack_pointer, _PyStackless_Scheduler *sched)
+{
+    return fast_schedule_moving(tstate, frame, stack_pointer, sched);
+}
+
+Py_NO_INLINE int
+_PyStackless_ScheduleFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return _PyStackless_PromoteFrames(tstate, sched) < 0
+           || fast_schedule_swap(tstate, sched, tstate->current_frame);
 }
 
 Py_NO_INLINE int

@@ -35,15 +35,6 @@ _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return 0;
 }
 
-static inline void
-free_frame(PyThreadState *tstate, _PyInterpreterFrame *frame)
-{
-    PyObject *code = frame->f_executable;
-    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame,
-                           ((PyCodeObject *)code)->co_framesize);
-    Py_DECREF(code);
-}
-
 /* The values before `first` have been dropped. */
 static Py_NO_INLINE void
 clear_frame_from(PyThreadState *tstate, _PyInterpreterFrame *frame, int first)
@@ -62,7 +53,10 @@ clear_frame_from(PyThreadState *tstate, _PyInterpreterFrame *frame, int first)
         Py_DECREF(frame->f_funcobj);
     }
     tstate->c_recursion_remaining++;
-    free_frame(tstate, frame);
+    PyObject *code = frame->f_executable;
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame,
+                           ((PyCodeObject *)code)->co_framesize);
+    Py_DECREF(code);
 }
 
 /* As long as no reference is the last one, nothing is called, and nothing has to be saved
@@ -71,7 +65,7 @@ void
 _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
 {
     assert(frame->owner == FRAME_OWNED_BY_TASKLET);
-    if (frame->frame_obj != NULL || frame->f_locals != NULL) {
+    if (((uintptr_t)frame->frame_obj | (uintptr_t)frame->f_locals) != 0) {
         clear_frame_from(tstate, frame, 0);
         return;
     }
@@ -79,29 +73,30 @@ _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
     for (int i = 0; i < stacktop; i++) {
         PyObject *op = frame->localsplus[i];
         if (op != NULL) {
-            if (Py_REFCNT(op) == 1) {
+            if (_PyStackless_IsLastReference(op)) {
                 clear_frame_from(tstate, frame, i);
                 return;
             }
-            _Py_DECREF_NO_DEALLOC(op);
+            _PyStackless_DropReference(op);
         }
     }
-    if (Py_REFCNT(frame->f_funcobj) == 1) {
+    PyObject *func = frame->f_funcobj, *code = frame->f_executable;
+    if (_PyStackless_IsLastReference(func) || _PyStackless_IsLastReference(code)) {
         clear_frame_from(tstate, frame, stacktop);
         return;
     }
-    _Py_DECREF_NO_DEALLOC(frame->f_funcobj);
-    free_frame(tstate, frame);
+    _PyStackless_DropReference(func);
+    _PyStackless_DropReference(code);
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), frame,
+                           ((PyCodeObject *)code)->co_framesize);
 }
 
 void
 _PyStackless_FreeFramePool(_PyStackless_Scheduler *sched)
 {
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->frames); i++) {
-        while (sched->frames[i] != NULL) {
-            void **block = sched->frames[i];
-            sched->frames[i] = *block;
-            PyMem_Free(block);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->kept); i++) {
+        while (sched->kept[i].first != NULL) {
+            PyMem_Free(_PyStackless_TakeFrame(sched, i));
         }
     }
 }

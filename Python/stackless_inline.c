@@ -154,8 +154,8 @@ is_simple(PyCodeObject *code, Py_ssize_t nargs)
         UNWANTED = CO_VARARGS | CO_VARKEYWORDS
                    | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR,
     };
-    return code->co_argcount == nargs && code->co_kwonlyargcount == 0
-           && (code->co_flags & (WANTED | UNWANTED)) == WANTED;
+    return ((code->co_argcount ^ (int)nargs) | code->co_kwonlyargcount
+            | ((code->co_flags & (WANTED | UNWANTED)) ^ WANTED)) == 0;
 }
 
 static inline void
@@ -208,14 +208,13 @@ init_frame(_PyInterpreterFrame *frame, PyObject *func, PyCodeObject *code, PyObj
     copy_arguments(frame->localsplus, self, args, nargs);
 }
 
-static Py_NO_INLINE step_outcome
+static Py_NO_INLINE void
 init_other_locals(_PyInterpreterFrame *frame)
 {
     PyCodeObject *code = _PyFrame_GetCode(frame);
     for (int i = code->co_argcount; i < code->co_nlocalsplus; i++) {
         frame->localsplus[i] = NULL;
     }
-    return STEP_PUSHED;
 }
 
 _PyInterpreterFrame *
@@ -225,7 +224,7 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
     size_t words = (size_t)code->co_framesize;
-    if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->frames)
+    if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->kept)
         || !is_simple(code, nargs + (self != NULL))) {
         return make_frame_slow(tstate, func, self, args, nargs, kwnames);
     }
@@ -235,37 +234,41 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
         return NULL;
     }
     init_frame(frame, func, code, self, args, nargs);
-    (void)init_other_locals(frame);
+    if (code->co_nlocalsplus != code->co_argcount) {
+        init_other_locals(frame);
+    }
     return frame;
 }
 
-static Py_NO_INLINE step_outcome
-push_function_slow(PyThreadState *tstate, PyObject *func, PyObject *self,
-                   PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+Py_NO_INLINE step_outcome
+_PyStackless_PushFunctionKw(PyThreadState *tstate, PyObject *func, PyObject *self,
+                            PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     _PyInterpreterFrame *frame = _PyStackless_MakeFrame(tstate, func, self, args, nargs,
                                                         kwnames);
     return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
 }
 
-/* Nothing has to be saved for a call if there is a block for a simple frame. */
+/* Nothing has to be saved for a call if there is a block for a simple frame that has no
+   locals but the arguments. */
 step_outcome
-_PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
-                          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+_PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *self,
+                            PyObject *const *args, Py_ssize_t nargs)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
     size_t words = (size_t)code->co_framesize;
-    if (kwnames != NULL || !_PyStackless_KeepsFrame(sched, words)
-        || !is_simple(code, nargs + (self != NULL))
-        || tstate->py_recursion_remaining <= 0) {
-        return push_function_slow(tstate, func, self, args, nargs, kwnames);
+    int nlocals = (int)nargs + (self != NULL);
+    if (!_PyStackless_KeepsFrame(sched, words) || !is_simple(code, nlocals)
+        || code->co_nlocalsplus != nlocals || tstate->py_recursion_remaining <= 0) {
+        return _PyStackless_PushFunctionKw(tstate, func, self, args, nargs, NULL);
     }
     _PyInterpreterFrame *frame = _PyStackless_TakeFrame(sched, words);
     init_frame(frame, func, code, self, args, nargs);
-    (void)_PyStackless_EnterFrame(tstate, frame);
-    return code->co_nlocalsplus == code->co_argcount ? STEP_PUSHED
-                                                     : init_other_locals(frame);
+    frame->previous = tstate->current_frame;
+    tstate->current_frame = frame;
+    tstate->py_recursion_remaining--;
+    return STEP_PUSHED;
 }
 
 step_outcome
@@ -311,9 +314,9 @@ init_continuation(PyThreadState *tstate, _PyInterpreterFrame *frame, continuatio
     frame->return_offset = RETURNED;
     frame->owner = FRAME_OWNED_BY_TASKLET;
     frame->localsplus[STATE_KIND] = continuation_make_number(kind);   // small
-    frame->localsplus[STATE_A] = Py_XNewRef(a);
-    frame->localsplus[STATE_B] = Py_XNewRef(b);
-    frame->localsplus[STATE_C] = Py_XNewRef(c);
+    frame->localsplus[STATE_A] = a;
+    frame->localsplus[STATE_B] = b;
+    frame->localsplus[STATE_C] = c;
     frame->localsplus[STATE_NUMBER] = number;
     tstate->current_frame = frame;
     tstate->py_recursion_remaining--;
@@ -324,14 +327,21 @@ static Py_NO_INLINE _PyInterpreterFrame *
 push_state_slow(PyThreadState *tstate, continuation_kind kind, PyObject *a, PyObject *b,
                 PyObject *c, PyObject *number)
 {
-    if (number == NULL) {
-        return NULL;
+    _PyInterpreterFrame *frame = NULL;
+    if (number != NULL) {
+        frame = _PyStackless_AllocFrame(_PyStackless_PeekScheduler(tstate),
+                                        CONTINUATION_WORDS);
+        if (frame == NULL) {
+            PyErr_NoMemory();
+        }
     }
-    _PyInterpreterFrame *frame = _PyStackless_AllocFrame(
-        _PyStackless_PeekScheduler(tstate), CONTINUATION_WORDS);
     if (frame == NULL) {
-        Py_DECREF(number);
-        PyErr_NoMemory();
+        PyObject *exc = PyErr_GetRaisedException();
+        Py_XDECREF(a);
+        Py_XDECREF(b);
+        Py_XDECREF(c);
+        Py_XDECREF(number);
+        PyErr_SetRaisedException(exc);
         return NULL;
     }
     return init_continuation(tstate, frame, kind, a, b, c, number);
@@ -370,32 +380,49 @@ event_of(step_outcome outcome)
            : outcome == STEP_YIELDED ? AT_YIELD : AT_RETURN;
 }
 
+/* Runs a step of `c`, which is tstate->current_frame, and pops it, unless a frame was
+   pushed. */
+static inline step_outcome
+run_step(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event, PyObject **value)
+{
+    c->instr_ptr = _PyCode_CODE(_PyStackless_ContinuationCode);        // waits
+    /* (A small number.) */
+    PyLongObject *kind = (PyLongObject *)c->localsplus[STATE_KIND];
+    step_outcome outcome = steps[kind->long_value.ob_digit[0]](tstate, c, event, value);
+    if (outcome == STEP_PUSHED) {
+        return outcome;
+    }
+    assert((outcome == STEP_FAILED) == (tstate->current_exception != NULL));
+    if (tstate->current_frame == c) {
+        pop_continuation(tstate, c);
+    }
+    assert(outcome != STEP_FAILED || *value == NULL);
+    return outcome;
+}
+
+/* The instruction has ended.  Returns its frame, to go on with. */
+static inline _PyInterpreterFrame *
+end_steps(_PyInterpreterFrame *frame, PyObject *value)
+{
+    if (value != NULL) {
+        _PyFrame_StackPush(frame, value);
+    }
+    return frame;
+}
+
 /* Runs the steps of tstate->current_frame and of its callers, until a frame was pushed
    or an instruction has ended.  Returns the frame to go on with. */
-static inline _PyInterpreterFrame *
-run_steps(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event, PyObject *value)
+static Py_NO_INLINE _PyInterpreterFrame *
+run_steps(PyThreadState *tstate, step_event event, PyObject *value)
 {
-    while (_PyStackless_IsContinuation(c)) {
-        c->instr_ptr = _PyCode_CODE(_PyStackless_ContinuationCode);
-        c->return_offset = RETURNED;
-        /* (A small number.) */
-        PyLongObject *kind = (PyLongObject *)c->localsplus[STATE_KIND];
-        step_outcome outcome = steps[kind->long_value.ob_digit[0]](tstate, c, event, &value);
+    while (_PyStackless_IsContinuation(tstate->current_frame)) {
+        step_outcome outcome = run_step(tstate, tstate->current_frame, event, &value);
         if (outcome == STEP_PUSHED) {
             return tstate->current_frame;
         }
-        assert((outcome == STEP_FAILED) == (tstate->current_exception != NULL));
-        if (tstate->current_frame == c) {
-            pop_continuation(tstate, c);
-        }
-        assert(outcome != STEP_FAILED || value == NULL);
-        c = tstate->current_frame;
         event = event_of(outcome);
     }
-    if (value != NULL) {
-        _PyFrame_StackPush(c, value);
-    }
-    return c;
+    return end_steps(tstate->current_frame, value);
 }
 
 _PyInterpreterFrame *
@@ -403,15 +430,28 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
 {
     step_event event = AT_RAISE;
     PyObject *value = NULL;
-    if (tstate->current_exception == NULL && c->stacktop == STATE_SIZE) {
-        _PyStackless_ExceptionIsLost(tstate);
+    if (tstate->current_exception == NULL) {
+        if (c->stacktop == STATE_SIZE) {
+            _PyStackless_ExceptionIsLost(tstate);
+        }
+        else {
+            static_assert((int)AT_RETURN == RETURNED && (int)AT_YIELD == YIELDED,
+                          "the position is the event");
+            event = (step_event)(c->instr_ptr - _PyCode_CODE(_PyStackless_ContinuationCode));
+            value = c->localsplus[STATE_SIZE];
+            c->stacktop = STATE_SIZE;
+        }
     }
-    else if (tstate->current_exception == NULL) {
-        long at = c->instr_ptr - _PyCode_CODE(_PyStackless_ContinuationCode);
-        event = at == YIELDED ? AT_YIELD : AT_RETURN;
-        value = _PyFrame_StackPop(c);
+    /* Mostly there is one continuation with one step. */
+    step_outcome outcome = run_step(tstate, c, event, &value);
+    c = tstate->current_frame;
+    if (outcome == STEP_PUSHED) {
+        return c;
     }
-    return run_steps(tstate, c, event, value);
+    if (_PyStackless_IsContinuation(c)) {
+        return run_steps(tstate, event_of(outcome), value);
+    }
+    return end_steps(c, value);
 }
 
 void
@@ -438,7 +478,7 @@ _PyStackless_DeliverEnd(PyThreadState *tstate, step_outcome outcome, PyObject *v
     PyObject **operands = stack_pointer - pops;
     PyObject *first = pops > 0 ? operands[0] : NULL;
     PyObject *second = pops > 1 ? operands[1] : NULL;
-    (void)run_steps(tstate, tstate->current_frame, event_of(outcome), value);
+    (void)run_steps(tstate, event_of(outcome), value);
     Py_XDECREF(first);
     Py_XDECREF(second);
     for (int i = 2; i < pops; i++) {

@@ -79,6 +79,9 @@ step_outcome
 _PyStackless_NextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
                       PyObject **value)
 {
+    if (event == AT_YIELD) {
+        return STEP_DONE;
+    }
     PyObject *fallback = c->localsplus[STATE_A];
     int is_generator = continuation_number(c) != 0;
     if (event == AT_RAISE) {
@@ -89,7 +92,7 @@ _PyStackless_NextStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event 
         *value = Py_NewRef(fallback);
         return STEP_DONE;
     }
-    if (event == AT_YIELD || !is_generator) {
+    if (!is_generator) {
         return STEP_DONE;
     }
     if (fallback != NULL) {
@@ -378,11 +381,9 @@ end_of_generator(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **v
     Py_CLEAR(*value);
 }
 
-/* State: the generator, if it is one; twice the instruction's argument, + 1 if it is
-   instrumented. */
-step_outcome
-_PyStackless_ForStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-                     PyObject **value)
+static Py_NO_INLINE step_outcome
+end_for_iter(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+             PyObject **value)
 {
     _PyInterpreterFrame *frame = c->previous;
     long number = continuation_number(c);
@@ -415,6 +416,19 @@ _PyStackless_ForStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event e
     }
     frame->return_offset = offset;
     return STEP_DONE;
+}
+
+/* State: the generator, if it is one; twice the instruction's argument, + 1 if it is
+   instrumented. */
+step_outcome
+_PyStackless_ForStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                     PyObject **value)
+{
+    if (event == AT_RETURN && c->localsplus[STATE_A] == NULL
+        && continuation_number(c) % 2 == 0) {
+        return STEP_DONE;              // what __next__() returned is the next item
+    }
+    return end_for_iter(tstate, c, event, value);
 }
 
 static inline int

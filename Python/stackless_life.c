@@ -132,6 +132,8 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     sched->tstate = tstate;
     sched->module = Py_NewRef(module);
     sched->mod = PyModule_GetState(module);
+    sched->left_state = TASKLET_RUNNABLE;
+    sched->left_flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
     /* The dispatcher does the rest; but a tasklet of another thread may come before it. */
     sched->base.owner = FRAME_OWNED_BY_CSTACK;
     sched->base.f_executable = Py_None;

@@ -194,7 +194,7 @@ ask(PyThreadState *tstate, int whom, const binary_operator *op, PyObject *v, PyO
 
 /* Takes over an instruction with two operands, whose continuation asks one Python method
    after the other.  The first one may be known: func(self, other). */
-static int
+static inline int
 begin_plan(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
            int size, continuation_kind kind, int oparg, long plan, PyObject *func,
            PyObject *self, PyObject *other)
@@ -202,13 +202,14 @@ begin_plan(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_p
     _PyStackless_Begin(frame, stack_pointer, 2, size);
     PyObject *argument = continuation_make_number(oparg);      // small
     step_outcome outcome = STEP_FAILED;
-    if (_PyStackless_PushContinuation(tstate, kind, stack_pointer[-2], stack_pointer[-1],
-                                      argument, plan)) {
+    /* The operands become state. */
+    if (_PyStackless_PushState(tstate, kind, stack_pointer[-2], stack_pointer[-1], argument,
+                               continuation_make_number(plan))) {
         outcome = func == NULL
                   ? STEP_BEGIN
                   : _PyStackless_PushFunction(tstate, func, self, &other, 1, NULL);
     }
-    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 2);
+    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 0);
 }
 
 /* *value, if any, is NotImplemented. */

@@ -275,6 +275,12 @@ typedef struct {
 
 enum { STACKLESS_KNOWN_MISSING = 8 };
 
+/* Blocks of memory of the same size, each of which begins with the address of the next. */
+typedef struct {
+    void **first;
+    Py_ssize_t count;
+} stackless_kept_blocks;
+
 struct _PyStackless_Scheduler {
     stackless_modstate *mod;           // first
     Py_ssize_t refcount;
@@ -295,8 +301,7 @@ struct _PyStackless_Scheduler {
 
     /* The dispatcher. */
     _PyInterpreterFrame base;          // below the bottom frame of each tasklet
-    void *frames[32];                  // blocks for promoted frames, by size in words
-    uint8_t nframes[32];
+    stackless_kept_blocks kept[32];    // blocks for frames, by size in words
     stackless_missing missing[STACKLESS_KNOWN_MISSING];
     _PyStackChunk *datastack_root;     // the first chunk of the tasklets' data stack
     PyObject **datastack_base;         // its beginning: nothing is in use
@@ -332,6 +337,8 @@ struct _PyStackless_Scheduler {
 
     PyObject *last_context;            // of the tasklet left last, to be compared only
     uintptr_t seen_version;            // of instrumentation
+    uint8_t left_state;                // these three as in a tasklet that was left in
+    uint8_t left_flags;                // schedule()
     uint16_t epoch;
     union {
         struct {

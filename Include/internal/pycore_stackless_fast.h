@@ -60,49 +60,27 @@ fast_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return _PyStackless_PromoteFrames(tstate, sched) < 0 ? NULL : tstate->current_frame;
 }
 
-/* The operands have just got a reference, by a store of 32 bits (Py_INCREF()).  A load of 64
-   bits would have to wait for it, so the reference count is read and written as it was. */
-static inline int
-fast_is_last_reference(PyObject *op)
-{
-    return op->ob_refcnt_split[PY_BIG_ENDIAN] == 1;
-}
-
-/* Drops a reference that is not the last one. */
-static inline void
-fast_decref(PyObject *op)
-{
-#ifdef Py_REF_DEBUG
-    _Py_DECREF_NO_DEALLOC(op);
-#else
-    uint32_t count = op->ob_refcnt_split[PY_BIG_ENDIAN];
-    if ((int32_t)count >= 0) {         // not immortal
-        op->ob_refcnt_split[PY_BIG_ENDIAN] = count - 1;
-    }
-#endif
-}
-
 /* Whose method is called at `base`: by the method and self, or a bound method.  NULL if
    dropping them is not safe. */
 static inline PyObject *
 fast_self(PyObject **base)
 {
     PyObject *callable = base[0], *self = base[1];
-    if (fast_is_last_reference(callable)) {
+    if (_PyStackless_IsLastReference(callable)) {
         return NULL;
     }
     if (PyCFunction_CheckExact(callable)) {
         return self == NULL ? PyCFunction_GET_SELF(callable) : NULL;
     }
-    return self != NULL && !fast_is_last_reference(self) ? self : NULL;
+    return self != NULL && !_PyStackless_IsLastReference(self) ? self : NULL;
 }
 
 static inline void
 fast_drop_method(PyObject *callable, PyObject *self)
 {
-    fast_decref(callable);
+    _PyStackless_DropReference(callable);
     if (self != NULL) {
-        fast_decref(self);
+        _PyStackless_DropReference(self);
     }
 }
 
@@ -239,21 +217,21 @@ fast_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObjec
 /* --- schedule() --------------------------------------------------------------------- */
 
 /* Parts of fast_schedule(), out of line for the sake of the registers that they take. */
+extern int _PyStackless_ScheduleAgain(
+    PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+    _PyStackless_Scheduler *sched);
+extern int _PyStackless_ScheduleMoving(
+    PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+    _PyStackless_Scheduler *sched);
 extern int _PyStackless_ScheduleElsewhere(
     PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
     _PyStackless_Scheduler *sched);
 extern int _PyStackless_ScheduleAny(PyThreadState *tstate, _PyInterpreterFrame *frame,
                                     PyObject **stack_pointer);
+/* The operands are dropped; frames have yet to move.  Returns 1. */
+extern int _PyStackless_ScheduleFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 
-/* state and flags at once, to be compared. */
-static inline uint16_t
-fast_state(const PyTaskletObject *t)
-{
-    uint16_t both;
-    memcpy(&both, (const char *)t + offsetof(PyTaskletObject, state), sizeof(both));
-    return both;
-}
-
+/* `state` and `flags` at once. */
 static inline uint16_t
 fast_state_of(uint8_t state, uint8_t flags)
 {
@@ -262,12 +240,41 @@ fast_state_of(uint8_t state, uint8_t flags)
     return (uint16_t)(PY_BIG_ENDIAN ? state << 8 | flags : flags << 8 | state);
 }
 
+static inline uint16_t
+fast_state(const PyTaskletObject *t)
+{
+    uint16_t both;
+    memcpy(&both, (const char *)t + offsetof(PyTaskletObject, state), sizeof(both));
+    return both;
+}
+
+static inline void
+fast_set_state(PyTaskletObject *t, uint8_t state, uint8_t flags)
+{
+    uint16_t both = fast_state_of(state, flags);
+    memcpy((char *)t + offsetof(PyTaskletObject, state), &both, sizeof(both));
+}
+
+/* Was `next` left in schedule(), and is not to be instrumented?  (Three fields at once.) */
+static inline int
+fast_was_scheduled(const _PyStackless_Scheduler *sched, const PyTaskletObject *next)
+{
+    static_assert(offsetof(PyTaskletObject, epoch) == offsetof(PyTaskletObject, state) + 2
+                  && offsetof(_PyStackless_Scheduler, left_flags)
+                     == offsetof(_PyStackless_Scheduler, left_state) + 1
+                  && offsetof(_PyStackless_Scheduler, epoch)
+                     == offsetof(_PyStackless_Scheduler, left_state) + 2,
+                  "they are compared at once");
+    return memcmp((const char *)next + offsetof(PyTaskletObject, state),
+                  (const char *)sched + offsetof(_PyStackless_Scheduler, left_state),
+                  sizeof(uint32_t)) == 0;
+}
+
 /* The end of fast_schedule(): the current tasklet is left in `frame`. */
 static inline void
 fast_schedule_leave(PyTaskletObject *t, _PyInterpreterFrame *frame)
 {
-    t->state = TASKLET_RUNNABLE;
-    t->flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
+    fast_set_state(t, TASKLET_RUNNABLE, TASKLET_STARTED | TASKLET_RETURNS_SELF);
     t->frame = frame;
 }
 
@@ -276,8 +283,7 @@ static inline void
 fast_schedule_enter(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                     PyTaskletObject *next)
 {
-    next->state = TASKLET_CURRENT;
-    next->flags = TASKLET_STARTED;
+    fast_set_state(next, TASKLET_CURRENT, TASKLET_STARTED);
     sched->current = next;
     _PyStackless_Check(sched, NULL);
     _PyInterpreterFrame *frame = next->frame;
@@ -286,10 +292,10 @@ fast_schedule_enter(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyFrame_StackPush(frame, Py_NewRef(next));
 }
 
-/* The commonest switch: from one schedule() to another one.  If the rest is as usual, but
-   one of the two is in a function that has just been called, in a generator, or in a
-   context of its own, _PyStackless_ScheduleElsewhere() does it; otherwise,
-   _PyStackless_ScheduleAny(). */
+/* The commonest switch: from one schedule() to another one.  _PyStackless_ScheduleAgain()
+   does it, _PyStackless_ScheduleMoving() if the rest is as usual, but frames have to move,
+   _PyStackless_ScheduleElsewhere() if one of the two is in a generator, or in a context of
+   its own; otherwise, _PyStackless_ScheduleAny(). */
 static inline int
 fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
 {
@@ -302,22 +308,61 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
     if (special != 0
         || !fast_is_level_0(tstate, sched)
         || fast_state(t) != fast_state_of(TASKLET_CURRENT, TASKLET_STARTED)
-        || fast_state(next) != fast_state_of(TASKLET_RUNNABLE,
-                                             TASKLET_STARTED | TASKLET_RETURNS_SELF)
-        || next->epoch != sched->epoch
-        || fast_is_last_reference(stack_pointer[-2])) {
+        || !fast_was_scheduled(sched, next)
+        || _PyStackless_UsedDepth(tstate) > STACKLESS_SMALL_DEPTH
+        || _PyStackless_IsLastReference(stack_pointer[-2])) {
         return _PyStackless_ScheduleAny(tstate, frame, stack_pointer);
     }
-    if (!fast_is_again(tstate, sched) || next->depth < 0
+    if (tstate->exc_info != &sched->exc_root || next->depth < 0
         || next->tagged_extra != (uintptr_t)tstate->context) {
         return _PyStackless_ScheduleElsewhere(tstate, frame, stack_pointer, sched);
     }
-    fast_decref(stack_pointer[-2]);
-    fast_end_call(frame, stack_pointer - 2);
+    if (tstate->datastack_top != sched->datastack_base) {
+        return _PyStackless_ScheduleMoving(tstate, frame, stack_pointer, sched);
+    }
+    return _PyStackless_ScheduleAgain(tstate, frame, stack_pointer, sched);
+}
+
+/* From `frame` to the next tasklet of the run queue, in the same context, both outside of
+   generators. */
+static inline int
+fast_schedule_swap(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                   _PyInterpreterFrame *frame)
+{
+    PyTaskletObject *t = sched->current;
+    PyTaskletObject *next = t->next;
     fast_schedule_leave(t, frame);
     _PyStackless_SwapDepth(tstate, t, next);
     fast_schedule_enter(tstate, sched, next);
     return 1;
+}
+
+static inline int
+fast_schedule_again(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                    PyObject **stack_pointer, _PyStackless_Scheduler *sched)
+{
+    _PyStackless_DropReference(stack_pointer[-2]);
+    fast_end_call(frame, stack_pointer - 2);
+    return fast_schedule_swap(tstate, sched, frame);
+}
+
+static inline int
+fast_schedule_moving(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                     PyObject **stack_pointer, _PyStackless_Scheduler *sched)
+{
+    _PyStackless_DropReference(stack_pointer[-2]);
+    fast_end_call(frame, stack_pointer - 2);
+    _PyStackless_MoveTopFrame(tstate, sched, frame);
+    return tstate->datastack_top == sched->datastack_base
+           ? fast_schedule_swap(tstate, sched, tstate->current_frame)
+           : _PyStackless_ScheduleFrames(tstate, sched);
+}
+
+/* Is exc_info the scheduler's, or at once that of the generator whose frame it is? */
+static inline int
+fast_is_exc_info_at_hand(_PyInterpreterFrame *frame, int is_root)
+{
+    return is_root || frame->owner == FRAME_OWNED_BY_GENERATOR;
 }
 
 static inline int
@@ -326,18 +371,25 @@ fast_schedule_elsewhere(PyThreadState *tstate, _PyInterpreterFrame *frame,
 {
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if (extra_of(next) != NULL
-        || _PyStackless_UsedDepth(tstate) > STACKLESS_SMALL_DEPTH
-        || !_PyStackless_ExcInfoIsNear(tstate, sched)) {
-        return 0;
+    int is_root = tstate->exc_info == &sched->exc_root;
+    if ((next->tagged_extra & 1) || tstate->datastack_top != sched->datastack_base
+        || !fast_is_exc_info_at_hand(frame, is_root)
+        || !fast_is_exc_info_at_hand(next->frame, next->depth >= 0)) {
+        return _PyStackless_ScheduleAny(tstate, frame, stack_pointer);
     }
-    fast_decref(stack_pointer[-2]);
-    frame = fast_leave(tstate, sched, frame, stack_pointer - 2);
-    if (frame == NULL) {
-        return 1;
-    }
+    _PyStackless_DropReference(stack_pointer[-2]);
+    fast_end_call(frame, stack_pointer - 2);
     fast_schedule_leave(t, frame);
-    _PyStackless_SwapThreadFields(tstate, sched, t, next);
+    _PyStackless_SwapDepth(tstate, t, next);
+    _PyStackless_SwapContext(tstate, t);
+    if (!is_root) {
+        t->depth = (int16_t)~t->depth;
+    }
+    tstate->exc_info = &sched->exc_root;
+    if (next->depth < 0) {
+        tstate->exc_info = &_PyFrame_GetGenerator(next->frame)->gi_exc_state;
+        tstate->py_recursion_remaining = tstate->py_recursion_limit - ~next->depth;
+    }
     fast_schedule_enter(tstate, sched, next);
     return 1;
 }
@@ -349,12 +401,12 @@ fast_schedule_any(PyThreadState *tstate, _PyInterpreterFrame *frame,
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if (stack_pointer[-1] != NULL || next == t || fast_is_last_reference(stack_pointer[-2])
+    if (stack_pointer[-1] != NULL || next == t || _PyStackless_IsLastReference(stack_pointer[-2])
         || !fast_is_level_0(tstate, sched)
         || !fast_is_plain_switch(tstate, sched, next, 0, 0)) {
         return 0;
     }
-    fast_decref(stack_pointer[-2]);
+    _PyStackless_DropReference(stack_pointer[-2]);
     frame = fast_leave(tstate, sched, frame, stack_pointer - 2);
     if (frame == NULL) {
         return 1;
@@ -374,7 +426,7 @@ fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **ba
 {
     /* What is dropped that nobody else may hold: the bound method, or self. */
     PyObject *held = base[1] == NULL ? base[0] : base[1];
-    if (!Py_IS_TYPE(self, sched->mod->channel_type) || fast_is_last_reference(held)
+    if (!Py_IS_TYPE(self, sched->mod->channel_type) || _PyStackless_IsLastReference(held)
         || !fast_is_level_0(tstate, sched) || sched->mod->channel_callback != NULL
         || ((PyChannelObject *)self)->schedule_all || ((PyChannelObject *)self)->closing) {
         return NULL;

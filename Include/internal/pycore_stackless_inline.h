@@ -112,7 +112,8 @@ continuation_set_number(_PyInterpreterFrame *c, long number)
 
 /* --- stackless_inline.c -------------------------------------------------------- */
 
-/* The number is stolen; NULL: no memory. */
+/* _PyStackless_PushContinuation() that steals all, also when it fails.  A number that is
+   NULL: an exception is set. */
 extern _PyInterpreterFrame *_PyStackless_PushState(
     PyThreadState *tstate, continuation_kind kind, PyObject *a, PyObject *b, PyObject *c,
     PyObject *number);
@@ -123,7 +124,8 @@ static inline _PyInterpreterFrame *
 _PyStackless_PushContinuation(PyThreadState *tstate, continuation_kind kind,
                               PyObject *a, PyObject *b, PyObject *c, long number)
 {
-    return _PyStackless_PushState(tstate, kind, a, b, c, continuation_make_number(number));
+    return _PyStackless_PushState(tstate, kind, Py_XNewRef(a), Py_XNewRef(b), Py_XNewRef(c),
+                                  continuation_make_number(number));
 }
 
 /* The instruction of `frame`, `size` code units long, is being taken over: its `pops`
@@ -146,8 +148,8 @@ _PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome, PyObject *valu
     if (outcome != STEP_PUSHED) {
         return _PyStackless_DeliverEnd(tstate, outcome, value, stack_pointer, pops);
     }
-    for (int i = -pops; i < 0; i++) {
-        Py_XDECREF(stack_pointer[i]);
+    for (PyObject **operand = stack_pointer - pops; operand < stack_pointer; operand++) {
+        Py_XDECREF(*operand);
     }
     return 1;
 }
@@ -160,9 +162,18 @@ extern _PyInterpreterFrame *_PyStackless_MakeFrame(
 
 /* Pushes the frame of a call of a Python function on tstate->current_frame.  `self` may
    be NULL.  Borrows all. */
-extern step_outcome _PyStackless_PushFunction(
-    PyThreadState *tstate, PyObject *func, PyObject *self, PyObject *const *args,
-    Py_ssize_t nargs, PyObject *kwnames);
+static inline step_outcome
+_PyStackless_PushFunction(PyThreadState *tstate, PyObject *func, PyObject *self,
+                          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    extern step_outcome _PyStackless_PushPositional(
+        PyThreadState *, PyObject *, PyObject *, PyObject *const *, Py_ssize_t);
+    extern step_outcome _PyStackless_PushFunctionKw(
+        PyThreadState *, PyObject *, PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+    return kwnames == NULL
+           ? _PyStackless_PushPositional(tstate, func, self, args, nargs)
+           : _PyStackless_PushFunctionKw(tstate, func, self, args, nargs, kwnames);
+}
 
 /* What most hooks do: begin, push a continuation of `kind` (or none) with `a`, `b`,
    `number`, call the Python function `func` with `self` (may be NULL) and args. */

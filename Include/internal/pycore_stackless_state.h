@@ -181,18 +181,25 @@ _PyStackless_SwapDepth(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObjec
     next->context = NULL;
 }
 
-/* The same, perhaps in generators or in different contexts. */
+/* `t` has the context of the tasklet that is entered. */
 static inline void
-_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                              PyTaskletObject *t, PyTaskletObject *next)
+_PyStackless_SwapContext(PyThreadState *tstate, PyTaskletObject *t)
 {
-    _PyStackless_SwapDepth(tstate, t, next);
     if (t->context != tstate->context) {
         PyObject *context = t->context;
         t->context = tstate->context;
         tstate->context = context;
         tstate->context_ver++;
     }
+}
+
+/* _PyStackless_SwapDepth(), perhaps in generators or in different contexts. */
+static inline void
+_PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                              PyTaskletObject *t, PyTaskletObject *next)
+{
+    _PyStackless_SwapDepth(tstate, t, next);
+    _PyStackless_SwapContext(tstate, t);
     if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
         _PyStackless_SwapExcInfo(tstate, t, next);
     }
@@ -216,6 +223,30 @@ tasklet_is_queued(const PyTaskletObject *t)
     return t->state == TASKLET_RUNNABLE || t->state == TASKLET_CURRENT;
 }
 
+/* --- references ------------------------------------------------------------------ */
+
+/* What has just got a reference got it by a store of 32 bits (Py_INCREF()).  A load of 64
+   bits would have to wait for it, so the reference count is read and written as it was. */
+static inline int
+_PyStackless_IsLastReference(PyObject *op)
+{
+    return op->ob_refcnt_split[PY_BIG_ENDIAN] == 1;
+}
+
+/* Drops a reference that is not the last one. */
+static inline void
+_PyStackless_DropReference(PyObject *op)
+{
+#ifdef Py_REF_DEBUG
+    _Py_DECREF_NO_DEALLOC(op);
+#else
+    uint32_t count = op->ob_refcnt_split[PY_BIG_ENDIAN];
+    if ((int32_t)count >= 0) {         // not immortal
+        op->ob_refcnt_split[PY_BIG_ENDIAN] = count - 1;
+    }
+#endif
+}
+
 /* --- frames in blocks of their own ---------------------------------------------- */
 
 /* Blocks of frames that are gone are kept for the next ones, a few of each size: who calls
@@ -230,15 +261,16 @@ enum { STACKLESS_KEPT_FRAMES = 16 };
 static inline int
 _PyStackless_KeepsFrame(_PyStackless_Scheduler *sched, size_t words)
 {
-    return words < Py_ARRAY_LENGTH(sched->frames) && sched->frames[words] != NULL;
+    return words < Py_ARRAY_LENGTH(sched->kept) && sched->kept[words].first != NULL;
 }
 
 static inline _PyInterpreterFrame *
 _PyStackless_TakeFrame(_PyStackless_Scheduler *sched, size_t words)
 {
-    void **block = sched->frames[words];
-    sched->frames[words] = *block;
-    sched->nframes[words]--;
+    stackless_kept_blocks *kept = &sched->kept[words];
+    void **block = kept->first;
+    kept->first = *block;
+    kept->count--;
     return (_PyInterpreterFrame *)block;
 }
 
@@ -256,29 +288,23 @@ static inline void
 _PyStackless_FreeFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame,
                        size_t words)
 {
-    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->frames)
-        && sched->nframes[words] < STACKLESS_KEPT_FRAMES) {
-        *(void **)frame = sched->frames[words];
-        sched->frames[words] = frame;
-        sched->nframes[words]++;
+    if (sched != NULL && words < Py_ARRAY_LENGTH(sched->kept)
+        && sched->kept[words].count < STACKLESS_KEPT_FRAMES) {
+        stackless_kept_blocks *kept = &sched->kept[words];
+        *(void **)frame = kept->first;
+        kept->first = (void **)frame;
+        kept->count++;
     }
     else {
         PyMem_Free(frame);
     }
 }
 
-/* Moves the frame *link off the data stack, of which it stays a part.  0, or -1 with an
-   exception. */
-static inline int
-_PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link)
+/* Moves `old`, which is *link, off the data stack, of which it stays a part, to a block. */
+static inline void
+_PyStackless_MoveFrameTo(_PyInterpreterFrame *new, _PyInterpreterFrame *old,
+                         _PyInterpreterFrame **link)
 {
-    _PyInterpreterFrame *old = *link;
-    _PyInterpreterFrame *new = _PyStackless_AllocFrame(
-        sched, (size_t)_PyFrame_GetCode(old)->co_framesize);
-    if (new == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
     _PyFrame_Copy(old, new);
     new->previous = old->previous;
     new->owner = FRAME_OWNED_BY_TASKLET;
@@ -286,7 +312,35 @@ _PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link
         new->frame_obj->f_frame = new;
     }
     *link = new;
+}
+
+/* The same for *link.  0, or -1 with an exception. */
+static inline int
+_PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link)
+{
+    _PyInterpreterFrame *new = _PyStackless_AllocFrame(
+        sched, (size_t)_PyFrame_GetCode(*link)->co_framesize);
+    if (new == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    _PyStackless_MoveFrameTo(new, *link, link);
     return 0;
+}
+
+/* Moves the topmost frame, tstate->current_frame, off the data stack if that takes no
+   call. */
+static inline void
+_PyStackless_MoveTopFrame(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                          _PyInterpreterFrame *frame)
+{
+    size_t words = (size_t)_PyFrame_GetCode(frame)->co_framesize;
+    if (frame->owner == FRAME_OWNED_BY_THREAD && _PyStackless_KeepsFrame(sched, words)
+        && (PyObject **)frame != &tstate->datastack_chunk->data[0]) {
+        _PyStackless_MoveFrameTo(_PyStackless_TakeFrame(sched, words), frame,
+                                 &tstate->current_frame);
+        tstate->datastack_top = (PyObject **)frame;
+    }
 }
 
 /* --- the lists ------------------------------------------------------------------ */
