@@ -23,7 +23,7 @@
    - A hook decides without side effects; from Begin() on the operation is its own.
 
    What the operations are is in stackless_operators.c, stackless_attributes.c,
-   stackless_iteration.c, stackless_calls.c and stackless_classes.c.
+   stackless_iteration.c, stackless_calls.c, stackless_classes.c and stackless_tasks.c.
 
    Rejected: continuations written in Python as hidden functions.  Each operation takes
    two Python calls then, needs C helpers for what Python cannot say (no result, end of
@@ -97,6 +97,7 @@ static step_function *const steps[CONTINUE_COUNT] = {
     [CONTINUE_NEXT] = _PyStackless_NextStep,
     [CONTINUE_GENERATOR] = _PyStackless_GeneratorStep,
     [CONTINUE_DELEGATE] = _PyStackless_DelegateStep,
+    [CONTINUE_THROW] = _PyStackless_ThrowStep,
     [CONTINUE_NEW] = _PyStackless_NewStep,
     [CONTINUE_INIT] = _PyStackless_InitStep,
     [CONTINUE_CLASS] = _PyStackless_ClassStep,
@@ -411,6 +412,24 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
         value = _PyFrame_StackPop(c);
     }
     return run_steps(tstate, c, event, value);
+}
+
+void
+_PyStackless_AbandonFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
+{
+    if (!_PyStackless_IsContinuation(frame)) {
+        return;
+    }
+    switch (continuation_get(frame, STATE_KIND)) {
+        case CONTINUE_TASK:
+            _PyStackless_AbandonTask(sched, frame);
+            break;
+        case CONTINUE_THROW:
+            if (continuation_number(frame) != 0) {
+                ((PyGenObject *)frame->localsplus[STATE_A])->gi_frame_state
+                    = FRAME_SUSPENDED_YIELD_FROM;
+            }
+    }
 }
 
 /* The outcome is not that a frame was pushed. */
