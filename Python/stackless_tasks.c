@@ -14,23 +14,25 @@ _PyStackless_SetTaskHooks(const _PyStackless_TaskHooks *hooks)
     _Py_atomic_store_ptr_release(&_PyStackless_KnownTaskHooks, (void *)hooks);
 }
 
-/* What the continuation of a task stands for. */
-enum { TASK_IS_ELSEWHERE, TASK_IN_STEP, TASK_STARTS };
-
-/* State: the task, its loop, the dict of running tasks or what is put back after the start
-   of an eager one (EAGER_...). */
+/* State: the task, its loop; while its coroutine runs: the dict of running tasks, or what is
+   put back after the start of an eager one (a tuple, EAGER_...), and the coroutine, in place
+   of the number.  (The garbage collector may take it from the task before the frames of a
+   tasklet are dropped.) */
 step_outcome
 _PyStackless_TaskStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
                       PyObject **value)
 {
-    long under_way = continuation_number(c);
-    if (under_way != TASK_IS_ELSEWHERE) {
+    PyObject *under_way = c->localsplus[STATE_C];
+    if (under_way != NULL) {
         PySendResult status = event == AT_RETURN ? PYGEN_RETURN
                               : event == AT_YIELD ? PYGEN_NEXT : PYGEN_ERROR;
-        PyObject *eager = under_way == TASK_STARTS ? c->localsplus[STATE_C] : NULL;
-        (void)continuation_set_number(c, TASK_IS_ELSEWHERE);          // small
+        PyObject *eager = PyTuple_CheckExact(under_way) ? under_way : NULL;
+        c->localsplus[STATE_C] = NULL;
         *value = _PyStackless_GetTaskHooks()->leave(c->localsplus[STATE_A], eager, status,
                                                     *value);
+        PyObject *exc = PyErr_GetRaisedException();
+        Py_DECREF(under_way);
+        PyErr_SetRaisedException(exc);
     }
     return *value ? STEP_DONE : STEP_FAILED;
 }
@@ -43,7 +45,7 @@ enter_task(PyThreadState *tstate, const _PyStackless_EnteredTask *entered, PyObj
     c->localsplus[STATE_B] = Py_NewRef(entered->loop);
     c->localsplus[STATE_C] = entered->eager ? entered->eager
                                             : Py_NewRef(entered->current_tasks);
-    (void)continuation_set_number(c, entered->eager ? TASK_STARTS : TASK_IN_STEP);
+    Py_SETREF(c->localsplus[STATE_NUMBER], Py_NewRef(entered->coro));
     if (entered->exc == NULL) {
         return _PyStackless_EnterGenerator(tstate, (PyGenObject *)entered->coro, Py_None);
     }
@@ -120,19 +122,20 @@ _PyStackless_AbandonTask(_PyStackless_Scheduler *sched, _PyInterpreterFrame *fra
 {
     PyObject *task = frame->localsplus[STATE_A];
     PyObject *loop = frame->localsplus[STATE_B];
-    PyObject *state = frame->localsplus[STATE_C];
-    _PyThreadStateImpl *tstate = (_PyThreadStateImpl *)sched->tstate;
-    switch (continuation_number(frame)) {
-        case TASK_IN_STEP:
-            if (tstate != NULL && tstate->asyncio_running_loop == loop) {
-                Py_CLEAR(tstate->asyncio_running_loop);
-            }
-            report_failure(abandon_current_task(state, loop, task, Py_None));
-            break;
-        case TASK_STARTS:
-            report_failure(abandon_current_task(
-                PyTuple_GET_ITEM(state, EAGER_CURRENT_TASKS), loop, task,
-                PyTuple_GET_ITEM(state, EAGER_PREVIOUS)));
-            report_failure(PySet_Discard(PyTuple_GET_ITEM(state, EAGER_TASKS), task));
+    PyObject *under_way = frame->localsplus[STATE_C];
+    if (under_way == NULL) {
+        return;
     }
+    if (PyTuple_CheckExact(under_way)) {
+        report_failure(abandon_current_task(
+            PyTuple_GET_ITEM(under_way, EAGER_CURRENT_TASKS), loop, task,
+            PyTuple_GET_ITEM(under_way, EAGER_PREVIOUS)));
+        report_failure(PySet_Discard(PyTuple_GET_ITEM(under_way, EAGER_TASKS), task));
+        return;
+    }
+    _PyThreadStateImpl *tstate = (_PyThreadStateImpl *)sched->tstate;
+    if (tstate != NULL && tstate->asyncio_running_loop == loop) {
+        Py_CLEAR(tstate->asyncio_running_loop);
+    }
+    report_failure(abandon_current_task(under_way, loop, task, Py_None));
 }
