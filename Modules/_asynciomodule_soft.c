@@ -11,6 +11,9 @@
    While its coroutine runs a task may be cancelled, even ended.  task_step_impl() looks at
    these fields before it resumes the coroutine, and so they are put aside until then.
 
+   An eager task is made by upstream's Task.__init__() with a stand-in for its name, which
+   is the last thing that is asked for before the task is started, and makes it stop there.
+
    Rejected: a macro in place of PyIter_Send().  It would cost every step of every task a
    test. */
 
@@ -118,6 +121,7 @@ soft_enter(PyObject *self, PyObject *callable, PyObject *const *args, Py_ssize_t
     PyObject *loop = Py_NewRef(task->task_loop);
     PyObject *exc = soft_exception(state, callable, args, nargs);
     int simple = 0;
+    entered->eager = NULL;
     entered->result = NULL;
     if (enter_task(state, loop, self) == 0) {
         if (task->task_must_cancel && task->task_state == STATE_PENDING
@@ -151,7 +155,170 @@ soft_enter(PyObject *self, PyObject *callable, PyObject *const *args, Py_ssize_t
     return simple;
 }
 
-/* --- after it ------------------------------------------------------------------------ */
+/* --- an eager task is made ---------------------------------------------------------- */
+
+/* The arguments of Task(), those that are not given NULL; `buffer` has room for them. */
+enum { ARG_CORO, ARG_LOOP, ARG_NAME, ARG_CONTEXT, ARG_EAGER_START, ARG_COUNT };
+
+static PyObject *const *
+soft_task_arguments(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                    PyObject **buffer)
+{
+    static const char *const keywords[] = {
+        "coro", "loop", "name", "context", "eager_start", NULL
+    };
+    static _PyArg_Parser parser = { .keywords = keywords, .fname = "Task" };
+    return _PyArg_UnpackKeywords(args, nargs, NULL, kwnames, &parser, 1, 1, 0, buffer);
+}
+
+static int
+soft_is_eager(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *buffer[ARG_COUNT] = { NULL };
+    if (nargs == 0 || kwnames == NULL) {
+        return 0;
+    }
+    PyObject *const *parsed = soft_task_arguments(args, nargs, kwnames, buffer);
+    if (parsed == NULL) {
+        PyErr_Clear();                 // and fails again
+        return 0;
+    }
+    return parsed[ARG_EAGER_START] == Py_True && parsed[ARG_LOOP] != NULL
+           && parsed[ARG_LOOP] != Py_None && PyCoro_CheckExact(parsed[ARG_CORO])
+           && ((PyCoroObject *)parsed[ARG_CORO])->cr_frame_state < FRAME_EXECUTING;
+}
+
+/* Stands in for the name of a task, in Task.__init__(). */
+typedef struct {
+    PyObject_HEAD
+    int asked;
+} soft_name;
+
+static PyObject *
+soft_name_str(PyObject *self)
+{
+    ((soft_name *)self)->asked = 1;
+    return NULL;
+}
+
+/* Nobody sees it, either. */
+static PyTypeObject soft_name_type = {
+    PyVarObject_HEAD_INIT(&PyType_Type, 0)
+    .tp_name = "_asyncio._name",
+    .tp_basicsize = sizeof(soft_name),
+    .tp_str = soft_name_str,
+};
+
+/* Task.__init__(), but for the start.  0, or -1 with an exception. */
+static int
+soft_initialize(asyncio_state *state, TaskObj *task, PyObject *const *parsed)
+{
+    soft_name stop = { PyObject_HEAD_INIT(&soft_name_type) .asked = 0 };
+    PyObject *context = parsed[ARG_CONTEXT];
+    PyObject *name = parsed[ARG_NAME];
+    (void)_asyncio_Task___init___impl(task, parsed[ARG_CORO], parsed[ARG_LOOP],
+                                      (PyObject *)&stop, context ? context : Py_None, 1);
+    if (!stop.asked) {
+        return -1;
+    }
+    task->task_name = name == NULL || name == Py_None
+                      ? PyLong_FromUnsignedLongLong(++state->task_name_counter)
+                      : PyObject_Str(name);
+    return task->task_name != NULL ? 0 : -1;
+}
+
+/* An exception that happens now has `exc` (stolen, may be NULL) as its context.  Returns
+   the one that is left, or NULL: none is set any more. */
+static PyObject *
+soft_chain(PyObject *exc)
+{
+    _PyErr_ChainExceptions1(exc);
+    return PyErr_GetRaisedException();
+}
+
+/* Undoes what soft_begin() has done.  previous: NULL if it did not come so far. */
+static void
+soft_put_back(asyncio_state *state, PyObject *task, PyObject *loop, PyObject *previous,
+              PyObject *context)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (previous != NULL) {
+        Py_XDECREF(swap_current_task(state, loop, previous));
+        exc = soft_chain(exc);
+    }
+    (void)unregister_eager_task(state, task);
+    exc = soft_chain(exc);
+    (void)PyContext_Exit(context);
+    _PyErr_ChainExceptions1(exc);
+}
+
+/* The first step begins.  What leave() has to put back, or NULL with an exception. */
+static PyObject *
+soft_begin(asyncio_state *state, TaskObj *task, PyObject *loop)
+{
+    PyObject *self = (PyObject *)task;
+    PyObject *context = task->task_context;
+    PyObject *eager = PyTuple_New(EAGER_CONTEXT + 1);
+    if (eager == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(eager);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(eager, EAGER_CURRENT_TASKS, Py_NewRef(state->current_tasks));
+    PyTuple_SET_ITEM(eager, EAGER_TASKS, Py_NewRef(state->eager_tasks));
+    PyTuple_SET_ITEM(eager, EAGER_CONTEXT, Py_NewRef(context));
+    PyObject *previous = register_eager_task(state, self) < 0
+                         ? NULL : swap_current_task(state, loop, self);
+    PyTuple_SET_ITEM(eager, EAGER_PREVIOUS, previous);
+    if (previous == NULL) {
+        soft_put_back(state, self, loop, NULL, context);
+        Py_CLEAR(eager);
+    }
+    return eager;
+}
+
+static int
+soft_start(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+           _PyStackless_EnteredTask *entered)
+{
+    TaskObj *task = (TaskObj *)self;
+    asyncio_state *state = get_asyncio_state_by_def(self);
+    PyObject *buffer[ARG_COUNT] = { NULL };
+    PyObject *const *parsed = soft_task_arguments(args, nargs, kwnames, buffer);
+    entered->result = NULL;
+    if (parsed == NULL || soft_initialize(state, task, parsed) < 0) {
+        return 0;
+    }
+    PyObject *loop = parsed[ARG_LOOP];
+    PyObject *running = PyObject_CallMethodNoArgs(loop, &_Py_ID(is_running));
+    if (running == NULL) {
+        return 0;
+    }
+    Py_DECREF(running);                // immortal, if it is True
+    int err;
+    if (running != Py_True) {
+        err = task_call_step_soon(state, task, NULL) < 0 || register_task(state, self) < 0;
+    }
+    else if (!soft_is_simple(task, 0, NULL) || task->task_must_cancel
+             || task->task_loop != loop) {
+        /* A loop with methods of its own may have done anything. */
+        err = task_eager_start(state, task) < 0;
+    }
+    else {
+        entered->coro = task->task_coro;
+        entered->loop = loop;
+        entered->current_tasks = state->current_tasks;
+        entered->exc = NULL;
+        entered->eager = soft_begin(state, task, loop);
+        if (entered->eager == NULL) {
+            task->task_log_destroy_pending = 0;
+        }
+        return entered->eager != NULL;
+    }
+    entered->result = err ? NULL : Py_NewRef(self);
+    return 0;
+}
+
+/* --- after the coroutine was resumed ------------------------------------------------- */
 
 /* Stands in for the coroutine of a task, in task_step_impl(). */
 typedef struct {
@@ -190,8 +357,26 @@ static PyTypeObject soft_answer_type = {
     .tp_as_async = &soft_answer_async,
 };
 
+/* An eager task was started, unless an exception is set. */
 static PyObject *
-soft_leave(PyObject *self, PySendResult status, PyObject *value)
+soft_end_eager(asyncio_state *state, TaskObj *task, PyObject *eager)
+{
+    PyObject *self = (PyObject *)task;
+    soft_put_back(state, self, task->task_loop, PyTuple_GET_ITEM(eager, EAGER_PREVIOUS),
+                  PyTuple_GET_ITEM(eager, EAGER_CONTEXT));
+    PyObject *exc = PyErr_GetRaisedException();
+    if (task->task_state == STATE_PENDING) {
+        (void)register_task(state, self);
+    }
+    else {
+        Py_CLEAR(task->task_coro);
+    }
+    _PyErr_ChainExceptions1(exc);
+    return PyErr_Occurred() ? NULL : Py_NewRef(self);
+}
+
+static PyObject *
+soft_leave(PyObject *self, PyObject *eager, PySendResult status, PyObject *value)
 {
     TaskObj *task = (TaskObj *)self;
     asyncio_state *state = get_asyncio_state_by_def(self);
@@ -211,6 +396,10 @@ soft_leave(PyObject *self, PySendResult status, PyObject *value)
     task->task_state = STATE_PENDING;
     task->task_must_cancel = 0;
     PyObject *result = task_step_impl(state, task, NULL);
+    if (eager != NULL) {
+        Py_XDECREF(result);
+        return soft_end_eager(state, task, eager);
+    }
     return soft_end(state, task->task_loop, self, result);
 }
 
@@ -222,6 +411,9 @@ static const _PyStackless_TaskHooks soft_hooks = {
     .resumes = soft_resumes,
     .enter = soft_enter,
     .leave = soft_leave,
+    .init = (initproc)_asyncio_Task___init__,
+    .is_eager = soft_is_eager,
+    .start = soft_start,
 };
 
 static PyObject *

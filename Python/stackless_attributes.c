@@ -48,12 +48,11 @@ python_getter(PyObject *descr, PyObject *owner, PyObject *type, python_call *cal
     return func != NULL;
 }
 
-/* Is `name` in the instance's __dict__, or what stands for it?  -1: error. */
+/* Is `name` among the instance's attributes?  1 or 0; -1: look it up in *dict (borrowed). */
 static int
-instance_has(PyObject *owner, PyObject *name)
+instance_has_inline(PyObject *owner, PyObject *name, PyObject **dict)
 {
     PyTypeObject *type = Py_TYPE(owner);
-    PyObject *dict = NULL;
     PyObject *attr;
     if ((type->tp_flags & Py_TPFLAGS_INLINE_VALUES)
         && _PyObject_TryGetInstanceAttribute(owner, name, &attr)) {
@@ -62,13 +61,32 @@ instance_has(PyObject *owner, PyObject *name)
         return found;
     }
     if (type->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
-        dict = (PyObject *)_PyObject_GetManagedDict(owner);
+        *dict = (PyObject *)_PyObject_GetManagedDict(owner);
     }
     else {
         PyObject **place = _PyObject_ComputedDictPointer(owner);
-        dict = place ? *place : NULL;
+        *dict = place ? *place : NULL;
     }
-    return dict == NULL ? 0 : PyDict_Contains(dict, name);
+    return *dict == NULL ? 0 : -1;
+}
+
+/* The same; strange keys of a dict may run Python code.  -1: error. */
+static int
+instance_has(PyObject *owner, PyObject *name)
+{
+    PyObject *dict;
+    int found = instance_has_inline(owner, name, &dict);
+    return found < 0 ? PyDict_Contains(dict, name) : found;
+}
+
+int
+_PyStackless_InstanceLacks(PyObject *owner, PyObject *name)
+{
+    PyObject *dict;
+    int found = instance_has_inline(owner, name, &dict);
+    return found == 0
+           || (found < 0 && DK_IS_UNICODE(((PyDictObject *)dict)->ma_keys)
+               && PyDict_Contains(dict, name) == 0);
 }
 
 /* Neither the class nor the instance has it. */

@@ -1,7 +1,7 @@
 /* Calls of what is no Python function but ends in one: instances with __call__, slot
    wrappers, functools.partial, next(), send() and throw() of generators, Context.run(),
-   steps of asyncio's tasks, classes and class statements (stackless_classes.c), sort()
-   with a key (stackless_sort.c).
+   classes and class statements (stackless_classes.c), steps of asyncio's tasks
+   (stackless_tasks.c), sort() with a key (stackless_sort.c).
 
    _PyStackless_CallSoft() and the functions below it take arguments as vectorcall does, borrowed.
    Whether they will do is decided by find_soft(), without side effects. */
@@ -49,8 +49,6 @@ static struct {
     ternaryfunc partial_call;
 } known;
 
-/* Those of the module _asyncio, when it is loaded. */
-static const _PyStackless_TaskHooks *task_hooks;
 
 /* --- calls with rearranged arguments ------------------------------------------ */
 
@@ -115,6 +113,7 @@ typedef enum {
     SOFT_THROW,                   // same
     SOFT_CONTEXT_RUN,             // self: the context; rest: the call to be made in it
     SOFT_TASK,                    // self: the task
+    SOFT_EAGER_TASK,              // self: its class
     SOFT_BUILD_CLASS,
     SOFT_SORT,                    // self: the list; rest: the keywords
     SOFT_SORTED,                  // self: the iterable; same
@@ -160,19 +159,13 @@ take_argument(stackless_call *call)
     return *call->args++;
 }
 
-static inline const _PyStackless_TaskHooks *
-get_task_hooks(void)
-{
-    return _Py_atomic_load_ptr_acquire(&task_hooks);
-}
-
 /* A step or wakeup of a task of asyncio, if all that it does is to resume the coroutine of
    *self, the task. */
 static soft_kind
 find_task(PyObject **self, const stackless_call *rest)
 {
     PyObject *task = rest->kwnames != NULL ? NULL
-                     : get_task_hooks()->resumes(rest->callable, rest->args, rest->nargs);
+                     : _PyStackless_GetTaskHooks()->resumes(rest->callable, rest->args, rest->nargs);
     *self = task;
     return task != NULL ? SOFT_TASK : SOFT_NOT;
 }
@@ -180,15 +173,25 @@ find_task(PyObject **self, const stackless_call *rest)
 static inline int
 is_task_step(PyTypeObject *type)
 {
-    const _PyStackless_TaskHooks *hooks = get_task_hooks();
+    const _PyStackless_TaskHooks *hooks = _PyStackless_GetTaskHooks();
     return hooks != NULL && type->tp_call == hooks->step;
 }
 
 static inline int
 is_task_wakeup(PyObject *callable, void *func)
 {
-    const _PyStackless_TaskHooks *hooks = get_task_hooks();
+    const _PyStackless_TaskHooks *hooks = _PyStackless_GetTaskHooks();
     return hooks != NULL && func == (void *)hooks->wakeup && PyCFunction_Check(callable);
+}
+
+/* Does a call of the class make a task of asyncio that begins at once? */
+static int
+is_eager_task(PyTypeObject *type, const stackless_call *call)
+{
+    const _PyStackless_TaskHooks *hooks = _PyStackless_GetTaskHooks();
+    return hooks != NULL && type->tp_init == hooks->init
+           && type->tp_new == PyType_GenericNew
+           && hooks->is_eager(call->args, call->nargs, call->kwnames);
 }
 
 static int
@@ -331,7 +334,8 @@ find_soft(stackless_call *rest, PyObject **self)
     }
     if (type->tp_call == PyType_Type.tp_call) {
         *self = callable;
-        return _PyStackless_IsSoftClass((PyTypeObject *)callable) ? SOFT_CLASS : SOFT_NOT;
+        return _PyStackless_IsSoftClass((PyTypeObject *)callable) ? SOFT_CLASS
+               : is_eager_task((PyTypeObject *)callable, rest) ? SOFT_EAGER_TASK : SOFT_NOT;
     }
     if (type->tp_call == known.partial_call) {
         return is_soft_callable(((partial_object *)callable)->fn) ? SOFT_PARTIAL : SOFT_NOT;
@@ -376,76 +380,6 @@ call_in_context(PyThreadState *tstate, PyObject *context, const stackless_call *
         return STEP_FAILED;
     }
     return _PyStackless_CallAny(tstate, call, value);
-}
-
-/* --- tasks of asyncio --------------------------------------------------------- */
-
-void
-_PyStackless_SetTaskHooks(const _PyStackless_TaskHooks *hooks)
-{
-    _Py_atomic_store_ptr_release(&task_hooks, (void *)hooks);
-}
-
-/* State: the task, its loop, the dict of running tasks; 1 from enter() to leave(). */
-step_outcome
-_PyStackless_TaskStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
-                      PyObject **value)
-{
-    if (continuation_number(c) != 0) {
-        PySendResult status = event == AT_RETURN ? PYGEN_RETURN
-                              : event == AT_YIELD ? PYGEN_NEXT : PYGEN_ERROR;
-        (void)continuation_set_number(c, 0);   // small
-        *value = get_task_hooks()->leave(c->localsplus[STATE_A], status, *value);
-    }
-    return *value ? STEP_DONE : STEP_FAILED;
-}
-
-static step_outcome
-call_task(PyThreadState *tstate, PyObject *task, const stackless_call *call,
-          PyObject **value)
-{
-    if (!_PyStackless_PushContinuation(tstate, CONTINUE_TASK, task, NULL, NULL, 0)) {
-        return STEP_FAILED;
-    }
-    _PyStackless_EnteredTask entered;
-    if (!get_task_hooks()->enter(task, call->callable, call->args, call->nargs, &entered)) {
-        *value = entered.result;
-        return *value ? STEP_DONE : STEP_FAILED;
-    }
-    _PyInterpreterFrame *c = tstate->current_frame;
-    c->localsplus[STATE_B] = Py_NewRef(entered.loop);
-    c->localsplus[STATE_C] = Py_NewRef(entered.current_tasks);
-    (void)continuation_set_number(c, 1);
-    if (entered.exc == NULL) {
-        return _PyStackless_EnterGenerator(tstate, (PyGenObject *)entered.coro, Py_None);
-    }
-    return _PyStackless_EnterThrow(tstate, entered.coro, entered.exc, value);
-}
-
-/* The task is no longer the loop's current one, the loop no longer the thread's running
-   one.  The task's type and module may be half torn down by the garbage collector, so they
-   are not asked. */
-void
-_PyStackless_AbandonTask(_PyStackless_Scheduler *sched, _PyInterpreterFrame *frame)
-{
-    if (continuation_number(frame) == 0) {
-        return;
-    }
-    PyObject *loop = frame->localsplus[STATE_B];
-    PyObject *current_tasks = frame->localsplus[STATE_C];
-    _PyThreadStateImpl *tstate = (_PyThreadStateImpl *)sched->tstate;
-    if (tstate != NULL && tstate->asyncio_running_loop == loop) {
-        Py_CLEAR(tstate->asyncio_running_loop);
-    }
-    PyObject *task;
-    int found = PyDict_GetItemRef(current_tasks, loop, &task);
-    if (found > 0 && task == frame->localsplus[STATE_A]) {
-        found = PyDict_DelItem(current_tasks, loop);
-    }
-    Py_XDECREF(task);
-    if (found < 0) {
-        PyErr_FormatUnraisable("Exception ignored while an asyncio task was being dropped");
-    }
 }
 
 /* --- functools.partial -------------------------------------------------------- */
@@ -530,7 +464,9 @@ do_soft(PyThreadState *tstate, soft_kind kind, PyObject *self, const stackless_c
         case SOFT_CONTEXT_RUN:
             return call_in_context(tstate, self, rest, value);
         case SOFT_TASK:
-            return call_task(tstate, self, rest, value);
+            return _PyStackless_CallTask(tstate, self, rest, value);
+        case SOFT_EAGER_TASK:
+            return _PyStackless_MakeEagerTask(tstate, (PyTypeObject *)self, rest, value);
         case SOFT_BUILD_CLASS:
             return _PyStackless_CallBuildClass(tstate, rest, value);
         case SOFT_SORT:

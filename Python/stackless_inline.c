@@ -23,7 +23,8 @@
    - A hook decides without side effects; from Begin() on the operation is its own.
 
    What the operations are is in stackless_operators.c, stackless_attributes.c,
-   stackless_iteration.c, stackless_calls.c, stackless_classes.c and stackless_sort.c.
+   stackless_iteration.c, stackless_calls.c, stackless_classes.c, stackless_tasks.c and
+   stackless_sort.c.
 
    Rejected: continuations written in Python as hidden functions.  Each operation takes
    two Python calls then, needs C helpers for what Python cannot say (no result, end of
@@ -97,6 +98,7 @@ static step_function *const steps[CONTINUE_COUNT] = {
     [CONTINUE_NEXT] = _PyStackless_NextStep,
     [CONTINUE_GENERATOR] = _PyStackless_GeneratorStep,
     [CONTINUE_DELEGATE] = _PyStackless_DelegateStep,
+    [CONTINUE_THROW] = _PyStackless_ThrowStep,
     [CONTINUE_NEW] = _PyStackless_NewStep,
     [CONTINUE_INIT] = _PyStackless_InitStep,
     [CONTINUE_CLASS] = _PyStackless_ClassStep,
@@ -466,6 +468,12 @@ _PyStackless_AbandonFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *fr
             break;
         case CONTINUE_SORT:
             _PyStackless_AbandonSort(frame);
+            break;
+        case CONTINUE_THROW:
+            if (continuation_number(frame) != 0) {
+                ((PyGenObject *)frame->localsplus[STATE_A])->gi_frame_state
+                    = FRAME_SUSPENDED_YIELD_FROM;
+            }
     }
 }
 

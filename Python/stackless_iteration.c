@@ -156,16 +156,18 @@ generator_frame(PyGenObject *gen)
     return (_PyInterpreterFrame *)gen->gi_iframe;
 }
 
-/* Has it no throw() that could be written in Python? */
+/* Has it no throw(), or one that is simply a method of its class? */
 static int
-throws_in_c(PyObject *op)
+has_plain_throw(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    if (type->tp_getattro != PyObject_GenericGetAttr || type->tp_dictoffset != 0) {
+    if (type->tp_getattro != PyObject_GenericGetAttr
+        || !_PyStackless_InstanceLacks(op, &_Py_ID(throw))) {
         return 0;
     }
     PyObject *method = _PyType_Lookup(type, &_Py_ID(throw));
-    return method == NULL || Py_IS_TYPE(method, &PyMethodDescr_Type);
+    return method == NULL || Py_IS_TYPE(method, &PyMethodDescr_Type)
+           || _PyStackless_IsPythonFunction(method);
 }
 
 int
@@ -182,7 +184,7 @@ _PyStackless_CanThrow(PyObject *op, PyObject *exc)
         }
         op = _PyFrame_StackPeek(generator_frame(gen));
     }
-    return throws_in_c(op);
+    return has_plain_throw(op);
 }
 
 /* What is done around the eval loop where that is entered to raise, in `frame`, the
@@ -274,8 +276,36 @@ begin_delegating(PyThreadState *tstate, PyGenObject *gen)
     return 0;
 }
 
-/* gen delegates to something else: calls its throw().  What it yields, or NULL with an
-   exception. */
+/* The generator delegates throw() to a Python function.  Upstream calls it with gen's frame
+   out of the way.  State: the generator; 1 until the function has returned, what it then
+   yields. */
+step_outcome
+_PyStackless_ThrowStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                       PyObject **value)
+{
+    PyGenObject *gen = (PyGenObject *)c->localsplus[STATE_A];
+    if (continuation_number(c) == 0) {
+        return event == AT_RAISE ? STEP_FAILED : event == AT_YIELD ? STEP_YIELDED : STEP_DONE;
+    }
+    (void)continuation_set_number(c, 0);              // small
+    gen->gi_frame_state = FRAME_SUSPENDED_YIELD_FROM;
+    return event == AT_RAISE ? enter_raising(tstate, gen) : STEP_YIELDED;
+}
+
+/* gen delegates to something else: calls its throw(), the Python function `method`. */
+static step_outcome
+throw_in_python(PyThreadState *tstate, PyGenObject *gen, PyObject *method, PyObject *exc)
+{
+    if (!_PyStackless_PushContinuation(tstate, CONTINUE_THROW, (PyObject *)gen, NULL, NULL,
+                                       1)) {
+        return STEP_FAILED;
+    }
+    PyObject *to = _PyFrame_StackPeek(generator_frame(gen));
+    gen->gi_frame_state = FRAME_EXECUTING;
+    return _PyStackless_PushFunction(tstate, method, to, &exc, 1, NULL);
+}
+
+/* Likewise in C.  What it yields, or NULL with an exception. */
 static PyObject *
 throw_in_c(PyGenObject *gen, PyObject *exc)
 {
@@ -317,6 +347,7 @@ _PyStackless_EnterThrow(PyThreadState *tstate, PyObject *op, PyObject *exc,
     PyGenObject *gen = (PyGenObject *)op;
     while (gen->gi_frame_state == FRAME_SUSPENDED_YIELD_FROM) {
         PyObject *to = _PyFrame_StackPeek(generator_frame(gen));
+        PyObject *method = _PyType_Lookup(Py_TYPE(to), &_Py_ID(throw));
         if (is_generator(to)) {
             if (begin_delegating(tstate, gen) < 0) {
                 Py_DECREF(exc);
@@ -324,13 +355,18 @@ _PyStackless_EnterThrow(PyThreadState *tstate, PyObject *op, PyObject *exc,
             }
             gen = (PyGenObject *)to;
         }
-        else if (_PyType_Lookup(Py_TYPE(to), &_Py_ID(throw)) != NULL) {
+        else if (method == NULL) {
+            break;
+        }
+        else if (_PyStackless_IsPythonFunction(method)) {
+            step_outcome outcome = throw_in_python(tstate, gen, method, exc);
+            Py_DECREF(exc);
+            return outcome;
+        }
+        else {
             *value = throw_in_c(gen, exc);
             Py_DECREF(exc);
             return *value ? STEP_YIELDED : enter_raising(tstate, gen);
-        }
-        else {
-            break;
         }
     }
     return throw_here(tstate, gen, exc);

@@ -65,10 +65,16 @@ is_asleep(PyThreadState *ts)
 int
 _PyStackless_IsInitialThread(_PyStackless_Scheduler *sched)
 {
-    if (_Py_IsMainInterpreter(sched->tstate->interp)) {
+    PyThreadState *tstate = sched->tstate;
+    PyInterpreterState *interp = tstate->interp;
+    if (_Py_IsMainInterpreter(interp)) {
         return _Py_IsMainThread();
     }
-    return _PyThreadState_IsRunningMain(sched->tstate);
+    if (_PyInterpreterState_IsRunningMain(interp)) {
+        return _PyThreadState_IsRunningMain(tstate);
+    }
+    /* Py_NewInterpreter() makes the first thread, and does not say that it is "main". */
+    return tstate == &interp->_initial_thread.base && PyThreadState_Next(tstate) == NULL;
 }
 
 int

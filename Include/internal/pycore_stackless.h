@@ -678,7 +678,7 @@ extern PyObject *_PyStackless_Dump(PyObject *module, PyObject *args);
 extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
                                                   _PyInterpreterFrame *c);
 extern int _PyStackless_InitInlining(void);
-/* A suspended frame of a tasklet will never go on: undoes what asyncio would not get over.
+/* A suspended frame of a tasklet will never go on: undoes what others would not get over.
    Runs Python code; no exception is set. */
 extern void _PyStackless_AbandonFrame(_PyStackless_Scheduler *sched,
                                       _PyInterpreterFrame *frame);

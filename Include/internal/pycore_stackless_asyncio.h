@@ -1,6 +1,7 @@
 /* Between the core and the module _asyncio (Modules/_asynciomodule_soft.c): what a step of
    an asyncio task does before and after it resumes the task's coroutine, so that the
-   eval loop of a tasklet can resume it without C code in between. */
+   eval loop of a tasklet can resume it without C code in between.  The first step of an
+   eager task is a part of making it. */
 
 #ifndef Py_INTERNAL_STACKLESS_ASYNCIO_H
 #define Py_INTERNAL_STACKLESS_ASYNCIO_H
@@ -18,8 +19,12 @@ typedef struct {
     PyObject *loop;
     PyObject *current_tasks;      // the dict in which `loop` has its running task
     PyObject *exc;                // owned: what is thrown into it, or NULL
+    PyObject *eager;              // owned: see start()
     PyObject *result;             // otherwise: see enter()
 } _PyStackless_EnteredTask;
+
+/* What is put back after the first step of an eager task: the items of a tuple. */
+enum { EAGER_CURRENT_TASKS, EAGER_TASKS, EAGER_PREVIOUS, EAGER_CONTEXT };
 
 typedef struct {
     /* What an event loop calls to step a task: an object whose type has this tp_call, or
@@ -37,8 +42,20 @@ typedef struct {
     int (*enter)(PyObject *task, PyObject *callable, PyObject *const *args,
                  Py_ssize_t nargs, _PyStackless_EnteredTask *entered);
     /* The coroutine yielded or returned `value`, which is stolen, or raised the exception
-       that is set (`value` is NULL).  The result of the step, or NULL. */
-    PyObject *(*leave)(PyObject *task, PySendResult status, PyObject *value);
+       that is set (`value` is NULL).  The result of the step, or NULL.  eager: NULL, or what
+       start() gave. */
+    PyObject *(*leave)(PyObject *task, PyObject *eager, PySendResult status,
+                       PyObject *value);
+
+    /* Classes with this tp_init, and PyType_GenericNew(), make tasks. */
+    initproc init;
+    /* Would a call of such a class resume a coroutine at once, if its loop is running?  No
+       side effects, no exceptions. */
+    int (*is_eager)(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+    /* Such a call initializes its new task.  As enter(), with entered->eager set, which is
+       due to leave(); the result is the task. */
+    int (*start)(PyObject *task, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames, _PyStackless_EnteredTask *entered);
 } _PyStackless_TaskHooks;
 
 /* Does throwing the exception (an instance or a class) into op, a generator or coroutine,

@@ -29,6 +29,7 @@ extern "C" {
 #include "pycore_frame.h"         // _PyInterpreterFrame
 #include "pycore_long.h"          // _PyLong_SMALL_INTS
 #include "pycore_stackless.h"
+#include "pycore_stackless_asyncio.h" // _PyStackless_TaskHooks
 
 typedef enum {
     STEP_FAILED = -1,             // an exception is set
@@ -62,9 +63,10 @@ typedef enum {
     CONTINUE_NEXT,
     CONTINUE_GENERATOR,
     CONTINUE_DELEGATE,
+    CONTINUE_THROW,
     CONTINUE_CONTEXT,             // stackless_calls.c
-    CONTINUE_TASK,
     CONTINUE_C_RETURN,
+    CONTINUE_TASK,                // stackless_tasks.c
     CONTINUE_NEW,                 // stackless_classes.c
     CONTINUE_INIT,
     CONTINUE_CLASS,
@@ -256,6 +258,8 @@ extern step_function _PyStackless_BinaryStep, _PyStackless_CompareStep,
 extern instruction_hook _PyStackless_LoadAttr, _PyStackless_StoreAttr,
     _PyStackless_DeleteAttr;
 extern step_function _PyStackless_AttributeStep;
+/* Is the str `name` for sure no attribute of the instance's own?  Runs no Python code. */
+extern int _PyStackless_InstanceLacks(PyObject *owner, PyObject *name);
 
 extern instruction_hook _PyStackless_GetIter, _PyStackless_Send,
     _PyStackless_GetAwaitable, _PyStackless_GetAIter, _PyStackless_WithExceptStart,
@@ -263,7 +267,7 @@ extern instruction_hook _PyStackless_GetIter, _PyStackless_Send,
     _PyStackless_BeforeAsyncWith;
 extern step_function _PyStackless_IterStep, _PyStackless_ForStep, _PyStackless_SendStep,
     _PyStackless_AwaitStep, _PyStackless_AIterStep, _PyStackless_NextStep,
-    _PyStackless_GeneratorStep, _PyStackless_DelegateStep;
+    _PyStackless_GeneratorStep, _PyStackless_DelegateStep, _PyStackless_ThrowStep;
 /* Pushes the frame of a suspended or fresh generator or coroutine, which gets `arg`. */
 extern step_outcome _PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObject *gen,
                                                 PyObject *arg);
@@ -284,7 +288,7 @@ extern step_outcome _PyStackless_CallThrow(PyThreadState *tstate, PyObject *gen,
 extern instruction_hook _PyStackless_Call, _PyStackless_CallKw, _PyStackless_CallEx,
     _PyStackless_InstrumentedCall, _PyStackless_InstrumentedCallKw,
     _PyStackless_InstrumentedCallEx;
-extern step_function _PyStackless_ContextStep, _PyStackless_TaskStep, _PyStackless_CReturnStep;
+extern step_function _PyStackless_ContextStep, _PyStackless_CReturnStep;
 extern int _PyStackless_InitCalls(void);
 
 /* --- calls -------------------------------------------------------------------------- */
@@ -343,10 +347,28 @@ extern step_outcome _PyStackless_CallSorted(PyThreadState *tstate, PyObject *ite
                                             const stackless_call *call);
 extern step_function _PyStackless_SortStep;
 extern int _PyStackless_InitSort(void);
+/* The frame of a CONTINUE_SORT will never go on. */
+extern void _PyStackless_AbandonSort(_PyInterpreterFrame *frame);
 
-/* The continuation will not go on: its tasklet is dropped. */
-extern void _PyStackless_AbandonTask(_PyStackless_Scheduler *sched, _PyInterpreterFrame *c);
-extern void _PyStackless_AbandonSort(_PyInterpreterFrame *c);
+/* The hooks of the module _asyncio, when it is loaded, or NULL. */
+static inline const _PyStackless_TaskHooks *
+_PyStackless_GetTaskHooks(void)
+{
+    extern const _PyStackless_TaskHooks *_PyStackless_KnownTaskHooks;
+    return _Py_atomic_load_ptr_acquire(&_PyStackless_KnownTaskHooks);
+}
+
+/* The frame of a CONTINUE_TASK will never go on. */
+extern void _PyStackless_AbandonTask(_PyStackless_Scheduler *sched,
+                                     _PyInterpreterFrame *frame);
+/* A call of which hooks->resumes() has said that it is a step of `task`. */
+extern step_outcome _PyStackless_CallTask(PyThreadState *tstate, PyObject *task,
+                                          const stackless_call *call, PyObject **value);
+/* A call of a class of tasks, of which hooks->is_eager() is true. */
+extern step_outcome _PyStackless_MakeEagerTask(
+    PyThreadState *tstate, PyTypeObject *type, const stackless_call *call,
+    PyObject **value);
+extern step_function _PyStackless_TaskStep;
 
 #ifdef __cplusplus
 }

@@ -133,6 +133,47 @@ def throw_past_an_iterator(f):
 
 
 @inlined
+def throw_into_an_iterator(f):
+    class Iterator:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return 1
+
+        def throw(self, exc):
+            return f()
+
+    def gen():
+        yield from Iterator()
+
+    def outer():
+        yield from gen()
+    g = outer()
+    next(g)
+    return g.throw(KeyError)
+
+
+@inlined
+def throw_that_ends_an_iterator(f):
+    class Iterator:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return 1
+
+        def throw(self, exc):
+            raise StopIteration(f())
+
+    def gen():
+        yield (yield from Iterator())
+    g = gen()
+    next(g)
+    return g.throw(KeyError)
+
+
+@inlined
 def throw_into_what_is_awaited(f):
     @types.coroutine
     def wait():

@@ -110,12 +110,14 @@ The code was
 - traced: with ``sys.settrace()``, by opcode;
 - monitored: with all events of ``sys.monitoring``.
 
-A task of asyncio, whose event loop runs in a tasklet, is soft in every step but for two
-kinds.  The first step of an eager task is soft only if the task is one written in Python:
-``asyncio.create_eager_task_factory(asyncio.tasks._PyTask)``.  A step in which the task
-handles that it was cancelled, or that what it awaited has failed, is hard if the awaitable
-in the end is an instance of a Python class with a method ``throw()`` of its own, or the
-exception is ``GeneratorExit``.
+A task of asyncio, whose event loop runs in a tasklet, is soft in nearly every step, the
+first one of an eager task included.  Hard are
+
+- the first step of an eager task whose class has ``__new__`` or ``__init__`` of its own,
+  or that is made by a ``functools.partial`` object;
+- a step in which an exception is thrown through an awaitable whose ``throw`` is no plain
+  method: it is an attribute of the instance, or its class has ``__getattr__``;
+- a step that begins with ``GeneratorExit``.
 
 ``make bench`` measures what a turn costs within 17 of the soft constructs, and within some
 of the hard ones.  ``exec()`` and ``eval()`` of a code object took 10 resumptions of a

@@ -16,73 +16,11 @@ import weakref
 
 import _asyncio
 import stackless
-from stackless import channel, schedule, schedule_remove, tasklet
+from stackless import channel, schedule, tasklet
 
-from .support import ChildTestCase, StacklessTestCase, needs_soft
 from . import support
-
-
-class Error(Exception):
-    pass
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """Keeps what it has to report of exceptions that nobody gets."""
-
-    def __init__(self):
-        super().__init__()
-        self.reported = []
-        self.set_exception_handler(
-            lambda loop, context: self.reported.append(context.get("exception")))
-
-
-class AsyncioTestCase(StacklessTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.assertIsNone(asyncio._get_running_loop())
-        self.loop = Loop()
-        self.addCleanup(self.loop.close)
-        self.addCleanup(self.loop.reported.clear)       # their tracebacks
-        self.addCleanup(asyncio._set_running_loop, None)
-
-    def run_in_tasklet(self, coro, log=None):
-        """A tasklet in which the event loop runs *coro*, logging the outcome."""
-        def task():
-            try:
-                outcome = self.loop.run_until_complete(coro)
-            except BaseException as e:
-                outcome = type(e), e.args
-            if log is not None:
-                log.append(outcome)
-        t = tasklet(task)()
-        t.run()
-        return t
-
-    def assertSuspended(self, t):
-        self.assertTrue(t.paused)
-        if support.SOFT:
-            self.assertEqual(t.nesting_level, 0)
-        self.assertIs(asyncio.current_task(self.loop), self.current)
-
-    def assertEnded(self, t):
-        self.assertDead(t)
-        self.assertEqual(dict(_asyncio._current_tasks), {})
-        self.assertIsNone(asyncio._get_running_loop())
-
-    def switch(self, value=None):
-        """Within a task: leaves the tasklet."""
-        self.current = asyncio.current_task()
-        return schedule_remove(value)
-
-    def outcome(self, coro):
-        """What the loop's run makes of *coro*, which switches once, softly."""
-        log = []
-        t = self.run_in_tasklet(coro, log)
-        self.assertSuspended(t)
-        t.run()
-        self.assertEnded(t)
-        return log[0]
+from .asyncio_support import AsyncioTestCase, Error, Loop
+from .support import ChildTestCase, needs_soft
 
 
 class Steps(AsyncioTestCase):
@@ -186,21 +124,6 @@ class Steps(AsyncioTestCase):
         t.run()
         self.assertEqual(log, ["task"])
         self.assertEqual(var.get(), "outside")
-
-    def test_an_eager_task(self):
-        async def eager():
-            schedule()
-            return asyncio.current_task()
-
-        async def main():
-            self.loop.set_task_factory(asyncio.eager_task_factory)
-            task = self.loop.create_task(eager())
-            return await task is task is not asyncio.current_task()
-        log = []
-        t = self.run_in_tasklet(main(), log)
-        stackless.run()
-        self.assertEqual(log, [True])
-        self.assertEnded(t)
 
     def test_one_within_another(self):
         # Is refused as ever.
@@ -508,10 +431,11 @@ class Exceptions(AsyncioTestCase):
         self.assertEqual(log, [("exit",)])
 
     @staticmethod
-    async def waits(future):
-        await future
+    async def waits(awaitable):
+        return await awaitable
 
-    def test_a_throw_in_python(self):
+    def awaitable(self, throws):
+        """Its method throw() is throws(exc)."""
         class Awaitable:
             def __init__(self, future):
                 self.future = future
@@ -527,21 +451,44 @@ class Exceptions(AsyncioTestCase):
                 return self.future
 
             def throw(self, exc):
-                schedule()
-                raise Error("instead") from exc
+                return throws(exc)
+        return Awaitable(self.loop.create_future())
+
+    def test_a_throw_in_python(self):
+        def throws(exc):
+            self.switch()
+            raise Error("instead") from exc
 
         async def main():
             self.cancel_soon()
             try:
-                await Awaitable(self.loop.create_future())
+                await self.awaitable(throws)
             except Error as e:
-                schedule()
                 return type(e.__cause__)
-        log = []
-        t = self.run_in_tasklet(main(), log)
-        stackless.run()
-        self.assertEqual(log, [asyncio.CancelledError])
-        self.assertEnded(t)
+        self.assertEqual(self.outcome(main()), asyncio.CancelledError)
+
+    def test_a_throw_in_python_that_ends_the_awaiting(self):
+        def throws(exc):
+            raise StopIteration(self.switch("value"))
+
+        async def main():
+            self.cancel_soon()
+            return await self.waits(self.awaitable(throws))
+        self.assertEqual(self.outcome(main()), "value")
+
+    def test_a_throw_in_python_that_waits_again(self):
+        def throws(exc):
+            if isinstance(exc, Error):
+                raise exc
+            future = self.loop.create_future()
+            future._asyncio_future_blocking = True
+            self.loop.call_soon(future.set_exception, Error(self.switch(exc.args)))
+            return future
+
+        async def main():
+            self.cancel_soon()
+            await self.waits(self.awaitable(throws))
+        self.assertEqual(self.outcome(main()), (Error, (("enough",),)))
 
     def test_as_without_tasklets(self):
         """The exceptions look the same."""
@@ -620,6 +567,33 @@ class Exceptions(AsyncioTestCase):
         gc.collect()
         self.assertIsNone(refs[0]())
         self.assertEqual(dict(_asyncio._current_tasks), {})
+
+
+    @needs_soft
+    def test_dropped_in_a_throw_in_python(self):
+        # Its coroutine is suspended, and closed as any other.
+        log = []
+
+        async def main():
+            self.cancel_soon()
+            try:
+                await self.waits(self.awaitable(self.switch))
+            finally:
+                log.append(sys.exception())
+        self.addCleanup(sys.set_asyncgen_hooks, *sys.get_asyncgen_hooks())
+        self.addCleanup(setattr, self.loop, "_thread_id", None)
+        coro = main()
+        t = self.run_in_tasklet(coro)
+        self.assertSuspended(t)
+        self.current._log_destroy_pending = False
+        self.current = None
+        self.assertTrue(coro.cr_running)
+        del t
+        gc.collect()
+        self.assertFalse(coro.cr_running)
+        self.assertEqual(dict(_asyncio._current_tasks), {})
+        coro.close()
+        self.assertEqual(log, [])
 
 
 class Cancelling(AsyncioTestCase):
@@ -1120,20 +1094,25 @@ class Module(ChildTestCase):
 
     def test_suspended_at_the_end(self):
         for end in ("", "sys.exit()", "del t; gc.collect()", "t.kill()"):
-            for how in ("main()", "threaded()"):
+            for how in ("main(coro)", "main(eager)", "threaded(coro)", "threaded(eager)"):
                 with self.subTest(end=end, how=how):
                     self.run_survives(f"""
                         import asyncio, gc, stackless, sys, threading
                         async def coro():
                             await asyncio.sleep(0)
                             stackless.schedule_remove(1)
-                        def main():
+                        async def eager():
+                            loop = asyncio.get_running_loop()
+                            await asyncio.Task(first(), loop=loop, eager_start=True)
+                        async def first():
+                            stackless.schedule_remove(1)
+                        def main(function):
                             global t
-                            t = stackless.tasklet(asyncio.run)(coro())
+                            t = stackless.tasklet(asyncio.run)(function())
                             t.run()
                             assert t.paused
-                        def threaded():
-                            thread = threading.Thread(target=main)
+                        def threaded(function):
+                            thread = threading.Thread(target=main, args=(function,))
                             thread.start()
                             thread.join()
                         {how}

@@ -810,6 +810,34 @@ run_in(CONFIG, '''
 ''')
 """)
 
+    def test_system_exit_of_a_tasklet_in_an_interpreter_made_by_the_c_api(self):
+        try:
+            import _testcapi    # noqa: F401
+        except ImportError:
+            self.skipTest("_testcapi is not built")
+        out = self.ok(f"HEAD = {HEAD!r}" + '''
+import _testcapi
+print(_testcapi.run_in_subinterp(HEAD + """
+def leave():
+    raise SystemExit(3)
+def run():
+    tasklet(leave)()
+    try:
+        stackless.run()
+    except SystemExit as e:
+        results.append(e.code)
+    else:
+        results.append("nothing")
+results = []
+run()
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+assert results == [3, "nothing"], results
+"""))
+''')
+        self.assertEqual(out, "0\n")
+
     def test_ended_with_tasklets(self):
         self.both("""
 for i in range(3):
