@@ -363,12 +363,15 @@ load_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_ha
         _PyStackless_LoadCFields(tstate, &rest->fields);
         return;
     }
-    stackless_c_fields fields = {
-        .datastack = datastack_of_root(sched, h->data_used),
-        .delete_later = h->delete_later,
-        .what_event = -1,
-    };
-    _PyStackless_LoadCFields(tstate, &fields);
+    stackless_datastack datastack = datastack_of_root(sched, h->data_used);
+    _PyStackless_DataStackSet(tstate, &datastack);
+    tstate->current_exception = NULL;
+    tstate->delete_later = h->delete_later;
+    if (!sched->carry_tracing) {
+        tstate->tracing = 0;
+        tstate->what_event = -1;
+    }
+    sched->tracing_elsewhere = (uint16_t)tstate->tracing;
 }
 
 static void

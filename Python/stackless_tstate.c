@@ -119,9 +119,19 @@ load_exceptions(PyThreadState *tstate, PyTaskletObject *t)
     }
 }
 
+static inline int
+is_none_set(Py_tracefunc a, Py_tracefunc b, PyObject *c, PyObject *d)
+{
+    return ((uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)d) == 0;
+}
+
 static void
 save_tracing(PyThreadState *tstate, tasklet_extra *extra)
 {
+    if (is_none_set(tstate->c_tracefunc, tstate->c_profilefunc, tstate->c_traceobj,
+                    tstate->c_profileobj)) {
+        return;                        // neither is any of these
+    }
     extra->tracefunc = tstate->c_tracefunc;
     extra->traceobj = tstate->c_traceobj;
     extra->profilefunc = tstate->c_profilefunc;
@@ -134,6 +144,10 @@ static void
 load_tracing(PyThreadState *tstate, tasklet_extra *extra)
 {
     assert(tstate->c_tracefunc == NULL && tstate->c_profilefunc == NULL);
+    if (is_none_set(extra->tracefunc, extra->profilefunc, extra->traceobj,
+                    extra->profileobj)) {
+        return;
+    }
     tstate->c_tracefunc = extra->tracefunc;
     tstate->c_traceobj = extra->traceobj;
     tstate->c_profilefunc = extra->profilefunc;
