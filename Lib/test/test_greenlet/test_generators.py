@@ -182,6 +182,11 @@ class AsGenerators(GreenletTestCase):
 class Asyncio(GreenletTestCase):
     """Waiting for a coroutine from a plain function, as SQLAlchemy does."""
 
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        asyncio.set_event_loop_policy(None)        # asyncio.run() set it
+
     @staticmethod
     def wait_for(awaitable):
         return getcurrent().parent.switch(awaitable)

@@ -190,6 +190,12 @@ class StacklessTestCase(unittest.TestCase):
         self._before = _instances()
         self.addCleanup(self._check_clean)
 
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        if "asyncio" in sys.modules:       # asyncio.run() sets it, for ever
+            sys.modules["asyncio"].set_event_loop_policy(None)
+
     def _check_clean(self):
         wrong = [w for w in reset_scheduler() if w not in self._wrong]
         self.assertEqual(wrong, [])
