@@ -37,10 +37,15 @@ _PyStackless_TaskStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event 
     return *value ? STEP_DONE : STEP_FAILED;
 }
 
-/* A step has begun, for the continuation that is there. */
+/* What enter() or start() has returned, for the continuation that is there. */
 static step_outcome
-enter_task(PyThreadState *tstate, const _PyStackless_EnteredTask *entered, PyObject **value)
+go_on(PyThreadState *tstate, int has_begun, const _PyStackless_EnteredTask *entered,
+      PyObject **value)
 {
+    if (!has_begun) {
+        *value = entered->result;
+        return *value ? STEP_DONE : STEP_FAILED;
+    }
     _PyInterpreterFrame *c = tstate->current_frame;
     c->localsplus[STATE_B] = Py_NewRef(entered->loop);
     c->localsplus[STATE_C] = entered->eager ? entered->eager
@@ -61,11 +66,8 @@ _PyStackless_CallTask(PyThreadState *tstate, PyObject *task, const stackless_cal
     }
     const _PyStackless_TaskHooks *hooks = _PyStackless_GetTaskHooks();
     _PyStackless_EnteredTask entered;
-    if (hooks->enter(task, call->callable, call->args, call->nargs, &entered)) {
-        return enter_task(tstate, &entered, value);
-    }
-    *value = entered.result;
-    return *value ? STEP_DONE : STEP_FAILED;
+    int has_begun = hooks->enter(task, call->callable, call->args, call->nargs, &entered);
+    return go_on(tstate, has_begun, &entered, value);
 }
 
 step_outcome
@@ -83,11 +85,8 @@ _PyStackless_MakeEagerTask(PyThreadState *tstate, PyTypeObject *type,
     }
     const _PyStackless_TaskHooks *hooks = _PyStackless_GetTaskHooks();
     _PyStackless_EnteredTask entered;
-    if (hooks->start(task, call->args, call->nargs, call->kwnames, &entered)) {
-        return enter_task(tstate, &entered, value);
-    }
-    *value = entered.result;
-    return *value ? STEP_DONE : STEP_FAILED;
+    int has_begun = hooks->start(task, call->args, call->nargs, call->kwnames, &entered);
+    return go_on(tstate, has_begun, &entered, value);
 }
 
 static void

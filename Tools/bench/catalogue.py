@@ -97,7 +97,7 @@ CONTEXTS = (
 )
 
 # What C code calls.  Left hard, but for the key of sorted().
-HARD_CONTEXTS = (
+C_CONTEXTS = (
     yielding("map_callback", "map()", 5.0),
     yielding("sorted_key", "sorted(key=)", 6.0),
     yielding("sorted_comparison", "sorted(), __lt__()"),
@@ -119,7 +119,7 @@ WORKLOADS = (
     scheduling("depth_100", "two at Python depth 100", None, "switch_deep", depth=100),
     scheduling("depth_1000", "two at Python depth 1,000", None, "switch_deep", depth=1_000),
     *CONTEXTS,
-    *HARD_CONTEXTS,
+    *C_CONTEXTS,
     talking("pingpong", "ping-pong, per message", 2.3),
     talking("ring", "ring of 503, per message", 2.5, peers=("asyncio", "greenlet")),
     Workload("spawn", "workloads_scheduling", "spawn",

@@ -44,7 +44,7 @@ class CatalogueTests(unittest.TestCase):
 
     def test_each_construct_exists(self) -> None:
         functions = self.functions("workloads_contexts")
-        for workload in catalogue.CONTEXTS + catalogue.HARD_CONTEXTS:
+        for workload in catalogue.CONTEXTS + catalogue.C_CONTEXTS:
             self.assertIn(workload.options["construct"], functions)
 
     def test_derived_rows_are_made_of_known_workloads(self) -> None:
