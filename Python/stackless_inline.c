@@ -528,7 +528,7 @@ _PyStackless_InitInlining(void)
     Py_XDECREF(code);
     Py_XDECREF(globals);
     Py_XDECREF(res);
-    return err || _PyStackless_InitSort() < 0 ? -1 : _PyStackless_InitCalls();
+    return err ? -1 : _PyStackless_InitCalls();
 }
 
 /* --- the hook of the instructions --------------------------------------------- */

@@ -151,22 +151,16 @@ key_reader_dealloc(PyObject *op)
     PyObject_Free(op);
 }
 
+/* Nobody but list.sort() sees it, so that it needs no PyType_Ready(). */
 static PyTypeObject key_reader_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
+    PyVarObject_HEAD_INIT(&PyType_Type, 0)
     .tp_name = "_stackless._key_reader",
     .tp_basicsize = sizeof(key_reader),
     .tp_dealloc = key_reader_dealloc,
     .tp_vectorcall_offset = offsetof(key_reader, vectorcall),
     .tp_call = PyVectorcall_Call,
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL
-                | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
 };
-
-int
-_PyStackless_InitSort(void)
-{
-    return PyType_Ready(&key_reader_type);
-}
 
 static PyObject *
 make_key_reader(PyObject *keys)

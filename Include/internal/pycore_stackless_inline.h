@@ -346,7 +346,6 @@ extern step_outcome _PyStackless_CallSort(PyThreadState *tstate, PyObject *list,
 extern step_outcome _PyStackless_CallSorted(PyThreadState *tstate, PyObject *iterable,
                                             const stackless_call *call);
 extern step_function _PyStackless_SortStep;
-extern int _PyStackless_InitSort(void);
 /* The frame of a CONTINUE_SORT will never go on. */
 extern void _PyStackless_AbandonSort(_PyInterpreterFrame *frame);
 
