@@ -6,7 +6,8 @@
    a debug build do what is rare as often as possible:
        hard    every switch is hard, as after enable_softswitch(False)
        slow    no fast paths (pycore_stackless_fast.h)
-       gc      a full garbage collection after each switch; implies slow
+       gc      a full garbage collection after each switch (which costs far less after
+               gc.freeze()); implies slow
        shuffle:SEED
                whoever leaves a tasklet without saying who is next gets any member of
                the run queue (one of the first hundred), instead of the first one; the

@@ -34,8 +34,19 @@ needs_soft = unittest.skipUnless(
     SOFT, "a greenlet that was left hard is not collected, nor entered in a collection")
 needs_ours = unittest.skipUnless(OURS, "about the built-in greenlet, this is another one")
 
+# Is there a garbage collection at every switch?
+COLLECTS = "gc" in os.environ.get("STACKLESS_DEBUG", "").split(",")
+
 # A child or a thread that takes this long (seconds) hangs.
-TIMEOUT = 120
+TIMEOUT = 1200 if COLLECTS else 120
+
+needs_many = unittest.skipIf(
+    COLLECTS, "takes so many that collections at every switch would never come to an end")
+
+
+def many(number: int) -> int:
+    """So many, or a hundredth if a garbage collection at every switch looks at all of them."""
+    return number // 100 if COLLECTS else number
 
 
 class Error(Exception):
@@ -57,6 +68,13 @@ class GreenletTestCase(unittest.TestCase):
 
     # Set to False by a test that (for a reason it tells) cannot be judged so.
     check_leaks = True
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if COLLECTS:
+            gc.collect()
+            gc.freeze()                # what exists is not looked at any more
 
     def setUp(self):
         super().setUp()

@@ -17,8 +17,8 @@ import weakref
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .support import (
-    ChildTestCase, Error, GreenletTestCase, in_ended_thread, needs_ours, needs_soft,
-    switch_back)
+    ChildTestCase, Error, GreenletTestCase, in_ended_thread, needs_many, needs_ours,
+    needs_soft, switch_back)
 
 
 class X:
@@ -190,6 +190,7 @@ class Parents(ChildTestCase):
             print("end")
             """), "end\n")
 
+    @needs_many
     def test_value_through_a_long_chain_of_dead_ones(self):
         self.assertEqual(self.run_ok("""
             from greenlet import greenlet

@@ -5,7 +5,7 @@ import unittest
 
 from greenlet import getcurrent, greenlet
 
-from .support import Error, GreenletTestCase, echo, switch_back
+from .support import Error, GreenletTestCase, echo, many, switch_back
 
 
 def down(n, function, *args):
@@ -74,8 +74,8 @@ class Many(GreenletTestCase):
         self.assertEqual(len(set(some)), 50_000)
 
     def test_suspended(self):
-        some = [self.started(echo, i) for i in range(5_000)]
-        self.assertEqual([g.switch(i) for i, g in enumerate(some)], list(range(5_000)))
+        some = [self.started(echo, i) for i in range(many(5_000))]
+        self.assertEqual([g.switch(i) for i, g in enumerate(some)], list(range(len(some))))
         for g in some:
             g.switch(None)
         self.assertTrue(all(g.dead for g in some))
@@ -87,7 +87,7 @@ class Many(GreenletTestCase):
         self.assertEqual([g.switch(i) for i, g in enumerate(some)], [[i] for i in range(500)])
 
     def test_one_after_the_other(self):
-        for i in range(20_000):
+        for i in range(many(20_000)):
             greenlet(echo).switch(None)
 
     def test_deep_ones(self):

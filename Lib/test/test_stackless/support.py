@@ -27,8 +27,19 @@ import stackless
 # own, however this module itself was imported.
 PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+# Is there a garbage collection at every switch?
+COLLECTS = "gc" in os.environ.get("STACKLESS_DEBUG", "").split(",")
+
 # A child that takes this long (seconds) hangs.
-CHILD_TIMEOUT = 120
+CHILD_TIMEOUT = 1200 if COLLECTS else 120
+
+needs_many = unittest.skipIf(
+    COLLECTS, "takes so many that collections at every switch would never come to an end")
+
+
+def many(number: int) -> int:
+    """So many, or a hundredth if a garbage collection at every switch looks at all of them."""
+    return number // 100 if COLLECTS else number
 
 
 # --- looking at the scheduler ----------------------------------------------
@@ -115,6 +126,13 @@ needs_soft = unittest.skipUnless(
     SOFT, "a tasklet that was left hard can be neither rebound nor collected")
 
 
+def exempt_from_collections() -> None:
+    """Nothing that exists is looked at any more by the collections at every switch."""
+    if COLLECTS:
+        gc.collect()
+        gc.freeze()
+
+
 def kill_uncollectables() -> None:
     """End the tasklets with C state that nothing but their own C stack may refer to.
 
@@ -189,6 +207,11 @@ class StacklessTestCase(unittest.TestCase):
         self._wrong = reset_scheduler()
         self._before = _instances()
         self.addCleanup(self._check_clean)
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        exempt_from_collections()
 
     @classmethod
     def tearDownClass(cls):

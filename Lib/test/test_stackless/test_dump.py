@@ -13,7 +13,7 @@ import unittest
 import stackless
 from stackless import schedule, schedule_remove, tasklet
 
-from .support import ChildTestCase, StacklessTestCase, needs_soft
+from .support import COLLECTS, ChildTestCase, StacklessTestCase, needs_soft
 
 
 def wait(ch):
@@ -341,7 +341,7 @@ class Dump(DumpTestCase):
     def test_many(self):
         # Bounded in what it shows and, roughly, in what it allocates.
         ch = stackless.channel()
-        n = 20_000
+        n = 2_000 if COLLECTS else 20_000
         waiting = [tasklet(wait)(ch) for _ in range(n)]
         stackless.run()
         thread = self.own(limit=10)

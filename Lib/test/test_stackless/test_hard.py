@@ -20,7 +20,7 @@ import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 from test import support
 
-from .support import ChildTestCase, StacklessTestCase
+from .support import ChildTestCase, StacklessTestCase, many
 
 
 serial = itertools.count()
@@ -473,6 +473,7 @@ class Values(StacklessTestCase):
                                    600, 600, 600, 600, 1, 1])
 
     def test_many_at_mixed_depths(self):
+        count = many(10_000)
         ch = channel()
         got = []
 
@@ -480,15 +481,15 @@ class Values(StacklessTestCase):
             if n:
                 return deep(n - 1)
             return through_map(ch.receive)
-        for n in range(10_000):
+        for n in range(count):
             tasklet(lambda n=n: got.append(deep(n % 37)))()
         stackless.run()
-        self.assertEqual(ch.balance, -10_000)
-        self.assertEqual(len(stackless.getuncollectables()), 10_000)
-        for n in range(10_000):
+        self.assertEqual(ch.balance, -count)
+        self.assertEqual(len(stackless.getuncollectables()), count)
+        for n in range(count):
             ch.send(n)
         stackless.run()
-        self.assertEqual(got, list(range(10_000)))
+        self.assertEqual(got, list(range(count)))
 
     def test_left_in_place(self):
         # Those who are left while others run below them, on the C stack, until somebody

@@ -2,7 +2,7 @@
 
 import unittest
 
-from .support import ChildTestCase, needs_soft
+from .support import ChildTestCase, needs_many, needs_soft
 
 HEAD = """\
 import gc, sys, weakref
@@ -26,6 +26,7 @@ class Crash(ChildTestCase):
 
 class Sizes(Crash):
 
+    @needs_many
     def test_a_million_tasklets(self):
         self.survives("""
 n = 0
@@ -38,6 +39,7 @@ stackless.run()
 assert n == 1_000_000
 """)
 
+    @needs_many
     def test_a_million_unstarted_tasklets_dropped(self):
         self.survives("""
 kept = [tasklet(nothing, (i,)) for i in range(1_000_000)]
@@ -74,6 +76,7 @@ run()
 """)
 
     @needs_soft
+    @needs_many
     def test_blocked_by_the_hundred_thousand(self):
         self.survives("""
 ch = channel()
@@ -89,6 +92,7 @@ gc.collect()
 assert r() is None
 """)
 
+    @needs_many
     def test_long_chains_of_tasklets(self):
         self.survives("""
 def task(x):

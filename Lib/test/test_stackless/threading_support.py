@@ -7,7 +7,6 @@ ThreadsTestCase every test is over within TIMEOUT
 ThreadsChild    scripts that begin with HEAD
 """
 
-import os
 import signal
 import threading
 import time
@@ -15,11 +14,11 @@ import time
 import stackless
 from stackless import schedule_remove
 
-from .support import ChildTestCase, StacklessTestCase
+from .support import COLLECTS, ChildTestCase, StacklessTestCase
 
 DEADLOCK = "^Deadlock: the last runnable tasklet cannot be blocked\\."
 # Seconds: whatever takes as long hangs.
-TIMEOUT = 600 if "gc" in os.environ.get("STACKLESS_DEBUG", "") else 60
+TIMEOUT = 600 if COLLECTS else 60
 
 
 class Error(Exception):
