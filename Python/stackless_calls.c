@@ -3,8 +3,8 @@
    classes and class statements (stackless_classes.c), steps of asyncio's tasks
    (stackless_tasks.c), sort() with a key (stackless_sort.c).
 
-   _PyStackless_CallSoft() and the functions below it take arguments as vectorcall does, borrowed.
-   Whether they will do is decided by find_soft(), without side effects. */
+   _PyStackless_CallSoft() and the functions below it take arguments as vectorcall does,
+   borrowed.  Whether they will do is decided by find_soft(), without side effects. */
 
 #include "Python.h"
 #include "opcode_ids.h"           // CALL
@@ -48,7 +48,6 @@ static struct {
     void *sorted;
     ternaryfunc partial_call;
 } known;
-
 
 /* --- calls with rearranged arguments ------------------------------------------ */
 
@@ -164,8 +163,9 @@ take_argument(stackless_call *call)
 static soft_kind
 find_task(PyObject **self, const stackless_call *rest)
 {
-    PyObject *task = rest->kwnames != NULL ? NULL
-                     : _PyStackless_GetTaskHooks()->resumes(rest->callable, rest->args, rest->nargs);
+    const _PyStackless_TaskHooks *hooks = _PyStackless_GetTaskHooks();
+    PyObject *task = rest->kwnames != NULL
+                     ? NULL : hooks->resumes(rest->callable, rest->args, rest->nargs);
     *self = task;
     return task != NULL ? SOFT_TASK : SOFT_NOT;
 }

@@ -363,6 +363,7 @@ load_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_ha
         _PyStackless_LoadCFields(tstate, &rest->fields);
         return;
     }
+    /* _PyStackless_LoadCFields() of what save_c_fields() has found to be as usual. */
     stackless_datastack datastack = datastack_of_root(sched, h->data_used);
     _PyStackless_DataStackSet(tstate, &datastack);
     tstate->current_exception = NULL;
