@@ -127,13 +127,6 @@ PyObject *
 _PyStackless_ScheduleFunction(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *kwnames)
 {
-    if (nargs == 0 && kwnames == NULL) {
-        PyThreadState *tstate = _PyThreadState_GET();
-        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-        if (_PyStackless_IsPlainHardSchedule(tstate, sched)) {
-            return _PyStackless_ScheduleHard(sched);
-        }
-    }
     PyObject *retval;
     if (parse_retval("schedule", args, nargs, kwnames, &retval) < 0) {
         return NULL;

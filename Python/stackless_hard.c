@@ -28,6 +28,7 @@
 #include "pycore_obmalloc.h"      // _PyObject_VirtualFree()
 #include "pycore_pystate.h"       // _PyThreadState_PushFrame()
 #include "pycore_stackless.h"
+#include "pycore_stackless_fast.h"
 
 /* Above what Enter() and its callers take of the stack between the place where main
    asks for memory and the place where its slice ends. */
@@ -405,8 +406,7 @@ unlink_hard(_PyStackless_Scheduler *sched, stackless_hard *h)
     }
 }
 
-/* The current tasklet's part of the thread state goes to it; what is left is that of a
-   dispatcher without a tasklet. */
+/* The current tasklet's part of the thread state goes to it. */
 static inline void
 save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
           stackless_hard *h)
@@ -419,14 +419,19 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     sched->announced_frame = NULL;
     move_frames_to_copy(sched, t, h);
     link_hard(sched, t, h);
-
-    tstate->c_recursion_remaining = sched->c_recursion_base;
-    _PyStackless_DataStackEmpty(tstate, sched);
-    tstate->current_frame = &sched->base;
     _PyStackless_Check(sched, t);
 }
 
-static void
+/* What is left after save_hard() is that of a dispatcher without a tasklet. */
+static inline void
+load_dispatcher(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    tstate->c_recursion_remaining = sched->c_recursion_base;
+    _PyStackless_DataStackEmpty(tstate, sched);
+    tstate->current_frame = &sched->base;
+}
+
+static inline Py_ALWAYS_INLINE void
 load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
           stackless_hard *h)
 {
@@ -514,7 +519,7 @@ prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObj
 
 /* t, which was current and is prepared, is left for sched->current.  Whoever resumes it
    has called load_hard().  Returns what the caller has to return at once. */
-static inline void *
+static Py_NO_INLINE void *
 leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
            stackless_hard *h, char *near)
 {
@@ -527,10 +532,13 @@ leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject
         load_hard(tstate, sched, next, next_hard);
         to = &next_hard->slice;
     }
-    else if (!(next->flags & TASKLET_IS_MAIN) && main->in_place == NULL
-             && to->near - near <= LOWER_BEGIN) {
-        tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
-        to = NULL;
+    else {
+        load_dispatcher(tstate, sched);
+        if (!(next->flags & TASKLET_IS_MAIN) && main->in_place == NULL
+            && to->near - near <= LOWER_BEGIN) {
+            tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
+            to = NULL;
+        }
     }
     return switch_to(sched, &h->slice, near, to);
 }
@@ -543,7 +551,7 @@ execute(PyThreadState *tstate, _PyStackless_Scheduler *sched, char *near,
 {
     stackless_op op = sched->call;
     op_outcome outcome;
-    const char *obstacle = _PyStackless_SwitchObstacle();
+    const char *obstacle = sched->obstacle;
     if (obstacle == NULL && is_collecting(tstate, sched)) {
         obstacle = "a garbage collection is in progress";
     }
@@ -588,35 +596,31 @@ call_or_leave(void *arg, char *near)
     return leave_hard(tstate, sched, t, extra_of(t)->hard, near);
 }
 
-/* schedule() when nothing is special about it but the C functions in between.  See
+/* Is a call of schedule(), from within C functions, an ordinary one but for these?  See
    pycore_stackless_fast.h for what the conditions are there for; whoever goes on after
    a hard switch checks the rest itself. */
-int
-_PyStackless_IsPlainHardSchedule(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+static inline int
+is_plain_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
-    if (sched == NULL || sched->c_recursion_base - tstate->c_recursion_remaining <= 1) {
-        return 0;
-    }
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
     uintptr_t special =
         (uintptr_t)(t->flags & TASKLET_IS_MAIN)
         | (uintptr_t)t->tempval
-        | (uintptr_t)(next == t)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
-        | (uintptr_t)sched->divert_to;
-    return special == 0
+        | (uintptr_t)sched->divert_to
+        | (uintptr_t)sched->obstacle;
+    return special == 0 && next != t && !is_collecting(tstate, sched)
            && (sched->nwatchdogs == 0
-               || (sched->nwatchdogs == 1 && sched->watchdogs[0] != next))
-           && _PyStackless_CanLeaveHard(sched);
+               || (sched->nwatchdogs == 1 && sched->watchdogs[0] != next));
 }
 
 int
 _PyStackless_CanLeaveHard(_PyStackless_Scheduler *sched)
 {
-    return !is_collecting(sched->tstate, sched) && _PyStackless_SwitchObstacle() == NULL;
+    return !is_collecting(sched->tstate, sched) && sched->obstacle == NULL;
 }
 
 static void
@@ -649,7 +653,7 @@ commit_or_stay(void *arg, char *near)
 }
 
 /* The call has come to an end, or its tasklet was left and has been resumed. */
-static Py_NO_INLINE PyObject *
+static inline PyObject *
 end_call(_PyStackless_Scheduler *sched, int resumed)
 {
     PyTaskletObject *t = sched->current;
@@ -671,13 +675,19 @@ end_call(_PyStackless_Scheduler *sched, int resumed)
     return result;
 }
 
+static Py_NO_INLINE PyObject *
+end_switch(_PyStackless_Scheduler *sched, int resumed)
+{
+    return end_call(sched, resumed);
+}
+
 /* The C frames of these two are in every slice: all that is done is done elsewhere. */
 
 PyObject *
 _PyStackless_CallHard(_PyStackless_Scheduler *sched)
 {
     int resumed = _PyStackless_Suspend(call_or_leave, sched);
-    return end_call(sched, resumed);
+    return end_switch(sched, resumed);
 }
 
 PyObject *
@@ -686,14 +696,39 @@ _PyStackless_LeaveHard(_PyStackless_Scheduler *sched,
 {
     sched->commit = commit;
     int resumed = _PyStackless_Suspend(commit_or_stay, sched);
-    return end_call(sched, resumed);
+    return end_switch(sched, resumed);
 }
 
-PyObject *
-_PyStackless_ScheduleHard(_PyStackless_Scheduler *sched)
+static Py_NO_INLINE int
+end_schedule(_PyStackless_Scheduler *sched, int resumed)
 {
+    PyObject *result = end_call(sched, resumed);
+    if (result != NULL) {
+        _PyFrame_StackPush(sched->tstate->current_frame, result);
+    }
+    return 1;
+}
+
+static Py_NO_INLINE int
+schedule_hard(_PyStackless_Scheduler *sched)
+{
+    int resumed = _PyStackless_Suspend(commit_or_stay, sched);
+    return end_schedule(sched, resumed);
+}
+
+int
+_PyStackless_ScheduleAbove(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                           _PyInterpreterFrame *frame, PyObject **base)
+{
+    if (base[1] != NULL || _PyStackless_IsLastReference(base[0])
+        || !is_plain_schedule(tstate, sched)) {
+        return 0;
+    }
+    _PyStackless_DropReference(base[0]);
+    fast_end_call(frame, base);
     sched->call.value = NULL;
-    return _PyStackless_LeaveHard(sched, commit_schedule);
+    sched->commit = commit_schedule;
+    return schedule_hard(sched);
 }
 
 void

@@ -132,6 +132,7 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     sched->tstate = tstate;
     sched->module = Py_NewRef(module);
     sched->mod = PyModule_GetState(module);
+    sched->obstacle = _PyStackless_SwitchObstacle();
     sched->left_state = TASKLET_RUNNABLE;
     sched->left_flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
     /* The dispatcher does the rest; but a tasklet of another thread may come before it. */

@@ -92,46 +92,8 @@ _PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObj
 }
 
 static void
-save_exceptions(PyThreadState *tstate, PyTaskletObject *t)
-{
-    _PyStackless_Scheduler *sched = sched_of(t);
-    extra_of(t)->exc_info = tstate->exc_info;
-    if (!(t->flags & TASKLET_IS_MAIN)) {
-        extra_of(t)->exc_value = sched->exc_root.exc_value;
-        sched->exc_root.exc_value = NULL;
-    }
-}
-
-static void
-load_exceptions(PyThreadState *tstate, PyTaskletObject *t)
-{
-    _PyStackless_Scheduler *sched = sched_of(t);
-    tasklet_extra *extra = extra_of(t);
-    if (extra->exc_info == NULL) {
-        return;                        // the side block was made while it was suspended
-    }
-    tstate->exc_info = extra->exc_info;
-    extra->exc_info = NULL;
-    if (!(t->flags & TASKLET_IS_MAIN)) {
-        assert(sched->exc_root.exc_value == NULL);
-        sched->exc_root.exc_value = extra->exc_value;
-        extra->exc_value = NULL;
-    }
-}
-
-static inline int
-is_none_set(Py_tracefunc a, Py_tracefunc b, PyObject *c, PyObject *d)
-{
-    return ((uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)d) == 0;
-}
-
-static void
 save_tracing(PyThreadState *tstate, tasklet_extra *extra)
 {
-    if (is_none_set(tstate->c_tracefunc, tstate->c_profilefunc, tstate->c_traceobj,
-                    tstate->c_profileobj)) {
-        return;                        // neither is any of these
-    }
     extra->tracefunc = tstate->c_tracefunc;
     extra->traceobj = tstate->c_traceobj;
     extra->profilefunc = tstate->c_profilefunc;
@@ -144,10 +106,6 @@ static void
 load_tracing(PyThreadState *tstate, tasklet_extra *extra)
 {
     assert(tstate->c_tracefunc == NULL && tstate->c_profilefunc == NULL);
-    if (is_none_set(extra->tracefunc, extra->profilefunc, extra->traceobj,
-                    extra->profileobj)) {
-        return;
-    }
     tstate->c_tracefunc = extra->tracefunc;
     tstate->c_traceobj = extra->traceobj;
     tstate->c_profilefunc = extra->profilefunc;
@@ -163,28 +121,27 @@ _PyStackless_SwapTracing(PyThreadState *tstate, tasklet_extra *save, tasklet_ext
     load_tracing(tstate, load);
 }
 
-/* The part of saving and loading that a tasklet with a side block needs. */
 void
-_PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t)
+_PyStackless_SaveTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                         tasklet_extra *extra)
 {
-    save_exceptions(tstate, t);
-    if (!sched_of(t)->carry_tracing) {
-        save_tracing(tstate, extra_of(t));
+    if (!sched->carry_tracing) {
+        save_tracing(tstate, extra);
     }
 }
 
 void
-_PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t)
+_PyStackless_LoadTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                         tasklet_extra *extra)
 {
-    load_exceptions(tstate, t);
-    if (!sched_of(t)->carry_tracing) {
-        load_tracing(tstate, extra_of(t));
+    if (!sched->carry_tracing) {
+        load_tracing(tstate, extra);
     }
-    else if (extra_of(t)->tracefunc != NULL || extra_of(t)->profilefunc != NULL) {
+    else {
         /* What it had is forgotten. */
         tasklet_extra keep = {0};
-        _PyStackless_SwapTracing(tstate, &keep, extra_of(t));
-        _PyStackless_DropTracing(tstate, sched_of(t));
+        _PyStackless_SwapTracing(tstate, &keep, extra);
+        _PyStackless_DropTracing(tstate, sched);
         load_tracing(tstate, &keep);
     }
 }

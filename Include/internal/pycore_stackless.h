@@ -360,6 +360,8 @@ struct _PyStackless_Scheduler {
     PyTaskletObject *woken;            // while it does: head of the run queue, or NULL
     PyThread_type_lock lock;           // made when first needed; held but for a moment
 
+    const char *obstacle;              // its thread's _PyStackless_SwitchObstacle()
+
     PyObject *exit_exc;                // SystemExit under way from a tasklet to main
 
     /* Greenlets. */
@@ -630,14 +632,15 @@ extern void _PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched);
 extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
 /* _PyStackless_CallFromC() for a tasklet that has C functions between its frames. */
 extern PyObject *_PyStackless_CallHard(_PyStackless_Scheduler *sched);
-/* Is a call of schedule() without arguments one from within a C function, and nothing else
-   special about it?  (`sched` may be NULL.)  _PyStackless_ScheduleHard() carries it out. */
-extern int _PyStackless_IsPlainHardSchedule(PyThreadState *tstate,
-                                            _PyStackless_Scheduler *sched);
-extern PyObject *_PyStackless_ScheduleHard(_PyStackless_Scheduler *sched);
+/* The tasklet that calls schedule() in `frame`, in an eval loop above C functions, is left
+   if nothing else is special about that.  `base`: what it calls, not with the last reference.
+   Whether it was left, or MemoryError is set; then the call is over. */
+extern int _PyStackless_ScheduleAbove(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                      _PyInterpreterFrame *frame, PyObject **base);
 extern int _PyStackless_CanLeaveHard(_PyStackless_Scheduler *sched);
-/* Leaves the current tasklet, from within C functions, if it can be left so, for the one that commit(sched) makes current, which cannot fail.  The result is what the
-   pending call returns; out of memory, sched->call.value (strong) is dropped. */
+/* Leaves the current tasklet, from within C functions, if it can be left so, for the one
+   that commit(sched) makes current, which cannot fail.  The result is what the pending
+   call returns; out of memory, sched->call.value (strong) is dropped. */
 extern PyObject *_PyStackless_LeaveHard(_PyStackless_Scheduler *sched,
                                         void (*commit)(_PyStackless_Scheduler *));
 /* Goes on in the current tasklet, which is suspended hard.  The activation that calls
@@ -694,8 +697,12 @@ extern PyGenObject *_PyStackless_NearGenerator(_PyInterpreterFrame *frame);
 extern void _PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t,
                                      PyTaskletObject *next);
 extern void _PyStackless_FreeExtraIfUnused(PyTaskletObject *t);
-extern void _PyStackless_SaveExtra(PyThreadState *tstate, PyTaskletObject *t);
-extern void _PyStackless_LoadExtra(PyThreadState *tstate, PyTaskletObject *t);
+/* If there is a trace or a profile function, in the thread state or in the side block: a
+   switch that carries tracing leaves the thread state's there. */
+extern void _PyStackless_SaveTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                     tasklet_extra *extra);
+extern void _PyStackless_LoadTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                                     tasklet_extra *extra);
 extern void _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t);
 /* Moves the fields to `save`; what is left is as it is when no C function is under way.
    (Their data stack has to be set apart: it is not the same for main.) */

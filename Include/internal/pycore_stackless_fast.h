@@ -177,7 +177,8 @@ fast_resume(PyThreadState *tstate, PyTaskletObject *next)
     tstate->current_frame = frame;
     PyObject *value = next->tempval;
     if (value == NULL) {
-        value = next->flags & TASKLET_RETURNS_SELF ? Py_NewRef(next) : Py_None;
+        value = next->flags & TASKLET_RETURNS_SELF
+                ? _PyStackless_NewShortReference((PyObject *)next) : Py_None;
     }
     else {
         next->tempval = NULL;
@@ -270,11 +271,15 @@ fast_was_scheduled(const _PyStackless_Scheduler *sched, const PyTaskletObject *n
                   sizeof(uint32_t)) == 0;
 }
 
-/* The end of fast_schedule(): the current tasklet is left in `frame`. */
+/* The end of fast_schedule(): the current tasklet is left in `frame`.  (The same fields at
+   once, as they will be loaded: parts would have to be stored first.) */
 static inline void
-fast_schedule_leave(PyTaskletObject *t, _PyInterpreterFrame *frame)
+fast_schedule_leave(const _PyStackless_Scheduler *sched, PyTaskletObject *t,
+                    _PyInterpreterFrame *frame)
 {
-    fast_set_state(t, TASKLET_RUNNABLE, TASKLET_STARTED | TASKLET_RETURNS_SELF);
+    memcpy((char *)t + offsetof(PyTaskletObject, state),
+           (const char *)sched + offsetof(_PyStackless_Scheduler, left_state),
+           sizeof(uint32_t));
     t->frame = frame;
 }
 
@@ -289,7 +294,7 @@ fast_schedule_enter(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyInterpreterFrame *frame = next->frame;
     next->frame = NULL;
     tstate->current_frame = frame;
-    _PyFrame_StackPush(frame, Py_NewRef(next));
+    _PyFrame_StackPush(frame, _PyStackless_NewShortReference((PyObject *)next));
 }
 
 /* The commonest switch: from one schedule() to another one.  _PyStackless_ScheduleAgain()
@@ -300,13 +305,15 @@ static inline int
 fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (!fast_is_level_0(tstate, sched)) {
+        return _PyStackless_ScheduleAbove(tstate, sched, frame, stack_pointer - 2);
+    }
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
     uintptr_t special = fast_special(tstate, sched)
         | (uintptr_t)stack_pointer[-1]
         | (uintptr_t)next->tempval;
     if (special != 0
-        || !fast_is_level_0(tstate, sched)
         || fast_state(t) != fast_state_of(TASKLET_CURRENT, TASKLET_STARTED)
         || !fast_was_scheduled(sched, next)
         || _PyStackless_UsedDepth(tstate) > STACKLESS_SMALL_DEPTH
@@ -331,8 +338,8 @@ fast_schedule_swap(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 {
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    fast_schedule_leave(t, frame);
     _PyStackless_SwapDepth(tstate, t, next);
+    fast_schedule_leave(sched, t, frame);
     fast_schedule_enter(tstate, sched, next);
     return 1;
 }
@@ -379,8 +386,8 @@ fast_schedule_elsewhere(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
     _PyStackless_DropReference(stack_pointer[-2]);
     fast_end_call(frame, stack_pointer - 2);
-    fast_schedule_leave(t, frame);
     _PyStackless_SwapDepth(tstate, t, next);
+    fast_schedule_leave(sched, t, frame);
     _PyStackless_SwapContext(tstate, t);
     if (!is_root) {
         t->depth = (int16_t)~t->depth;
@@ -401,8 +408,9 @@ fast_schedule_any(PyThreadState *tstate, _PyInterpreterFrame *frame,
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if (stack_pointer[-1] != NULL || next == t || _PyStackless_IsLastReference(stack_pointer[-2])
-        || !fast_is_level_0(tstate, sched)
+    assert(fast_is_level_0(tstate, sched));
+    if (stack_pointer[-1] != NULL || next == t
+        || _PyStackless_IsLastReference(stack_pointer[-2])
         || !fast_is_plain_switch(tstate, sched, next, 0, 0)) {
         return 0;
     }

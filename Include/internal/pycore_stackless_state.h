@@ -124,13 +124,21 @@ _PyStackless_PrepareLeave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return _PyStackless_PrepareLeaveSlow(tstate, sched);
 }
 
+static inline int
+_PyStackless_HasTracing(Py_tracefunc tracefunc, PyObject *traceobj, Py_tracefunc profilefunc,
+                        PyObject *profileobj)
+{
+    return ((uintptr_t)tracefunc | (uintptr_t)traceobj
+            | (uintptr_t)profilefunc | (uintptr_t)profileobj) != 0;
+}
+
 static inline void
 _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 {
     _PyStackless_Scheduler *sched = sched_of(t);
     tasklet_extra *extra = extra_of(t);
     int depth = _PyStackless_UsedDepth(tstate);
-    PyObject **context = context_of(t);
+    PyObject **context = extra != NULL ? &extra->context : &t->context;
     assert(*context == NULL);
     *context = sched->last_context = tstate->context;
     tstate->context = NULL;
@@ -138,31 +146,53 @@ _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     if (tstate->tracing) {
         t->epoch--;                    // what was called meanwhile is not instrumented
     }
-    if (extra != NULL) {
-        extra->depth = depth;
-        t->depth = 0;
-        _PyStackless_SaveExtra(tstate, t);
-    }
-    else {
+    if (extra == NULL) {
         assert(depth <= STACKLESS_SMALL_DEPTH);
         t->depth = (int16_t)(tstate->exc_info == &sched->exc_root ? depth : ~depth);
+        return;
+    }
+    extra->depth = depth;
+    t->depth = 0;
+    extra->exc_info = tstate->exc_info;
+    if (!(t->flags & TASKLET_IS_MAIN)) {
+        extra->exc_value = sched->exc_root.exc_value;
+        sched->exc_root.exc_value = NULL;
+    }
+    if (_PyStackless_HasTracing(tstate->c_tracefunc, tstate->c_traceobj,
+                                tstate->c_profilefunc, tstate->c_profileobj)) {
+        _PyStackless_SaveTracing(tstate, sched, extra);
     }
 }
 
 static inline void
 _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 {
+    _PyStackless_Scheduler *sched = sched_of(t);
+    tasklet_extra *extra = extra_of(t);
+    PyObject **context = extra != NULL ? &extra->context : &t->context;
     tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(t);
     assert(tstate->context == NULL);
-    PyObject **context = context_of(t);
     tstate->context = *context;
     *context = NULL;
-    if (tstate->context != sched_of(t)->last_context) {
+    if (tstate->context != sched->last_context) {
         tstate->context_ver++;
     }
-    tstate->exc_info = _PyStackless_FindExcInfo(t);
-    if (extra_of(t) != NULL) {
-        _PyStackless_LoadExtra(tstate, t);
+    if (extra == NULL || extra->exc_info == NULL) {  // it was made while t was suspended
+        tstate->exc_info = _PyStackless_FindExcInfo(t);
+    }
+    else {
+        tstate->exc_info = extra->exc_info;
+        extra->exc_info = NULL;
+        if (!(t->flags & TASKLET_IS_MAIN)) {
+            assert(sched->exc_root.exc_value == NULL);
+            sched->exc_root.exc_value = extra->exc_value;
+            extra->exc_value = NULL;
+        }
+    }
+    if (extra != NULL
+        && _PyStackless_HasTracing(extra->tracefunc, extra->traceobj, extra->profilefunc,
+                                   extra->profileobj)) {
+        _PyStackless_LoadTracing(tstate, sched, extra);
     }
 }
 
@@ -244,6 +274,20 @@ _PyStackless_DropReference(PyObject *op)
     if ((int32_t)count >= 0) {         // not immortal
         op->ob_refcnt_split[PY_BIG_ENDIAN] = count - 1;
     }
+#endif
+}
+
+/* A reference for who drops it very soon, which Py_DECREF() does with a load of 64 bits: it
+   would have to wait for Py_NewRef()'s store.  Not for what can be immortal. */
+static inline PyObject *
+_PyStackless_NewShortReference(PyObject *op)
+{
+#ifdef Py_REF_DEBUG
+    return Py_NewRef(op);
+#else
+    assert(!_Py_IsImmortal(op));
+    op->ob_refcnt++;
+    return op;
 #endif
 }
 

@@ -1,6 +1,7 @@
 """Hard switching: tasklets that are left with C functions between their frames."""
 
 import ctypes
+import dis
 import functools
 import gc
 import io
@@ -12,13 +13,15 @@ import re
 import sqlite3
 import sys
 import threading
+import traceback
 import unittest
 import weakref
 import xml.parsers.expat
 
 import stackless
-from stackless import channel, schedule, schedule_remove, tasklet
+from stackless import channel, getcurrent, schedule, schedule_remove, tasklet
 from test import support
+from test.support import import_helper
 
 from .support import ChildTestCase, StacklessTestCase, many
 
@@ -607,6 +610,142 @@ class Values(StacklessTestCase):
         stackless.run()
         self.assertEqual(seen, ["call", "line", "return"])
         self.assertEqual(others, [None] * 5)
+
+
+class InLoops(StacklessTestCase):
+    """schedule(), called by the instruction that calls of such functions are specialised to,
+    within C functions."""
+
+    def setUp(self):
+        super().setUp()
+        self.turns = []
+
+    def take_turns(self, function, count=50, tasklets=3):
+        """So many tasklets call *function*, below C code.  What each call returned."""
+        results = []
+
+        def body(n):
+            for result in map(function, range(n, n + count)):
+                results.append(result)
+        for n in range(0, tasklets * 1000, 1000):
+            tasklet(body)(n)
+        stackless.run()
+        self.assertEqual(len(results), tasklets * count)
+        names = [i.opname for i in dis.get_instructions(function, adaptive=True)]
+        self.assertIn("CALL_BUILTIN_FAST_WITH_KEYWORDS", names)
+        return results
+
+    def test_result_among_operands(self):
+        def function(n):
+            return [n, schedule(), getcurrent(), n + 1]
+        for first, result, current, second in self.take_turns(function):
+            self.assertIs(result, current)
+            self.assertEqual(first + 1, second)
+
+    def test_order_and_level(self):
+        def function(n):
+            level = getcurrent().nesting_level
+            self.turns.append(n)
+            schedule()
+            self.assertEqual(getcurrent().nesting_level, level)
+            self.assertGreater(level, 0)
+        self.take_turns(function)
+        self.assertEqual(self.turns, [n + i for i in range(50) for n in (0, 1000, 2000)])
+
+    def test_generator_below_c(self):
+        def numbers(n):
+            yield n
+            yield schedule() is getcurrent()
+            yield n
+
+        def function(n):
+            schedule()
+            return list(numbers(n))
+        for result in self.take_turns(function):
+            self.assertEqual(result[1], True)
+            self.assertEqual(result[0], result[2])
+
+    def test_exceptions(self):
+        raised = []
+
+        def function(n):
+            try:
+                schedule()
+            except ZeroDivisionError as e:
+                raised.append(traceback.extract_tb(e.__traceback__)[-1].name)
+                raise
+
+        def body():
+            list(map(function, range(1000)))
+        self.take_turns(function)
+        ts = [tasklet(body)() for n in range(3)]
+        for n in range(10):
+            schedule()
+        for t in ts:
+            self.assertGreater(t.nesting_level, 0)
+            with self.assertRaises(ZeroDivisionError):
+                t.throw(ZeroDivisionError)
+        self.assertEqual(raised, ["function"] * 3)
+
+    def test_kill(self):
+        ended = []
+
+        def function(n):
+            try:
+                schedule()
+            finally:
+                if n == 5:
+                    ended.append(n)
+
+        def body():
+            list(map(function, range(6)))
+        self.take_turns(function)
+        del ended[:]
+        ts = [tasklet(body)() for n in range(3)]
+        for n in range(6):
+            schedule()
+        for t in ts:
+            t.kill()
+        self.assertEqual(ended, [5] * 3)
+
+    def test_trap(self):
+        def function(n):
+            try:
+                schedule()
+            except RuntimeError as e:
+                return str(e)
+            finally:
+                if n % 1000 == 20:
+                    stackless.switch_trap(1)
+                elif n % 1000 == 21:
+                    stackless.switch_trap(-1)
+        results = self.take_turns(function)
+        self.assertEqual([r for r in results if r is not None],
+                         ["switch_trap"] * 3)
+
+    def test_out_of_memory(self):
+        _testcapi = import_helper.import_module("_testcapi")
+
+        def function(n):
+            if n == 100:
+                _testcapi.set_nomemory(0, 1)
+            try:
+                schedule()
+                return "left"
+            except MemoryError:
+                return "not left"
+            finally:
+                _testcapi.remove_mem_hooks()
+
+        def body():
+            for n in (100, 0):         # it has no memory for its C stack yet
+                results.extend(map(function, [n]))
+        self.take_turns(function)
+        results = []
+        tasklet(body)()
+        tasklet(schedule)()
+        stackless.run()
+        self.assertEqual(results, ["not left", "left"])
 
 
 class Ends(StacklessTestCase):
