@@ -1,6 +1,10 @@
 /* Functions for tests that need C code below a tasklet, or a switch called from it.
    Uses the public C API and the functions of module _stackless only, as the extension
-   module that it is. */
+   module that it is.
+
+   There is no test_PyEval_EvalFrameEx(), for a frame that C code has made: 3.13 cannot
+   evaluate one.  When such a frame returns, upstream's interpreter takes it for that of a
+   generator, and writes to memory before it. */
 
 #include "Python.h"
 
@@ -77,13 +81,115 @@ test_cstate(PyObject *Py_UNUSED(module), PyObject *callable)
     return PyObject_CallNoArgs(callable);
 }
 
+/* --- a function of several steps ------------------------------------------------- */
+
+enum { DEMO_SCHEDULE = 1, DEMO_REMOVE = 2, DEMO_CALL = 100, DEMO_RETURN = 101, DEMO_STEPS = 2 };
+
+static int
+demo_step(PyObject *stackless, long action, PyObject *result)
+{
+    PyObject *res = action == DEMO_SCHEDULE
+                    ? PyObject_CallMethod(stackless, "schedule", "(O)", result)
+                    : PyObject_CallMethod(stackless, "schedule_remove", NULL);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+static PyObject *
+demo_call(PyObject *callback)
+{
+    PyObject *result = PyObject_CallNoArgs(callback);
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyObject *context = PyErr_GetRaisedException();
+        PyErr_SetString(PyExc_RuntimeError, "demo_soft_switchable callback failed");
+        PyObject *failure = PyErr_GetRaisedException();
+        PyException_SetContext(failure, context);      // steals it
+        PyErr_SetRaisedException(failure);
+    }
+    return result;
+}
+
+static PyObject *
+demo(long action, PyObject *result)
+{
+    if (action == DEMO_CALL) {
+        return demo_call(result);
+    }
+    if (action == DEMO_RETURN) {
+        return Py_NewRef(result);
+    }
+    if (action < 0 || action > DEMO_RETURN) {
+        PyErr_SetString(PyExc_SystemError, "invalid state");
+        return NULL;
+    }
+    PyObject *stackless = PyImport_ImportModule("_stackless");
+    if (stackless == NULL) {
+        return NULL;
+    }
+    int steps = 0, err = 0;
+    while (err == 0 && steps < DEMO_STEPS) {
+        err = action == 0 ? 0 : demo_step(stackless, action, result);
+        steps++;
+    }
+    Py_DECREF(stackless);
+    return err < 0 ? NULL : PyLong_FromLong(steps);
+}
+
+PyDoc_STRVAR(softswitchablefunc_doc,
+"softswitchablefunc($module, action, result=None, /)\n--\n\n"
+"A function that may switch in the middle, twice.  `action` is 0: it does not, and returns\n"
+"the number of its steps, 2.  1: schedule(result) in each step, 2 to 99: schedule_remove();\n"
+"it returns 2.  100: it returns result(), or raises RuntimeError, with the exception as its\n"
+"context, if that raises an Exception.  101: it returns result.  Otherwise SystemError.\n"
+"Its switches are hard.");
+
+static PyObject *
+softswitchablefunc(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    long action;
+    PyObject *result = Py_None;
+    if (!PyArg_ParseTuple(args, "l|O:softswitchablefunc", &action, &result)) {
+        return NULL;
+    }
+    return demo(action, result);
+}
+
+static PyMethodDef demo_methods[] = {
+    {"demo", softswitchablefunc, METH_VARARGS,
+     PyDoc_STR("demo($self, action, result=None, /)\n--\n\nThe same as softswitchablefunc().")},
+    {NULL}
+};
+
+static PyType_Slot demo_slots[] = {
+    {Py_tp_doc, PyDoc_STR("With softswitchablefunc() as a method.")},
+    {Py_tp_methods, demo_methods},
+    {0, NULL}
+};
+
+static PyType_Spec demo_spec = {
+    .name = "_teststackless.SoftSwitchableDemo",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = demo_slots,
+};
+
+static int
+teststackless_exec(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &demo_spec, NULL);
+    int err = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return err;
+}
+
 static PyMethodDef teststackless_methods[] = {
     {"test_cframe", test_cframe, METH_VARARGS, test_cframe_doc},
     {"test_cstate", test_cstate, METH_O, test_cstate_doc},
+    {"softswitchablefunc", softswitchablefunc, METH_VARARGS, softswitchablefunc_doc},
     {NULL}
 };
 
 static PyModuleDef_Slot teststackless_slots[] = {
+    {Py_mod_exec, teststackless_exec},
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
     {Py_mod_gil, Py_MOD_GIL_USED},
     {0, NULL}

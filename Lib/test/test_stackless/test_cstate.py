@@ -121,6 +121,85 @@ class CState(StacklessTestCase):
             call()
 
 
+class Steps(StacklessTestCase):
+    """softswitchablefunc() and SoftSwitchableDemo.demo()"""
+
+    functions = (_teststackless.softswitchablefunc, _teststackless.SoftSwitchableDemo().demo)
+
+    def test_no_switch(self):
+        for f in self.functions:
+            seen = []
+            tasklet(seen.append)(1)
+            self.assertEqual(f(0), 2)
+            self.assertEqual(seen, [])
+            stackless.run()
+
+    def test_schedule(self):
+        for f in self.functions:
+            turns = []
+
+            def other():
+                for _ in range(3):
+                    turns.append("other")
+                    schedule()
+
+            tasklet(lambda: turns.append(f(1, "value")))()
+            tasklet(other)()
+            stackless.run()
+            self.assertCountEqual(turns, [2] + ["other"] * 3)
+            self.assertGreater(turns.index(2), 1)
+
+    def test_schedule_remove(self):
+        for f in self.functions:
+            for action in 2, 3, 99:
+                got = []
+                t = tasklet(lambda: got.append(f(action, "value")))()
+                for _ in range(2):
+                    t.run()
+                    self.assertTrue(t.paused)
+                    self.assertEqual(t.nesting_level > 0, True)
+                t.run()
+                self.assertEqual(got, [2])
+                self.assertFalse(t.alive)
+
+    def test_exception_in_a_step(self):
+        for f in self.functions:
+            t = tasklet(lambda: f(2))()
+            t.run()
+            with self.assertRaises(ZeroDivisionError):
+                t.throw(ZeroDivisionError)
+            self.assertFalse(t.alive)
+
+    def test_callback(self):
+        def fail():
+            raise error
+        for f in self.functions:
+            self.assertEqual(f(100, lambda: 7), 7)
+            error = ValueError("that")
+            with self.assertRaisesRegex(RuntimeError,
+                                        "^demo_soft_switchable callback failed$") as caught:
+                f(100, fail)
+            self.assertIs(caught.exception.__context__, error)
+            error = TaskletExit()
+            with self.assertRaises(TaskletExit) as caught:
+                f(100, fail)
+            self.assertIs(caught.exception, error)
+
+    def test_result(self):
+        for f in self.functions:
+            result = object()
+            self.assertIs(f(101, result), result)
+
+    def test_wrong_arguments(self):
+        for f in self.functions:
+            for action in -1, 102, 1000:
+                with self.assertRaisesRegex(SystemError, "^invalid state$"):
+                    f(action, None)
+            for args in (), ("1",), (1, 2, 3):
+                with self.assertRaises(TypeError):
+                    f(*args)
+
+
 class SoftCFrame(StacklessTestCase):
     """_test_cframe_nr()"""
 
