@@ -93,6 +93,7 @@ static step_function *const steps[CONTINUE_COUNT] = {
     [CONTINUE_ITER] = _PyStackless_IterStep,
     [CONTINUE_FOR] = _PyStackless_ForStep,
     [CONTINUE_SEND] = _PyStackless_SendStep,
+    [CONTINUE_ASYNC] = _PyStackless_AsyncStep,
     [CONTINUE_AWAIT] = _PyStackless_AwaitStep,
     [CONTINUE_AITER] = _PyStackless_AIterStep,
     [CONTINUE_NEXT] = _PyStackless_NextStep,
@@ -468,6 +469,9 @@ _PyStackless_AbandonFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame *fr
             break;
         case CONTINUE_SORT:
             _PyStackless_AbandonSort(frame);
+            break;
+        case CONTINUE_ASYNC:
+            _PyStackless_AbandonAsync(frame);
             break;
         case CONTINUE_THROW:
             if (continuation_number(frame) != 0) {

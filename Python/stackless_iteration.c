@@ -536,14 +536,115 @@ _PyStackless_SendStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event 
     return STEP_DONE;
 }
 
+/* What upstream's genobject.c keeps to itself: the awaitable of an async generator's
+   __anext__() and asend(), and what its `yield` wraps a value in. */
+typedef struct {
+    PyObject_HEAD
+    PyGenObject *gen;
+    PyObject *arg;                // or NULL
+    int state;
+} async_send;
+
+enum { ASYNC_SEND_INIT, ASYNC_SEND_ITER, ASYNC_SEND_CLOSED };
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *value;
+} async_value;
+
+/* Its generator, if that can go on with what sending None to the awaitable gives it, which
+   is *arg.  Otherwise NULL: the instruction says what is wrong. */
+static PyGenObject *
+async_generator(async_send *sending, PyObject **arg)
+{
+    if (Py_TYPE(sending)->tp_basicsize != sizeof(async_send)) {
+        return NULL;
+    }
+    PyGenObject *gen = sending->gen;
+    *arg = Py_None;
+    if (sending->state == ASYNC_SEND_INIT && !gen->gi_running_async) {
+        *arg = sending->arg != NULL ? sending->arg : Py_None;
+    }
+    else if (sending->state != ASYNC_SEND_ITER) {
+        return NULL;
+    }
+    return gen->gi_frame_state < FRAME_EXECUTING
+           && (*arg == Py_None || gen->gi_frame_state != FRAME_CREATED) ? gen : NULL;
+}
+
+static void
+end_async_send(async_send *sending)
+{
+    sending->gen->gi_running_async = 0;
+    sending->state = ASYNC_SEND_CLOSED;
+}
+
+/* State: the awaitable; the instruction's argument. */
+step_outcome
+_PyStackless_AsyncStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                       PyObject **value)
+{
+    async_send *sending = (async_send *)c->localsplus[STATE_A];
+    if (event == AT_YIELD && !Py_IS_TYPE(*value, &_PyAsyncGenWrappedValue_Type)) {
+        return STEP_DONE;              // by what it awaits
+    }
+    end_async_send(sending);
+    if (event == AT_YIELD) {
+        (void)_PyGen_SetStopIterationValue(((async_value *)*value)->value);
+    }
+    else {
+        if (event == AT_RETURN) {
+            PyErr_SetNone(PyExc_StopAsyncIteration);
+        }
+        if (PyErr_ExceptionMatches(PyExc_StopAsyncIteration)
+            || PyErr_ExceptionMatches(PyExc_GeneratorExit)) {
+            sending->gen->gi_closed = 1;
+        }
+    }
+    Py_CLEAR(*value);
+    return _PyStackless_SendStep(tstate, c, AT_RAISE, value);
+}
+
+static int
+send_to_async(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
+              int oparg)
+{
+    async_send *sending = (async_send *)stack_pointer[-2];
+    PyObject *arg;
+    PyGenObject *gen = async_generator(sending, &arg);
+    if (gen == NULL) {
+        return 0;
+    }
+    _PyStackless_Begin(frame, stack_pointer, 1, 1 + INLINE_CACHE_ENTRIES_SEND);
+    step_outcome outcome = STEP_FAILED;
+    if (_PyStackless_PushContinuation(tstate, CONTINUE_ASYNC, (PyObject *)sending, NULL, NULL,
+                                      oparg)) {
+        sending->state = ASYNC_SEND_ITER;
+        gen->gi_running_async = 1;
+        outcome = _PyStackless_EnterGenerator(tstate, gen, arg);
+    }
+    return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 1);
+}
+
+void
+_PyStackless_AbandonAsync(_PyInterpreterFrame *c)
+{
+    end_async_send((async_send *)c->localsplus[STATE_A]);
+}
+
 int
 _PyStackless_Send(PyThreadState *tstate, _PyInterpreterFrame *frame,
                   PyObject **stack_pointer, int oparg)
 {
     PyObject *receiver = stack_pointer[-2];
     PyObject *method;
-    if (stack_pointer[-1] != Py_None
-        || Py_TYPE(receiver)->tp_iternext != _PyStackless_PythonSlots.type.tp_iternext
+    if (stack_pointer[-1] != Py_None) {
+        return 0;
+    }
+    if (PyAsyncGenASend_CheckExact(receiver)) {
+        return send_to_async(tstate, frame, stack_pointer, oparg);
+    }
+    if (Py_TYPE(receiver)->tp_iternext != _PyStackless_PythonSlots.type.tp_iternext
         || !(method = _PyStackless_PythonMethod(Py_TYPE(receiver), &_Py_ID(__next__)))) {
         return 0;
     }

@@ -58,6 +58,7 @@ typedef enum {
     CONTINUE_ITER,                // stackless_iteration.c
     CONTINUE_FOR,
     CONTINUE_SEND,
+    CONTINUE_ASYNC,
     CONTINUE_AWAIT,
     CONTINUE_AITER,
     CONTINUE_NEXT,
@@ -266,8 +267,10 @@ extern instruction_hook _PyStackless_GetIter, _PyStackless_Send,
     _PyStackless_ForIter, _PyStackless_InstrumentedForIter, _PyStackless_BeforeWith,
     _PyStackless_BeforeAsyncWith;
 extern step_function _PyStackless_IterStep, _PyStackless_ForStep, _PyStackless_SendStep,
-    _PyStackless_AwaitStep, _PyStackless_AIterStep, _PyStackless_NextStep,
+    _PyStackless_AsyncStep, _PyStackless_AwaitStep, _PyStackless_AIterStep, _PyStackless_NextStep,
     _PyStackless_GeneratorStep, _PyStackless_DelegateStep, _PyStackless_ThrowStep;
+/* The tasklet whose frames these are is dropped. */
+extern void _PyStackless_AbandonAsync(_PyInterpreterFrame *c);
 /* Pushes the frame of a suspended or fresh generator or coroutine, which gets `arg`. */
 extern step_outcome _PyStackless_EnterGenerator(PyThreadState *tstate, PyGenObject *gen,
                                                 PyObject *arg);

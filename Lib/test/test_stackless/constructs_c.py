@@ -6,6 +6,7 @@ THROUGH_C is a table like those of constructs.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import importlib.machinery
@@ -299,17 +300,22 @@ def property_through_super(f):
 
 
 @through_c
-def async_generator(f):
+def aclose_of_an_async_generator(f):
+    box = []
+
     async def agen():
-        yield f()
+        try:
+            yield
+        finally:
+            box.append(f())
 
     async def coro():
-        async for x in agen():
-            return x
-    try:
+        gen = agen()
+        await anext(gen)
+        await gen.aclose()
+    with contextlib.suppress(StopIteration):
         coro().send(None)
-    except StopIteration as e:
-        return e.value
+    return box[0]
 
 
 @through_c

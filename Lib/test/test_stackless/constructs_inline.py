@@ -1026,6 +1026,30 @@ def async_for(f):
 
 
 @inlined
+def async_generator(f):
+    async def agen():
+        yield f()
+
+    async def coro():
+        async for x in agen():
+            return x
+    return _run(coro())
+
+
+@inlined
+def asend_to_an_async_generator(f):
+    async def agen():
+        yield
+        yield f()
+
+    async def coro():
+        gen = agen()
+        await anext(gen)
+        return await gen.asend(None)
+    return _run(coro())
+
+
+@inlined
 def dunder_aiter(f):
     box = []
 
