@@ -72,6 +72,15 @@ sorted_list(_PyInterpreterFrame *c)
     return (PyListObject *)PyTuple_GET_ITEM(c->localsplus[STATE_A], 0);
 }
 
+/* While the list still looks empty: what the destructors of keys do to it is noticed. */
+static void
+drop_keys(_PyInterpreterFrame *c)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    (void)PyList_Clear(c->localsplus[STATE_C]);
+    PyErr_SetRaisedException(exc);
+}
+
 /* The list has its items again.  Was it modified? */
 static int
 give_back(_PyInterpreterFrame *c)
@@ -205,6 +214,7 @@ _PyStackless_SortStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event 
     if (outcome == STEP_DONE && sort_items(c) < 0) {
         outcome = STEP_FAILED;
     }
+    drop_keys(c);
     int modified = give_back(c);
     if (outcome == STEP_FAILED) {
         return STEP_FAILED;

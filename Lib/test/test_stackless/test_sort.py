@@ -205,6 +205,26 @@ class Same(StacklessTestCase):
                 return result, items
             self.check_soft(f)
 
+    def test_modified_by_the_death_of_keys(self):
+        for limit in (5, 3):                   # of 5 items, for one of which the key fails
+            def f(wait):
+                items = [4, 1, 3, 0, 2]
+
+                class Key:
+                    def __init__(self, item):
+                        wait()
+                        if item >= limit:
+                            raise Error(item)
+
+                    def __lt__(self, other):
+                        return False
+
+                    def __del__(self):
+                        items.append(1)
+                items.sort(key=Key)
+            self.check_soft(f)
+        self.assertEqual(outcome(f, lambda: None), (Error, "4"))
+
     def test_modified_and_failed(self):
         def f(wait):
             def key(item):
