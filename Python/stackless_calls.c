@@ -576,7 +576,7 @@ call_ex(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poin
         (void)_PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
     }
     if (has_keywords) {
-        _PyStack_UnpackDict_Free(items, PyTuple_GET_SIZE(args), call.kwnames);
+        _PyStack_UnpackDict_Free(items, call.nargs, call.kwnames);   // args is gone
     }
     return kind != SOFT_NOT;
 }

@@ -410,6 +410,24 @@ class SameErrors(StacklessTestCase):
                 return stackless.current.recursion_depth < 10
         self.assertIs(in_tasklet(task), True)
 
+    def test_the_tuple_of_arguments_is_gone_after_the_call(self):
+        class C:
+            def method(self, *args, **kwargs):
+                return len(args), kwargs
+
+        def call(size):
+            marker = object()
+            items = [marker] * size            # its references are the tuple's, too
+            count = sys.getrefcount(marker)
+            results.append(C().method(*items, x=1))
+            self.assertEqual(sys.getrefcount(marker), count)
+        results = []
+        sizes = 1, 50, 100_001                 # of the last one, the memory is unmapped
+        for size in sizes:
+            tasklet(call)(size)
+            stackless.run()
+        self.assertEqual(results, [(size, {"x": 1}) for size in sizes])
+
     def test_an_exception_whose_making_runs_the_generator(self):
         class Thrown(Exception):
             n = 0

@@ -1,0 +1,57 @@
+"""Upstream's own tests of the language, run within a tasklet.
+
+While a tasklet is current the instructions that call Python code do so without C functions in
+between (see soft.rst of the package stackless).  Nothing else may be different.
+"""
+
+import unittest
+
+from .support import ChildTestCase, needs_many
+
+# Those of its files that are about what is called by whom, and take no more than seconds.
+FILES = """
+    asyncgen augassign baseexception binop bool builtin call class collections compare contains
+    context contextlib contextlib_async coroutines decorators defaultdict descr dict dictcomps
+    dictviews dynamicclassattribute enum except_star exceptions format functools generator_stop
+    generators genericclass genexps heapq index iter iterlen itertools keywordonlyarg list listcomps
+    metaclass monitoring named_expressions opcodes operator patma positional_only_arg pow property
+    raise richcmp scope set setcomps slice sort str subclassinit super sys_setprofile sys_settrace
+    trace tuple type_params typechecks types unary unpack unpack_ex userdict userlist weakref with
+    yield_from
+""".split()
+
+SCRIPT = """
+import sys
+import unittest
+
+import stackless
+
+def run():
+    suite = unittest.defaultTestLoader.loadTestsFromName(sys.argv[1])
+    result = unittest.TextTestRunner(verbosity=0).run(suite)
+    outcomes.append(result.testsRun > 0 and result.wasSuccessful())
+
+outcomes = []
+stackless.tasklet(run)()
+stackless.run()
+sys.exit(outcomes != [True])
+"""
+
+
+@needs_many
+class InATasklet(ChildTestCase):
+    pass
+
+
+def _add(file: str) -> None:
+    def test(self: InATasklet) -> None:
+        self.run_status(SCRIPT, 0, f"test.test_{file}")
+    setattr(InATasklet, f"test_{file}", test)
+
+
+for _file in FILES:
+    _add(_file)
+
+
+if __name__ == "__main__":
+    unittest.main()
