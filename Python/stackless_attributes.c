@@ -329,6 +329,7 @@ load_attribute(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **sta
             Py_DECREF(getattr);
             return begun;
         }
+        type->tp_getattro = _Py_slot_tp_getattro;      // as it does itself; specialization asks
     }
     else if (getattro != _Py_slot_tp_getattro) {
         return 0;
