@@ -9,6 +9,7 @@
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_stackless.h"
+#include "pycore_stackless_hooks.h" // _PyStackless_ModuleGetSets
 
 static stackless_modstate *
 get_state(PyObject *module)
@@ -638,6 +639,58 @@ static PyType_Spec atomic_spec = {
     .slots = atomic_slots,
 };
 
+/* --- the type of the module `stackless` ----------------------------------------------------- */
+
+static PyObject *
+module_get(PyObject *self, void *function)
+{
+    PyObject *module = PyType_GetModule(Py_TYPE(self));
+    return module == NULL ? NULL : ((PyCFunction)function)(module, NULL);
+}
+
+PyGetSetDef _PyStackless_ModuleGetSets[] = {
+    {"current", module_get, NULL, PyDoc_STR("getcurrent()"), stackless_getcurrent},
+    {"main", module_get, NULL, PyDoc_STR("getmain()"), stackless_getmain},
+    {"runcount", module_get, NULL, PyDoc_STR("getruncount()"), stackless_getruncount},
+    {"threads", module_get, NULL, PyDoc_STR("getthreads()"), stackless_getthreads},
+    {"uncollectables", module_get, NULL, PyDoc_STR("getuncollectables()"),
+     stackless_getuncollectables},
+    {"debug", module_get, NULL, PyDoc_STR("getdebug()"), stackless_getdebug},
+    {NULL}
+};
+
+static int
+module_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return PyModule_Type.tp_traverse(self, visit, arg);
+}
+
+static int
+module_clear(PyObject *self)
+{
+    return PyModule_Type.tp_clear(self);
+}
+
+PyDoc_STRVAR(module_doc,
+"The type of the module `stackless`, whose computed attributes are read-only.");
+
+static PyType_Slot module_slots[] = {
+    {Py_tp_doc, (void *)module_doc},
+    {Py_tp_base, &PyModule_Type},
+    {Py_tp_traverse, module_traverse},
+    {Py_tp_clear, module_clear},
+    {Py_tp_getset, _PyStackless_ModuleGetSets},
+    {0, NULL}
+};
+
+static PyType_Spec module_spec = {
+    .name = "_stackless.module",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = module_slots,
+};
+
 /* --- the module --------------------------------------------------------------------------- */
 
 static const char trampoline_source[] =
@@ -672,6 +725,7 @@ stackless_exec(PyObject *module)
         || add_type(module, &state->channel_type, &_PyChannel_Spec) < 0
         || add_type(module, &state->bomb_type, &_PyBomb_Spec) < 0
         || add_type(module, &state->atomic_type, &atomic_spec) < 0
+        || add_type(module, &state->module_type, &module_spec) < 0
         || _PyTasklet_InitType(state->tasklet_type) < 0
         || _PyChannel_InitType(state->channel_type) < 0
         || get_channel_methods(state) < 0
@@ -701,6 +755,7 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->channel_type);
     Py_VISIT(state->bomb_type);
     Py_VISIT(state->atomic_type);
+    Py_VISIT(state->module_type);
     Py_VISIT(state->greenlet_tasklet_type);
     Py_VISIT(state->str_run);
     Py_VISIT(state->trampoline);
@@ -732,6 +787,7 @@ stackless_free(void *module)
     Py_CLEAR(state->channel_type);
     Py_CLEAR(state->bomb_type);
     Py_CLEAR(state->atomic_type);
+    Py_CLEAR(state->module_type);
     Py_CLEAR(state->greenlet_tasklet_type);
     Py_CLEAR(state->str_run);
     Py_CLEAR(state->trampoline);

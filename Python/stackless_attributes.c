@@ -147,10 +147,13 @@ find_type_getter(PyObject *owner, PyObject *name, python_call *call)
 static int
 find_module_getattr(PyObject *owner, PyObject *name, python_call *call)
 {
+    if (_PyType_Lookup(Py_TYPE(owner), name) != NULL) {
+        return 0;                      // of stackless.current, say
+    }
     PyObject *dict = ((PyModuleObject *)owner)->md_dict;
     PyObject *func = PyDict_GetItemWithError(dict, &_Py_ID(__getattr__));
     if (func == NULL || !_PyStackless_IsPythonFunction(func)
-        || _PyType_Lookup(Py_TYPE(owner), name) || PyDict_Contains(dict, name) != 0) {
+        || PyDict_Contains(dict, name) != 0) {
         PyErr_Clear();
         return 0;
     }

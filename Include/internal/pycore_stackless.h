@@ -249,6 +249,7 @@ typedef struct {
     PyTypeObject *channel_type;
     PyTypeObject *bomb_type;
     PyTypeObject *atomic_type;
+    PyTypeObject *module_type;         // of the module `stackless`
     PyTypeObject *greenlet_tasklet_type;
     PyObject *str_run;            // "run", if greenlet is in use
     PyObject *trampoline;         // function: calls what is no plain Python function

@@ -20,8 +20,10 @@ extern "C" {
 
 #include "opcode_ids.h"           // CALL
 #include "pycore_descrobject.h"   // PyMethodDescrObject
+#include "pycore_dict.h"          // DK_UNICODE_ENTRIES()
 #include "pycore_frame.h"         // _PyInterpreterFrame
 #include "pycore_gc.h"            // PyGC_Head
+#include "pycore_moduleobject.h"  // PyModuleObject
 #include "pycore_tstate.h"        // _PyThreadStateImpl
 
 /* A value of _PyInterpreterFrame.owner beside enum _frameowner: the frame lies
@@ -302,6 +304,52 @@ extern void _PyStackless_CollectionStart(PyThreadState *tstate, int generation,
 /* _Py_HandleSystemExit(): 1 if the TaskletExit that is set has to be printed
    instead of ending the process. */
 extern int _PyStackless_KeepAlive(PyThreadState *tstate);
+
+/* The attributes that the module `stackless` computes on access (Modules/_stackless.c). */
+extern PyGetSetDef _PyStackless_ModuleGetSets[];
+
+/* Has the object the type of the module `stackless`, which leaves this name to the module's
+   dict?  Only then the dict alone, all that LOAD_ATTR_MODULE looks at, tells the attribute.
+   (Each interpreter has such a type; none has subclasses, nor do they change.  Who assigns it
+   to the __class__ of a module with a `current` of its own may go on seeing that, where
+   instructions are specialised already.) */
+static inline int
+_PyStackless_IsInModuleDict(PyObject *op, PyObject *name)
+{
+    return Py_TYPE(op)->tp_getset == _PyStackless_ModuleGetSets
+           && _PyType_Lookup(Py_TYPE(op), name) == NULL;
+}
+
+/* LOAD_ATTR_MODULE of an object that is no exact module, by an instruction that has been
+   specialised.  1: the attribute (and a NULL above it, if the oparg wants one) has taken the
+   object's place on the stack.  0: nothing was done, it is for LOAD_ATTR.
+
+   All of it is done here, and the type is read again by an atomic load, so that the compiler
+   shares nothing with the path of exact modules, which then is upstream's to the instruction. */
+static inline int
+_PyStackless_LoadFromModule(_Py_CODEUNIT *instr, PyObject **stack_pointer, int oparg)
+{
+    _PyAttrCache *cache = (_PyAttrCache *)(instr + 1);
+    PyObject *owner = stack_pointer[-1];
+    PyTypeObject *type = _Py_atomic_load_ptr_relaxed(&owner->ob_type);
+    if (type->tp_getset != _PyStackless_ModuleGetSets) {
+        return 0;
+    }
+    PyDictKeysObject *keys = ((PyDictObject *)((PyModuleObject *)owner)->md_dict)->ma_keys;
+    if (keys->dk_version != read_u32(cache->version)) {
+        return 0;
+    }
+    PyObject *attr = DK_UNICODE_ENTRIES(keys)[cache->index].me_value;
+    if (attr == NULL) {
+        return 0;
+    }
+    stack_pointer[-1] = Py_NewRef(attr);
+    if (oparg & 1) {
+        stack_pointer[0] = NULL;
+    }
+    Py_DECREF(owner);
+    return 1;
+}
 
 #ifdef __cplusplus
 }

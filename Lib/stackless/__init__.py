@@ -13,7 +13,7 @@
         print(number)
 
 `current`, `main`, `runcount`, `threads`, `uncollectables` and `debug` are computed on
-access.  An exact module object, so that `stackless.schedule` is as fast as any global.
+access, and read-only.
 """
 
 import sys as _sys
@@ -33,6 +33,7 @@ from _stackless import (
     getruncount,
     getthreads,
     getuncollectables,
+    module as _module,
     run,
     schedule,
     schedule_remove,
@@ -55,25 +56,8 @@ __all__ = [
 
 # `from stackless import *` provides the module itself, too.
 stackless = _sys.modules[__name__]
-
-
-_computed = {
-    "current": getcurrent,
-    "main": getmain,
-    "runcount": getruncount,
-    "threads": getthreads,
-    "uncollectables": getuncollectables,
-    "debug": getdebug,
-}
-
-
-def __getattr__(name: str) -> object:
-    try:
-        compute = _computed[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return compute()
+stackless.__class__ = _module
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_computed])
+    return sorted([*globals(), *(name for name in vars(_module) if not name.startswith("_"))])
