@@ -13,11 +13,11 @@ FILES = """
     asyncgen augassign baseexception binop bool builtin call class collections compare contains
     context contextlib contextlib_async coroutines decorators defaultdict descr dict dictcomps
     dictviews dynamicclassattribute enum except_star exceptions format functools generator_stop
-    generators genericclass genexps heapq index iter iterlen itertools keywordonlyarg list listcomps
-    metaclass monitoring named_expressions opcache opcodes operator patma positional_only_arg plistlib pow
-    property raise richcmp scope set setcomps slice sort str subclassinit super sys_setprofile sys_settrace
-    trace tuple type_params typechecks types unary unpack unpack_ex userdict userlist weakref with
-    yield_from
+    generators genericclass genexps heapq index iter iterlen itertools keywordonlyarg list
+    listcomps metaclass monitoring named_expressions opcache opcodes operator patma plistlib
+    positional_only_arg pow property raise richcmp scope set setcomps slice sort str
+    subclassinit super sys_setprofile sys_settrace trace tuple type_params typechecks types
+    unary unpack unpack_ex userdict userlist weakref with yield_from
 """.split()
 
 SCRIPT = """
