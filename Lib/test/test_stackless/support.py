@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import os
 import subprocess
 import sys
@@ -35,6 +36,9 @@ CHILD_TIMEOUT = 1200 if COLLECTS else 120
 
 needs_many = unittest.skipIf(
     COLLECTS, "takes so many that collections at every switch would never come to an end")
+
+needs_testcapi = unittest.skipUnless(
+    importlib.util.find_spec("_testcapi"), "_testcapi is not built")
 
 
 def many(number: int) -> int:

@@ -9,7 +9,7 @@ import weakref
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import needs_soft, waiters
+from .support import needs_soft, needs_testcapi, waiters
 from .threading_support import (
     Error, HEAD, ThreadsChild, ThreadsTestCase, nothing, pause,
 )
@@ -810,11 +810,8 @@ run_in(CONFIG, '''
 ''')
 """)
 
+    @needs_testcapi
     def test_system_exit_of_a_tasklet_in_an_interpreter_made_by_the_c_api(self):
-        try:
-            import _testcapi    # noqa: F401
-        except ImportError:
-            self.skipTest("_testcapi is not built")
         out = self.ok(f"HEAD = {HEAD!r}" + '''
 import _testcapi
 print(_testcapi.run_in_subinterp(HEAD + """
