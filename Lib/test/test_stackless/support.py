@@ -37,6 +37,13 @@ CHILD_TIMEOUT = 1200 if COLLECTS else 120
 needs_many = unittest.skipIf(
     COLLECTS, "takes so many that collections at every switch would never come to an end")
 
+# Is the next tasklet chosen at random?
+SHUFFLED = any(word.partition(":")[0] == "shuffle"
+               for word in os.environ.get("STACKLESS_DEBUG", "").split(","))
+
+needs_order = unittest.skipIf(
+    SHUFFLED, "says who is next in the queue, where any of its members may be chosen")
+
 needs_testcapi = unittest.skipUnless(
     importlib.util.find_spec("_testcapi"), "_testcapi is not built")
 
@@ -135,6 +142,9 @@ def exempt_from_collections() -> None:
     if COLLECTS:
         gc.collect()
         gc.freeze()
+
+
+exempt_from_collections()       # also in the child interpreters that import this module
 
 
 def kill_uncollectables() -> None:
@@ -283,6 +293,12 @@ class StacklessTestCase(unittest.TestCase):
         """The queue, beginning with the current tasklet, is *expected*."""
         self.assertEqual(runqueue(), list(expected))
         self.assertEqual(stackless.getruncount(), len(runqueue()))
+
+    def assertTurns(self, turns: list, expected: list) -> None:
+        """Each tasklet has logged its *turns*: in this order, unless the next one is random."""
+        if SHUFFLED:
+            turns, expected = sorted(turns), sorted(expected)
+        self.assertEqual(turns, expected)
 
     def assertDead(self, t: stackless.tasklet) -> None:
         self.assertFalse(t.alive)

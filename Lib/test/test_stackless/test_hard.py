@@ -23,7 +23,7 @@ from stackless import channel, getcurrent, schedule, schedule_remove, tasklet
 from test import support
 from test.support import import_helper
 
-from .support import ChildTestCase, StacklessTestCase, many
+from .support import SHUFFLED, ChildTestCase, StacklessTestCase, many
 
 
 serial = itertools.count()
@@ -205,8 +205,9 @@ class Ways(StacklessTestCase):
             tasklet(body)(n)
         stackless.run()
         self.assertGreaterEqual(len(turns), 6)
-        self.assertEqual(turns[:3], [0, 1, 2])
-        self.assertEqual(turns[3:6], [0, 1, 2])
+        if not SHUFFLED:
+            self.assertEqual(turns[:3], [0, 1, 2])
+            self.assertEqual(turns[3:6], [0, 1, 2])
 
     def way_with_channel(self, way):
         ch = channel()

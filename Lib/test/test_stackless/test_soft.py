@@ -434,7 +434,7 @@ class Calls(StacklessTestCase):
         tasklet(task)("a")
         tasklet(task)("b")
         stackless.run()
-        self.assertEqual(order, list("ababab"))
+        self.assertTurns(order, list("ababab"))
 
     def test_send_with_star(self):
         ch = channel()

@@ -223,7 +223,7 @@ class Recursion(StacklessTestCase):
         tasklet(task)(10)
         tasklet(task)(20)
         stackless.run()
-        self.assertEqual(seen, [11, 21, 11, 21])
+        self.assertTurns(seen, [11, 21, 11, 21])
 
     def test_main_has_its_own(self):
         before = stackless.current.recursion_depth
@@ -366,8 +366,9 @@ class Context(StacklessTestCase):
         while stackless.runcount > 1:
             schedule()
             seen.append(var.get())
-        self.assertEqual([x for x in seen if x != "default"], list("abcabc"))
-        self.assertEqual(seen.count("default"), 3)
+        self.assertTurns([x for x in seen if x != "default"], list("abcabc"))
+        if not SHUFFLED:
+            self.assertEqual(seen.count("default"), 3)
 
     def test_set_context_of_the_current_tasklet(self):
         var = self.var
@@ -454,7 +455,8 @@ class Context(StacklessTestCase):
         tasklet(task).set_context(ctx)("a")
         tasklet(task).set_context(ctx)("b")
         stackless.run()
-        self.assertEqual(seen, ["default", "a"])
+        self.assertEqual(seen[0], "default")
+        self.assertIn(seen[1], "ab")
 
     def test_caches_of_variables_do_not_lie(self):
         # ContextVar caches its last value per thread state.
@@ -538,7 +540,7 @@ class Generators(StacklessTestCase):
         tasklet(task)("a")
         tasklet(task)("b")
         stackless.run()
-        self.assertEqual(log, "a0 b0 a1 b1 a2 b2".split())
+        self.assertTurns(log, "a0 b0 a1 b1 a2 b2".split())
 
     def test_yield_from_across_a_switch(self):
         log = []
@@ -644,7 +646,7 @@ class Generators(StacklessTestCase):
                 schedule()
                 await asyncio.sleep(0)
         asyncio.run(main())
-        self.assertEqual(log, "a0 b0 a1 b1".split())
+        self.assertTurns(log, "a0 b0 a1 b1".split())
 
     def test_an_asyncio_program_in_a_tasklet(self):
         import asyncio
@@ -704,7 +706,7 @@ class WithStatements(StacklessTestCase):
         tasklet(task)("a")
         tasklet(task)("b")
         stackless.run()
-        self.assertEqual(log, ["enter a", "enter a2", "enter b", "enter b2",
+        self.assertTurns(log, ["enter a", "enter a2", "enter b", "enter b2",
                                "a", "exit a2", "exit a",
                                "b", "exit b2", "exit b"])
 

@@ -149,7 +149,7 @@ class ThreadEnd(ThreadsTestCase):
                 log.append("finally")
 
         def thread():
-            for suspend in (pause, schedule, channel().receive):
+            for suspend in (pause, channel().receive, schedule):
                 tasklet(task)(suspend).run()
             tasklet(task)(pause)
         self.end_with(thread)
@@ -168,8 +168,10 @@ class ThreadEnd(ThreadsTestCase):
                 raise
 
         def thread():
-            kept = [tasklet(hard)(suspend) for suspend in (pause, ch.receive, schedule)]
-            schedule()
+            kept = []
+            for suspend in (pause, ch.receive, schedule):
+                kept.append(tasklet(hard)(suspend))
+                kept[-1].run()
             self.assertTrue(all(t.nesting_level for t in kept))
             return kept, threading.get_ident()
         kept, ident = self.end_with(thread)
@@ -737,7 +739,7 @@ run_in(CONFIG, '''
     for i in range(3):
         tasklet(log.append)(i)
     stackless.run()
-    assert log == [0, 1, 2], log
+    assert sorted(log) == [0, 1, 2], log
     try:
         channel().receive()
     except RuntimeError as e:
