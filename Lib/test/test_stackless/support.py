@@ -350,10 +350,15 @@ def run_python(source: str | None = None, *args: str, stdin: str = "",
                 file.write(textwrap.dedent(source))
             command.append(path)
         command += args
+        env = _child_environment()
+        if COLLECTS:                   # what exists before the script is not looked at
+            with open(os.path.join(directory, "sitecustomize.py"), "w") as file:
+                file.write("import gc\ngc.freeze()\n")
+            env["PYTHONPATH"] += os.pathsep + directory
         try:
             return subprocess.run(
                 command, input=stdin, capture_output=True, cwd=cwd,
-                env=_child_environment(), timeout=CHILD_TIMEOUT,
+                env=env, timeout=CHILD_TIMEOUT,
                 encoding="utf-8", errors="backslashreplace")
         except subprocess.TimeoutExpired as e:
             out, err = ((text or b"").decode("utf-8", "backslashreplace")
