@@ -297,7 +297,7 @@ class StacklessTestCase(unittest.TestCase):
     def assertTurns(self, turns: list, expected: list) -> None:
         """Each tasklet has logged its *turns*: in this order, unless the next one is random."""
         if SHUFFLED:
-            turns, expected = sorted(turns), sorted(expected)
+            turns, expected = sorted(turns, key=repr), sorted(expected, key=repr)
         self.assertEqual(turns, expected)
 
     def assertDead(self, t: stackless.tasklet) -> None:

@@ -23,7 +23,7 @@ from stackless import channel, getcurrent, schedule, schedule_remove, tasklet
 from test import support
 from test.support import import_helper
 
-from .support import SHUFFLED, ChildTestCase, StacklessTestCase, many
+from .support import SHUFFLED, ChildTestCase, StacklessTestCase, many, needs_order
 
 
 serial = itertools.count()
@@ -529,6 +529,7 @@ class Values(StacklessTestCase):
             stackless.run()
             self.assertEqual(set(ended) | {0}, set(range(size)))
 
+    @needs_order
     def test_dropped_in_place(self):
         # The one that stays in place is killed by the one that runs below it.
         class Witness:
@@ -796,6 +797,7 @@ class Ends(StacklessTestCase):
         r().kill()
         self.assertIsNone(r())
 
+    @needs_order
     def test_collection_on_the_stack(self):
         # The collector's lists are on the C stack.
         class C:

@@ -12,7 +12,7 @@ import unittest
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase, needs_soft
+from .support import SHUFFLED, StacklessTestCase, needs_order, needs_soft
 
 
 class Error(Exception):
@@ -73,7 +73,7 @@ class HandledExceptions(StacklessTestCase):
             stackless.run()
             self.assertIs(sys.exc_info()[0], Error)
         self.assertIsNone(sys.exc_info()[0])
-        self.assertEqual(log, [KeyError, IndexError, KeyError, None, IndexError,
+        self.assertTurns(log, [KeyError, IndexError, KeyError, None, IndexError,
                                None])
 
     def test_implicit_chaining_does_not_leak(self):
@@ -124,7 +124,7 @@ class HandledExceptions(StacklessTestCase):
         tasklet(task)(KeyError, IndexError)
         tasklet(task)(ValueError, TypeError)
         stackless.run()
-        self.assertEqual(log, [IndexError, TypeError, KeyError, ValueError])
+        self.assertTurns(log, [IndexError, TypeError, KeyError, ValueError])
 
     def test_finally_over_a_switch(self):
         log = []
@@ -504,6 +504,7 @@ class Generators(StacklessTestCase):
         stackless.run()
         self.assertEqual(log, list(range(6)))
 
+    @needs_order
     def test_next_in_a_running_generator_of_another_tasklet(self):
         log = []
 
@@ -745,6 +746,7 @@ class WithStatements(StacklessTestCase):
         t.throw(Error)
         self.assertEqual(log, ["after"])
 
+    @needs_order
     def test_lock_held_over_a_switch(self):
         import threading
         lock = threading.Lock()
