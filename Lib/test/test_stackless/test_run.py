@@ -226,6 +226,7 @@ class WokenByHand(StacklessTestCase):
             stackless.run()
         self.assertEqual(log, [1])
 
+    @needs_order
     def test_outer_one_while_an_inner_one_waits(self):
         # main runs outer, outer runs worker, worker wakes main: outer's run
         # ends too, in its turn.
