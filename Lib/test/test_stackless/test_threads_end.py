@@ -9,7 +9,7 @@ import weakref
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import needs_soft, needs_testcapi, waiters
+from .support import needs_order, needs_soft, needs_testcapi, waiters
 from .threading_support import (
     Error, HEAD, ThreadsChild, ThreadsTestCase, nothing, pause,
 )
@@ -523,6 +523,7 @@ def fork_and_check(check):
     def forks(self, source):
         self.assertEqual(self.ok(self.FORK + source + "\nprint('end')\n"), "end\n")
 
+    @needs_order
     def test_in_a_tasklet(self):
         self.forks("""
 log = []
