@@ -17,7 +17,7 @@ import weakref
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .support import (
-    ChildTestCase, Error, GreenletTestCase, in_ended_thread, needs_many, needs_ours,
+    COLLECTS, ChildTestCase, Error, GreenletTestCase, in_ended_thread, needs_many, needs_ours,
     needs_soft, switch_back)
 
 
@@ -148,7 +148,7 @@ class Recursion(GreenletTestCase):
     def test_nested_starts(self):
         def run(n):
             return greenlet(run).switch(n - 1) + 1 if n else 0
-        n = 20 * sys.getrecursionlimit()
+        n = (2 if COLLECTS else 20) * sys.getrecursionlimit()
         self.assertEqual(greenlet(run).switch(n), n)
 
 

@@ -16,15 +16,13 @@ end of the queue" is the end of the list.
 from __future__ import annotations
 
 import functools
-import os
 import random
 import threading
 from typing import Any, Callable
 
 import stackless
 
-SHUFFLED = any(word.partition(":")[0] == "shuffle"
-               for word in os.environ.get("STACKLESS_DEBUG", "").split(","))
+from .support import SHUFFLED
 
 DEADLOCK = "Deadlock: the last runnable tasklet cannot be blocked."
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import os
 import subprocess
 import sys
@@ -35,6 +36,16 @@ CHILD_TIMEOUT = 1200 if COLLECTS else 120
 
 needs_many = unittest.skipIf(
     COLLECTS, "takes so many that collections at every switch would never come to an end")
+
+# Is the next tasklet chosen at random?
+SHUFFLED = any(word.partition(":")[0] == "shuffle"
+               for word in os.environ.get("STACKLESS_DEBUG", "").split(","))
+
+needs_order = unittest.skipIf(
+    SHUFFLED, "says who is next in the queue, where any of its members may be chosen")
+
+needs_testcapi = unittest.skipUnless(
+    importlib.util.find_spec("_testcapi"), "_testcapi is not built")
 
 
 def many(number: int) -> int:
@@ -131,6 +142,9 @@ def exempt_from_collections() -> None:
     if COLLECTS:
         gc.collect()
         gc.freeze()
+
+
+exempt_from_collections()       # also in the child interpreters that import this module
 
 
 def kill_uncollectables() -> None:
@@ -280,6 +294,12 @@ class StacklessTestCase(unittest.TestCase):
         self.assertEqual(runqueue(), list(expected))
         self.assertEqual(stackless.getruncount(), len(runqueue()))
 
+    def assertTurns(self, turns: list, expected: list) -> None:
+        """Each tasklet has logged its *turns*: in this order, unless the next one is random."""
+        if SHUFFLED:
+            turns, expected = sorted(turns, key=repr), sorted(expected, key=repr)
+        self.assertEqual(turns, expected)
+
     def assertDead(self, t: stackless.tasklet) -> None:
         self.assertFalse(t.alive)
         self.assertFalse(t.scheduled)
@@ -330,10 +350,15 @@ def run_python(source: str | None = None, *args: str, stdin: str = "",
                 file.write(textwrap.dedent(source))
             command.append(path)
         command += args
+        env = _child_environment()
+        if COLLECTS:                   # what exists before the script is not looked at
+            with open(os.path.join(directory, "sitecustomize.py"), "w") as file:
+                file.write("import gc\ngc.freeze()\n")
+            env["PYTHONPATH"] += os.pathsep + directory
         try:
             return subprocess.run(
                 command, input=stdin, capture_output=True, cwd=cwd,
-                env=_child_environment(), timeout=CHILD_TIMEOUT,
+                env=env, timeout=CHILD_TIMEOUT,
                 encoding="utf-8", errors="backslashreplace")
         except subprocess.TimeoutExpired as e:
             out, err = ((text or b"").decode("utf-8", "backslashreplace")

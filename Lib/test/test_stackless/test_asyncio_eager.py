@@ -16,7 +16,7 @@ from stackless import schedule, schedule_remove, tasklet
 
 from . import support
 from .asyncio_support import AsyncioTestCase, Error, Loop
-from .support import ChildTestCase, needs_soft
+from .support import ChildTestCase, needs_soft, needs_testcapi
 
 
 class Eager(AsyncioTestCase):
@@ -471,12 +471,9 @@ class Eager(AsyncioTestCase):
 
 class NoMemory(ChildTestCase):
 
+    @needs_testcapi
     def test_no_memory(self):
         # There is a task, or an exception; the loop's current task is who it was.
-        try:
-            import _testcapi    # noqa: F401
-        except ImportError:
-            self.skipTest("_testcapi is not built")
         self.run_survives("""
             import asyncio, _asyncio, _testcapi, stackless
             class Loop(asyncio.SelectorEventLoop):

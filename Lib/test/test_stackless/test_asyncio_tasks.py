@@ -20,7 +20,7 @@ from stackless import channel, schedule, tasklet
 
 from . import support
 from .asyncio_support import AsyncioTestCase, Error, Loop
-from .support import ChildTestCase, needs_soft
+from .support import ChildTestCase, needs_soft, needs_testcapi
 
 
 class Steps(AsyncioTestCase):
@@ -1013,13 +1013,10 @@ class Module(ChildTestCase):
                         exec(source)
                     """)
 
+    @needs_testcapi
     def test_no_memory(self):
         # Wherever it ends, the step of a task is whole: not begun, or the task has its
         # outcome; and the loop has no current task any more.
-        try:
-            import _testcapi    # noqa: F401
-        except ImportError:
-            self.skipTest("_testcapi is not built")
         self.run_survives("""
             import asyncio, contextvars, sys, _asyncio, _testcapi, stackless
             class Loop(asyncio.SelectorEventLoop):

@@ -7,7 +7,7 @@ import unittest
 import stackless
 from stackless import bomb, channel, schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase, runqueue
+from .support import StacklessTestCase, needs_order, runqueue
 
 
 class Error(Exception):
@@ -154,6 +154,7 @@ class ScheduleCallback(StacklessTestCase):
         self.assertEqual(states[1], (t, main, True, False))
         self.assertEqual(len(states), 2)
 
+    @needs_order
     def test_end_with_a_successor(self):
         main = stackless.main
         a, b = tasklet(nothing)(), tasklet(nothing)()
@@ -202,6 +203,7 @@ class ScheduleCallback(StacklessTestCase):
             u.throw(Error)
         self.assertEqual(self.seen(), [(main, t), (t, main), (main, u), (u, main)])
 
+    @needs_order
     def test_uncaught_exception(self):
         main = stackless.main
 
@@ -321,6 +323,7 @@ class ScheduleCallback(StacklessTestCase):
         self.assertEqual(log, [1])
         self.assertEqual([r[0] for r in reports], [TypeError] * 2)
 
+    @needs_order
     def test_switching_in_it_is_refused(self):
         log = []
         ch = channel()
@@ -355,6 +358,7 @@ class ScheduleCallback(StacklessTestCase):
         self.assertEqual(ch.balance, 0)
         self.assertTrue(paused.paused)
 
+    @needs_order
     def test_queue_operations_in_it_are_allowed(self):
         order = []
         late = tasklet(order.append, ("late",))
@@ -662,6 +666,7 @@ class ErrorHandler(StacklessTestCase):
         self.assertEqual(log, [(t, True)])
         self.assertDead(t)
 
+    @needs_order
     def test_the_successor_follows(self):
         order = []
 
@@ -731,6 +736,7 @@ class ErrorHandler(StacklessTestCase):
         stackless.set_error_handler(None)
         self.assertEqual(got, [(1,)])
 
+    @needs_order
     def test_may_schedule(self):
         # C code may lie between it and the scheduler: then it is refused.
         order = []

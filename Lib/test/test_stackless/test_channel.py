@@ -9,7 +9,7 @@ import weakref
 import stackless
 from stackless import bomb, channel, schedule, tasklet
 
-from .support import StacklessTestCase, runqueue, waiters
+from .support import StacklessTestCase, needs_order, runqueue, waiters
 
 
 class Error(Exception):
@@ -436,6 +436,7 @@ class Preference(StacklessTestCase):
         stackless.run()
         return seen, p, other
 
+    @needs_order
     def test_send_prefers_the_receiver(self):
         main = stackless.main
         seen, p, other = self.send_to(channel())
@@ -445,6 +446,7 @@ class Preference(StacklessTestCase):
         self.assertEqual(seen["other"], [other, main])
         self.assertEqual(seen["main"], [main])
 
+    @needs_order
     def test_receive_with_the_default_preference_goes_on(self):
         main = stackless.main
         seen, p, other = self.receive_from(channel())
@@ -452,6 +454,7 @@ class Preference(StacklessTestCase):
         self.assertEqual(seen["other"], [other, p])
         self.assertEqual(seen["sender"], [p])
 
+    @needs_order
     def test_send_prefers_the_sender(self):
         main = stackless.main
         ch = channel()
@@ -461,6 +464,7 @@ class Preference(StacklessTestCase):
         self.assertEqual(seen["other"], [other, p])
         self.assertEqual(seen["receiver"], [p])
 
+    @needs_order
     def test_receive_prefers_the_sender(self):
         main = stackless.main
         ch = channel()
@@ -484,6 +488,7 @@ class Preference(StacklessTestCase):
         seen, p, other = self.receive_from(ch)
         self.assertEqual(seen["main"], [main, other, p])
 
+    @needs_order
     def test_schedule_all_overrides_every_preference(self):
         main = stackless.main
         for preference in (-1, 0, 1):
@@ -514,6 +519,7 @@ class Preference(StacklessTestCase):
         ch.send(1)
         self.assertEqual(seen, [[p, stackless.main]])
 
+    @needs_order
     def test_blocking_lets_the_successor_run(self):
         for preference in (-1, 0, 1):
             for schedule_all in (0, 1):
@@ -531,6 +537,7 @@ class Preference(StacklessTestCase):
                 self.assertEqual(order, ["receiver", "other"])
                 t.kill()
 
+    @needs_order
     def test_waiting_senders_keep_their_turn(self):
         ch = channel()
         order = []

@@ -6,7 +6,7 @@ they live to print "survived", or exit with the status that they asked for.
 
 import unittest
 
-from .support import ChildTestCase
+from .support import ChildTestCase, needs_order
 
 HEAD = """\
 import gc, sys, weakref
@@ -236,6 +236,7 @@ while stackless.runcount > 1:
 sys.monitoring.free_tool_id(1)
 """)
 
+    @needs_order
     def test_signal_handler(self):
         self.survives("""
 import signal

@@ -69,7 +69,7 @@ class MainBlocks(StacklessTestCase):
                 RuntimeError,
                 "^the main tasklet is receiving without a sender available\\.(\n|$)"):
             ch.receive()
-        self.assertEqual(order, [1, 2])
+        self.assertTurns(order, [1, 2])
         self.assertEqual(ch.balance, 0)
         self.assertFalse(stackless.main.blocked)
         self.assertQueue([stackless.main])

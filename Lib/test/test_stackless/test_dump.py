@@ -277,6 +277,7 @@ class Dump(DumpTestCase):
         def thread():
             ch = stackless.channel()
             waiting = tasklet(wait)(ch)
+            waiting.run()
             busy = tasklet(lambda: (ready.set(), end.wait()))()
             ids[:] = [id(busy), id(stackless.main), id(waiting)]
             stackless.run()
@@ -449,6 +450,7 @@ class FaultHandler(ChildTestCase):
             else:
                 wait(ch)
         def end():
+            t.insert()
             {end}
         a, b = stackless.channel(), stackless.channel()
         for i in range({waiting}):
@@ -457,7 +459,7 @@ class FaultHandler(ChildTestCase):
         stackless.tasklet(deep)(a, 50)
         stackless.run()
         stackless.tasklet(end)()
-        t = stackless.tasklet(wait)(a)
+        t = stackless.tasklet(wait).bind(None, (a,))
         stackless.run()
     """
 

@@ -7,7 +7,7 @@ import weakref
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import ChildTestCase, StacklessTestCase, needs_soft
+from .support import ChildTestCase, StacklessTestCase, needs_order, needs_soft
 
 
 class Error(Exception):
@@ -128,6 +128,7 @@ class Ends(StacklessTestCase):
         self.assertEqual(len(caught), 2)
         self.assertDead(t)
 
+    @needs_order
     def test_by_tasklet_exit_its_successor_runs(self):
         order = []
         tasklet(raise_it)(TaskletExit)      # noqa: F821

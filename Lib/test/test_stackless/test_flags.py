@@ -5,7 +5,7 @@ import unittest
 import stackless
 from stackless import atomic, schedule, tasklet
 
-from .support import SOFT, StacklessTestCase
+from .support import SOFT, StacklessTestCase, needs_order
 
 
 def nothing():
@@ -123,6 +123,7 @@ class SwitchTrap(StacklessTestCase):
         stackless.switch_trap(1)
         t.kill()
 
+    @needs_order
     def test_what_is_trapped(self):
         t = tasklet(nothing)()
         paused = tasklet(nothing, ())
@@ -190,6 +191,7 @@ class SwitchTrap(StacklessTestCase):
         self.assertEqual(log, [])
         self.assertEqual(stackless.switch_trap(), 0)
 
+    @needs_order
     def test_in_a_tasklet_with_others(self):
         log = []
 

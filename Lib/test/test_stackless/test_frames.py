@@ -11,7 +11,7 @@ import warnings
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import ChildTestCase, StacklessTestCase, needs_soft
+from .support import ChildTestCase, StacklessTestCase, needs_order, needs_soft
 
 
 class Error(Exception):
@@ -335,6 +335,7 @@ class Suspended(StacklessTestCase):
         self.assertEqual(t.frame.f_lineno, task.__code__.co_firstlineno + 1)
         t.kill()
 
+    @needs_order
     def test_f_back_of_an_outer_frame_while_another_runs(self):
         # An object for the bottom frame, made while it runs, must not come to
         # lead into whoever resumed the tasklet.
@@ -476,6 +477,7 @@ class Faulthandler(ChildTestCase):
         self.assertNotIn("in task", second)
         self.assertIn("in <module>", second)
 
+    @needs_order
     def test_dump_from_another_thread(self):
         r = self.run_status("""
             import faulthandler, sys, threading, stackless

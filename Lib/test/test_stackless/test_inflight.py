@@ -13,8 +13,9 @@ import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
 from .inflight import OPENERS
-from .model import SHUFFLED
-from .support import ChildTestCase, StacklessTestCase, needs_soft, run_python, runqueue
+from .support import (
+    SHUFFLED, ChildTestCase, StacklessTestCase, needs_soft, run_python, runqueue,
+)
 
 
 class Error(Exception):

@@ -6,7 +6,7 @@ import unittest
 import stackless
 from stackless import schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase
+from .support import StacklessTestCase, needs_order
 
 
 class Error(Exception):
@@ -208,6 +208,7 @@ class Kill(StacklessTestCase):
         t.throw(SubExit)
         self.assertDead(t)
 
+    @needs_order
     def test_two_tasklets_that_kill_each_other(self):
         log = []
 

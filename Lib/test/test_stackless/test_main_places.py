@@ -13,7 +13,7 @@ import unittest
 import stackless
 
 from . import scenarios
-from .support import PACKAGE_PARENT, ChildTestCase, StacklessTestCase
+from .support import PACKAGE_PARENT, ChildTestCase, StacklessTestCase, needs_order
 
 HEAD = """\
 import sys
@@ -62,6 +62,7 @@ class Places(ChildTestCase):
     def test_bare_script(self):
         self.place("scenarios.run_all('script')\nprint('done')\n")
 
+    @needs_order
     def test_bare_script_with_inlined_scenarios(self):
         # The switching calls themselves are at module level.
         self.place("""\

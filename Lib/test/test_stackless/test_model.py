@@ -6,7 +6,7 @@ import unittest
 import stackless
 
 from . import model
-from .support import ChildTestCase, StacklessTestCase, kill_uncollectables
+from .support import SHUFFLED, ChildTestCase, StacklessTestCase, kill_uncollectables
 
 
 class Random(StacklessTestCase):
@@ -40,8 +40,8 @@ class Random(StacklessTestCase):
             self.assertQueue([stackless.main])
 
 
-@unittest.skipIf(model.SHUFFLED, "which programs would sleep instead of raising Deadlock "
-                                 "cannot be told in advance")
+@unittest.skipIf(SHUFFLED, "which programs would sleep instead of raising Deadlock "
+                           "cannot be told in advance")
 class RandomThreads(StacklessTestCase):
     """Schedulers that have nothing to do with each other, at the same time."""
 

@@ -12,7 +12,7 @@ import unittest
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase, needs_soft
+from .support import SHUFFLED, StacklessTestCase, needs_order, needs_soft
 
 
 class Error(Exception):
@@ -73,7 +73,7 @@ class HandledExceptions(StacklessTestCase):
             stackless.run()
             self.assertIs(sys.exc_info()[0], Error)
         self.assertIsNone(sys.exc_info()[0])
-        self.assertEqual(log, [KeyError, IndexError, KeyError, None, IndexError,
+        self.assertTurns(log, [KeyError, IndexError, KeyError, None, IndexError,
                                None])
 
     def test_implicit_chaining_does_not_leak(self):
@@ -124,7 +124,7 @@ class HandledExceptions(StacklessTestCase):
         tasklet(task)(KeyError, IndexError)
         tasklet(task)(ValueError, TypeError)
         stackless.run()
-        self.assertEqual(log, [IndexError, TypeError, KeyError, ValueError])
+        self.assertTurns(log, [IndexError, TypeError, KeyError, ValueError])
 
     def test_finally_over_a_switch(self):
         log = []
@@ -223,7 +223,7 @@ class Recursion(StacklessTestCase):
         tasklet(task)(10)
         tasklet(task)(20)
         stackless.run()
-        self.assertEqual(seen, [11, 21, 11, 21])
+        self.assertTurns(seen, [11, 21, 11, 21])
 
     def test_main_has_its_own(self):
         before = stackless.current.recursion_depth
@@ -366,8 +366,9 @@ class Context(StacklessTestCase):
         while stackless.runcount > 1:
             schedule()
             seen.append(var.get())
-        self.assertEqual([x for x in seen if x != "default"], list("abcabc"))
-        self.assertEqual(seen.count("default"), 3)
+        self.assertTurns([x for x in seen if x != "default"], list("abcabc"))
+        if not SHUFFLED:
+            self.assertEqual(seen.count("default"), 3)
 
     def test_set_context_of_the_current_tasklet(self):
         var = self.var
@@ -454,7 +455,8 @@ class Context(StacklessTestCase):
         tasklet(task).set_context(ctx)("a")
         tasklet(task).set_context(ctx)("b")
         stackless.run()
-        self.assertEqual(seen, ["default", "a"])
+        self.assertEqual(seen[0], "default")
+        self.assertIn(seen[1], "ab")
 
     def test_caches_of_variables_do_not_lie(self):
         # ContextVar caches its last value per thread state.
@@ -502,6 +504,7 @@ class Generators(StacklessTestCase):
         stackless.run()
         self.assertEqual(log, list(range(6)))
 
+    @needs_order
     def test_next_in_a_running_generator_of_another_tasklet(self):
         log = []
 
@@ -538,7 +541,7 @@ class Generators(StacklessTestCase):
         tasklet(task)("a")
         tasklet(task)("b")
         stackless.run()
-        self.assertEqual(log, "a0 b0 a1 b1 a2 b2".split())
+        self.assertTurns(log, "a0 b0 a1 b1 a2 b2".split())
 
     def test_yield_from_across_a_switch(self):
         log = []
@@ -644,7 +647,7 @@ class Generators(StacklessTestCase):
                 schedule()
                 await asyncio.sleep(0)
         asyncio.run(main())
-        self.assertEqual(log, "a0 b0 a1 b1".split())
+        self.assertTurns(log, "a0 b0 a1 b1".split())
 
     def test_an_asyncio_program_in_a_tasklet(self):
         import asyncio
@@ -704,7 +707,7 @@ class WithStatements(StacklessTestCase):
         tasklet(task)("a")
         tasklet(task)("b")
         stackless.run()
-        self.assertEqual(log, ["enter a", "enter a2", "enter b", "enter b2",
+        self.assertTurns(log, ["enter a", "enter a2", "enter b", "enter b2",
                                "a", "exit a2", "exit a",
                                "b", "exit b2", "exit b"])
 
@@ -743,6 +746,7 @@ class WithStatements(StacklessTestCase):
         t.throw(Error)
         self.assertEqual(log, ["after"])
 
+    @needs_order
     def test_lock_held_over_a_switch(self):
         import threading
         lock = threading.Lock()

@@ -12,7 +12,7 @@ import weakref
 import stackless
 from stackless import schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase, needs_soft, runqueue
+from .support import StacklessTestCase, needs_order, needs_soft, runqueue
 
 
 def nothing():
@@ -502,7 +502,7 @@ class Setup(StacklessTestCase):
         tasklet(task).setup(4, y=5)
         tasklet(task)()
         stackless.run()
-        self.assertEqual(log, [((1, 2), {"x": 3}), ((4,), {"y": 5}), ((), {})])
+        self.assertTurns(log, [((1, 2), {"x": 3}), ((4,), {"y": 5}), ((), {})])
 
     def test_passes_self_as_keyword(self):
         log = []
@@ -729,6 +729,7 @@ class InsertRemove(StacklessTestCase):
                         r"^You cannot run an unbound\(dead\) tasklet$"):
                     t.insert()
 
+    @needs_order
     def test_insert_goes_just_before_the_current_one(self):
         late = tasklet(nothing, ())
         seen = []

@@ -10,7 +10,7 @@ import weakref
 import stackless
 from stackless import bomb, channel, schedule, schedule_remove, tasklet
 
-from .support import needs_soft, runqueue, waiters
+from .support import needs_order, needs_soft, runqueue, waiters
 from .threading_support import Error, ThreadsTestCase, nothing, pause
 
 
@@ -90,7 +90,7 @@ class Insert(ThreadsTestCase):
         b(2)
         self.assertEqual(s(runqueue), [s.main, a, b])
         s(stackless.run)
-        self.assertEqual(ran, [1, 2])
+        self.assertTurns(ran, [1, 2])
 
     @needs_soft
     def test_bind_elsewhere(self):
@@ -200,6 +200,7 @@ class Run(ThreadsTestCase):
         s(stackless.run)
         self.assertEqual(ran, ["caller", 1])
 
+    @needs_order
     def test_switch_trap_does_not_matter(self):
         s = self.server()
         ch = channel()

@@ -9,7 +9,7 @@ import weakref
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import needs_soft, waiters
+from .support import needs_order, needs_soft, needs_testcapi, waiters
 from .threading_support import (
     Error, HEAD, ThreadsChild, ThreadsTestCase, nothing, pause,
 )
@@ -149,7 +149,7 @@ class ThreadEnd(ThreadsTestCase):
                 log.append("finally")
 
         def thread():
-            for suspend in (pause, schedule, channel().receive):
+            for suspend in (pause, channel().receive, schedule):
                 tasklet(task)(suspend).run()
             tasklet(task)(pause)
         self.end_with(thread)
@@ -168,8 +168,10 @@ class ThreadEnd(ThreadsTestCase):
                 raise
 
         def thread():
-            kept = [tasklet(hard)(suspend) for suspend in (pause, ch.receive, schedule)]
-            schedule()
+            kept = []
+            for suspend in (pause, ch.receive, schedule):
+                kept.append(tasklet(hard)(suspend))
+                kept[-1].run()
             self.assertTrue(all(t.nesting_level for t in kept))
             return kept, threading.get_ident()
         kept, ident = self.end_with(thread)
@@ -356,8 +358,10 @@ print("end")
 """), "end\n")
 
     def test_daemon_threads_that_are_busy(self):
+        # At the end they see TaskletExit, and may have the time to report it.
         for i in range(3):
             self.assertEqual(self.ok("""
+threading.excepthook = nothing
 sys.setswitchinterval(1e-5)
 ch = channel()
 started = threading.Semaphore(0)
@@ -519,6 +523,7 @@ def fork_and_check(check):
     def forks(self, source):
         self.assertEqual(self.ok(self.FORK + source + "\nprint('end')\n"), "end\n")
 
+    @needs_order
     def test_in_a_tasklet(self):
         self.forks("""
 log = []
@@ -737,7 +742,7 @@ run_in(CONFIG, '''
     for i in range(3):
         tasklet(log.append)(i)
     stackless.run()
-    assert log == [0, 1, 2], log
+    assert sorted(log) == [0, 1, 2], log
     try:
         channel().receive()
     except RuntimeError as e:
@@ -810,11 +815,8 @@ run_in(CONFIG, '''
 ''')
 """)
 
+    @needs_testcapi
     def test_system_exit_of_a_tasklet_in_an_interpreter_made_by_the_c_api(self):
-        try:
-            import _testcapi    # noqa: F401
-        except ImportError:
-            self.skipTest("_testcapi is not built")
         out = self.ok(f"HEAD = {HEAD!r}" + '''
 import _testcapi
 print(_testcapi.run_in_subinterp(HEAD + """

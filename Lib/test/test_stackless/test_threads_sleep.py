@@ -12,7 +12,7 @@ import unittest
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import runqueue
+from .support import needs_order, runqueue
 from .threading_support import (
     DEADLOCK, Error, Thread, ThreadsTestCase, asleep, nothing, pause, wait_until,
     Server,
@@ -250,6 +250,7 @@ class Sleeping(ThreadsTestCase):
                 s(stackless.run)
                 s.stop()
 
+    @needs_order
     def test_run_comes_first_where_all_sleep(self):
         s = self.server()
         ch = channel()
@@ -410,6 +411,7 @@ class ThreadBlock(ThreadsTestCase):
         self.assertTrue(r.blocked)
         ch.send(1)
 
+    @needs_order
     def test_woken(self):
         ch = channel()
         log = []

@@ -9,7 +9,7 @@ import weakref
 import stackless
 from stackless import channel, schedule, schedule_remove, tasklet
 
-from .support import StacklessTestCase, runqueue
+from .support import StacklessTestCase, needs_order, runqueue
 
 
 class Error(Exception):
@@ -242,6 +242,7 @@ class ThrowToTheDead(StacklessTestCase):
 
 class ThrowNow(StacklessTestCase):
 
+    @needs_order
     def test_to_a_paused_tasklet(self):
         # Queue: main, other.  The target enters at the end and runs; main is
         # next after it.

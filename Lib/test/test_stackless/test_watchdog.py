@@ -12,7 +12,7 @@ import weakref
 import stackless
 from stackless import schedule, tasklet
 
-from .support import StacklessTestCase, needs_soft, run_python
+from .support import StacklessTestCase, needs_order, needs_soft, run_python
 
 LIMITS = (100, 150, 200, 350, 500, 700, 1000)
 
@@ -302,6 +302,7 @@ class Result(StacklessTestCase):
         self.assertDead(t)
         self.assertIsNone(stackless.run(1000))
 
+    @needs_order
     def test_an_exception_is_raised(self):
         def fail():
             raise ZeroDivisionError
@@ -312,6 +313,7 @@ class Result(StacklessTestCase):
             stackless.run(1000)
         t.kill()
 
+    @needs_order
     def test_the_queue_goes_on_with_the_successor(self):
         a, b, c = (tasklet(forever)() for _ in range(3))
         self.assertIs(stackless.run(500), a)
@@ -322,6 +324,7 @@ class Result(StacklessTestCase):
         for t in a, b, c:
             t.kill()
 
+    @needs_order
     def test_round_robin(self):
         def count(box):
             while box.value < 1000:
@@ -658,6 +661,7 @@ class Seconds(StacklessTestCase):
         for t in tasklets:
             t.kill()
 
+    @needs_order
     def test_soft(self):
         def task():
             end = time.monotonic() + 0.1

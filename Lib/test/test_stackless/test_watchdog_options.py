@@ -11,7 +11,7 @@ import unittest
 import stackless
 from stackless import schedule, tasklet
 
-from .support import StacklessTestCase, runqueue
+from .support import StacklessTestCase, needs_order, runqueue
 from .test_watchdog import LIMITS, Box, forever, nothing
 
 
@@ -384,6 +384,7 @@ class Soft(StacklessTestCase):
         self.assertIsNone(stackless.run())
         self.assertEqual(seen[-1], "end")
 
+    @needs_order
     def test_the_queue_is_as_it_was(self):
         def busy():
             for i in range(1000):
@@ -420,6 +421,7 @@ class Soft(StacklessTestCase):
         self.assertIs(stackless.main.next, u)
         return t, u
 
+    @needs_order
     def test_schedule_remove(self):
         t, u = self.check_switch(stackless.schedule_remove, [])
         self.assertTrue(t.paused)
@@ -427,6 +429,7 @@ class Soft(StacklessTestCase):
         t.insert()
         stackless.run()
 
+    @needs_order
     def test_blocking(self):
         ch = stackless.channel()
         t, u = self.check_switch(lambda: ch.receive(), [])
@@ -435,6 +438,7 @@ class Soft(StacklessTestCase):
         ch.send(1)
         stackless.run()
 
+    @needs_order
     def test_the_end_of_a_tasklet(self):
         def task():
             for i in range(1000):
@@ -446,6 +450,7 @@ class Soft(StacklessTestCase):
         self.assertQueue([stackless.main, u])
         stackless.run()
 
+    @needs_order
     def test_run_of_a_tasklet(self):
         def task():
             for i in range(1000):
@@ -481,6 +486,7 @@ class Soft(StacklessTestCase):
         self.assertQueue([stackless.main, t, r])
         stackless.run()
 
+    @needs_order
     def test_an_exception_is_not_delayed(self):
         def task():
             for i in range(1000):
@@ -493,6 +499,7 @@ class Soft(StacklessTestCase):
         self.assertQueue([stackless.main, u])
         stackless.run()
 
+    @needs_order
     def test_the_schedule_callback_is_told(self):
         def task():
             for i in range(1000):
@@ -588,6 +595,7 @@ class Nested(StacklessTestCase):
         self.assertEqual(len(seen), 1000)
         self.assertDead(t)
 
+    @needs_order
     def test_the_caller_is_killed(self):
         seen = []
 
