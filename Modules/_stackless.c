@@ -675,12 +675,28 @@ module_clear(PyObject *self)
 PyDoc_STRVAR(module_doc,
 "The type of the module `stackless`, whose computed attributes are read-only.");
 
+PyDoc_STRVAR(module_reduce_doc,
+"The module's name: it is pickled as the global of that name, which it has itself.");
+
+static PyObject *
+module_reduce(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return PyModule_GetNameObject(self);
+}
+
+static PyMethodDef module_methods[] = {
+    {"__reduce__", module_reduce, METH_NOARGS, module_reduce_doc},
+    {"__reduce_ex__", module_reduce, METH_VARARGS, module_reduce_doc},
+    {NULL}
+};
+
 static PyType_Slot module_slots[] = {
     {Py_tp_doc, (void *)module_doc},
     {Py_tp_base, &PyModule_Type},
     {Py_tp_traverse, module_traverse},
     {Py_tp_clear, module_clear},
     {Py_tp_getset, _PyStackless_ModuleGetSets},
+    {Py_tp_methods, module_methods},
     {0, NULL}
 };
 

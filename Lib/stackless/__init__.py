@@ -19,6 +19,7 @@ access, and read-only.
 import sys as _sys
 
 from _stackless import (
+    _tasklet_get_unpicklable_state,
     atomic,
     bomb,
     channel,
@@ -54,9 +55,10 @@ __all__ = [
     "set_schedule_callback", "stackless", "switch_trap", "tasklet",
 ]
 
-# `from stackless import *` provides the module itself, too.
+# `from stackless import *` provides the module itself, too.  That is what it is pickled as.
 stackless = _sys.modules[__name__]
 stackless.__class__ = _module
+__module__ = __name__
 
 
 def __dir__() -> list[str]:

@@ -1,9 +1,11 @@
 """The module `stackless`: attributes that are computed on access, and how fast the others are."""
 
+import copy
 import dis
 import gc
 import importlib
 import inspect
+import pickle
 import pydoc
 import sys
 import threading
@@ -207,6 +209,15 @@ class Others(StacklessTestCase):
 
 
 class Type(StacklessTestCase):
+
+    def test_is_pickled_by_name(self):
+        self.assertEqual(stackless.__reduce__(), "stackless")
+        self.assertEqual(stackless.__reduce_ex__(4), "stackless")
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            for dumps in pickle.dumps, pickle._dumps:
+                self.assertIs(pickle.loads(dumps(stackless, protocol)), stackless)
+        self.assertIs(copy.copy(stackless), stackless)
+        self.assertIs(copy.deepcopy([stackless])[0], stackless)
 
     def test_is_closed(self):
         kind = type(stackless)

@@ -475,13 +475,12 @@ class Context(StacklessTestCase):
         self.assertEqual(seen, [])
 
     def test_unpicklable_state(self):
-        import _stackless
         ctx = contextvars.Context()
         t = tasklet(nothing).set_context(ctx)
-        state = _stackless._tasklet_get_unpicklable_state(t)
+        state = stackless._tasklet_get_unpicklable_state(t)
         self.assertIs(state["context"], ctx)
         with self.assertRaisesRegex(TypeError, "^Argument must be a tasklet$"):
-            _stackless._tasklet_get_unpicklable_state(1)
+            stackless._tasklet_get_unpicklable_state(1)
 
 
 class Generators(StacklessTestCase):
