@@ -68,7 +68,7 @@ if [ "$scope" = all ]; then
     # with some seeds only: the whole suite gets one that is known to pass.
     run "$debug" "shuffle:$seed" --pyargs test.test_stackless.test_model \
         test.test_stackless.test_inflight test.test_stackless.test_threads_stress "$@"
-    run_suite "$debug" "shuffle:${SEED:-7}" "$@"
+    run "$debug" "shuffle:${SEED:-7}" --pyargs test.test_stackless "$@"
     # One at a time: the tools have modules of the same names.
     for file in "$srcdir"/Tools/*/test_*.py; do
         run "$topdir/python" '' "$file"
