@@ -46,9 +46,9 @@ _PyStackless_IsUnwinding(PyThreadState *tstate)
 }
 
 /* Called by the eval loop, at three places: with the token set (frame: where the
-   builtin was called, or the tasklet interrupted), when a tasklet's bottom frame returned (frame: the
-   dispatcher's, the return value on its stack), and when it was unwound by an
-   exception (frame: the dispatcher's, exception set).  The stack pointer has been
+   builtin was called, or the tasklet interrupted), when a tasklet's bottom frame
+   returned (frame: the dispatcher's, the return value on its stack), and when it was
+   unwound by an exception (frame: the dispatcher's, exception set).  The stack pointer has been
    saved in the frame.
 
    Returns the frame to go on with; it is tstate->current_frame.  The instruction at
