@@ -681,7 +681,8 @@ end_switch(_PyStackless_Scheduler *sched, int resumed)
     return end_call(sched, resumed);
 }
 
-/* The C frames of these two are in every slice: all that is done is done elsewhere. */
+/* The C frames of those who call Suspend() are in every slice: all else that is done is done
+   elsewhere. */
 
 PyObject *
 _PyStackless_CallHard(_PyStackless_Scheduler *sched)
@@ -699,6 +700,7 @@ _PyStackless_LeaveHard(_PyStackless_Scheduler *sched,
     return end_switch(sched, resumed);
 }
 
+/* Of an instruction that was taken over: its frame gets the result. */
 static Py_NO_INLINE int
 end_schedule(_PyStackless_Scheduler *sched, int resumed)
 {
