@@ -24,7 +24,6 @@ typedef struct {
     PyObject *self;               // may be NULL
     PyObject *args[2];
     int nargs;
-    PyObject *owner;              // strong, of func and self; may be NULL
 } python_call;
 
 /* The Python function that descr.__get__(owner, type) ends in.  owner may be NULL. */
@@ -70,23 +69,23 @@ instance_has_inline(PyObject *owner, PyObject *name, PyObject **dict)
     return *dict == NULL ? 0 : -1;
 }
 
-/* The same; strange keys of a dict may run Python code.  -1: error. */
+/* The same, without calling Python code.  -1: that cannot be told, because of strange keys
+   of the instance's dict. */
 static int
 instance_has(PyObject *owner, PyObject *name)
 {
     PyObject *dict;
     int found = instance_has_inline(owner, name, &dict);
-    return found < 0 ? PyDict_Contains(dict, name) : found;
+    if (found >= 0) {
+        return found;
+    }
+    return DK_IS_UNICODE(((PyDictObject *)dict)->ma_keys) ? PyDict_Contains(dict, name) : -1;
 }
 
 int
 _PyStackless_InstanceLacks(PyObject *owner, PyObject *name)
 {
-    PyObject *dict;
-    int found = instance_has_inline(owner, name, &dict);
-    return found == 0
-           || (found < 0 && DK_IS_UNICODE(((PyDictObject *)dict)->ma_keys)
-               && PyDict_Contains(dict, name) == 0);
+    return instance_has(owner, name) == 0;
 }
 
 /* Neither the class nor the instance has it. */
@@ -96,11 +95,7 @@ is_missing(PyObject *owner, PyObject *name)
     if (_PyType_Lookup(Py_TYPE(owner), name) != NULL) {
         return 0;
     }
-    int found = instance_has(owner, name);
-    if (found < 0) {
-        PyErr_Clear();
-    }
-    return found == 0;
+    return instance_has(owner, name) == 0;
 }
 
 /* Does object.__getattribute__(owner, name) end in a Python function? */
@@ -115,14 +110,7 @@ find_getter(PyObject *owner, PyObject *name, python_call *call)
     if (PyDescr_IsData(descr)) {
         return 1;
     }
-    /* A strange key of the instance's dict may delete the descriptor. */
-    call->owner = Py_NewRef(descr);
-    int found = instance_has(owner, name);
-    if (found != 0) {
-        PyErr_Clear();
-        Py_DECREF(descr);
-    }
-    return found == 0;
+    return instance_has(owner, name) == 0;
 }
 
 /* The same for type.__getattribute__(). */
@@ -151,6 +139,9 @@ find_module_getattr(PyObject *owner, PyObject *name, python_call *call)
         return 0;                      // of stackless.current, say
     }
     PyObject *dict = ((PyModuleObject *)owner)->md_dict;
+    if (!DK_IS_UNICODE(((PyDictObject *)dict)->ma_keys)) {
+        return 0;                      // strange keys, which may run Python code
+    }
     PyObject *func = PyDict_GetItemWithError(dict, &_Py_ID(__getattr__));
     if (func == NULL || !_PyStackless_IsPythonFunction(func)
         || PyDict_Contains(dict, name) != 0) {
@@ -181,10 +172,8 @@ begin_attribute(PyThreadState *tstate, _PyInterpreterFrame *frame,
                 PyObject **stack_pointer, PyObject *name, int flags,
                 const python_call *call)
 {
-    (void)begin_load(tstate, frame, stack_pointer, name, flags, call->func, call->self,
-                     call->args, call->nargs);
-    Py_XDECREF(call->owner);
-    return 1;
+    return begin_load(tstate, frame, stack_pointer, name, flags, call->func, call->self,
+                      call->args, call->nargs);
 }
 
 /* --- __getattr__() of names that are known to be missing ------------------------ */
@@ -216,7 +205,9 @@ static void
 note_missing(PyThreadState *tstate, PyObject *owner, PyObject *name, PyObject *getattr)
 {
     PyTypeObject *type = Py_TYPE(owner);
-    if (!(type->tp_flags & Py_TPFLAGS_INLINE_VALUES) || type->tp_version_tag == 0
+    /* A strange key of a class's dict may have replaced it. */
+    if (_PyType_Lookup(type, &_Py_ID(__getattr__)) != getattr
+        || !(type->tp_flags & Py_TPFLAGS_INLINE_VALUES) || type->tp_version_tag == 0
         || !_PyObject_InlineValues(owner)->valid || !PyUnicode_CheckExact(name)) {
         return;
     }

@@ -107,7 +107,7 @@ _PyStackless_CallClass(PyThreadState *tstate, PyTypeObject *type, const stackles
            PyObject **value)
 {
     step_outcome outcome = STEP_FAILED;
-    PyObject *new = python_new(type);
+    PyObject *new = Py_XNewRef(python_new(type));  // strange keywords may delete it
     if (new == NULL && type->tp_new == PyBaseObject_Type.tp_new) {
         /* object.__new__() ignores the arguments. */
         PyObject *object = type->tp_new(type, (PyObject *)&_Py_SINGLETON(tuple_empty), NULL);
@@ -146,6 +146,7 @@ _PyStackless_CallClass(PyThreadState *tstate, PyTypeObject *type, const stackles
     }
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
+    Py_XDECREF(new);
     return outcome;
 }
 

@@ -26,6 +26,7 @@
 #include "pycore_greenlet.h"      // _PyGreenlet_LookUp()
 #include "pycore_interp.h"        // PyInterpreterState.gc
 #include "pycore_obmalloc.h"      // _PyObject_VirtualFree()
+#include "pycore_pyerrors.h"      // _PyErr_GetRaisedException()
 #include "pycore_pystate.h"       // _PyThreadState_PushFrame()
 #include "pycore_stackless.h"
 #include "pycore_stackless_fast.h"
@@ -436,11 +437,6 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
           stackless_hard *h)
 {
     _PyStackless_NoteVersion(tstate, sched);
-    if ((t->epoch != sched->epoch || sched->epoch == UINT16_MAX)
-        && _PyStackless_Instrument(tstate, t->frame) < 0) {
-        PyErr_FormatUnraisable("Exception ignored: some frames of a tasklet will not be "
-                               "monitored");
-    }
     unlink_hard(sched, h);
     _PyStackless_LoadThreadFields(tstate, t);
     move_frames_back(sched, t, h);
@@ -652,12 +648,39 @@ commit_or_stay(void *arg, char *near)
     return leave_hard(tstate, sched, t, h, near);
 }
 
+/* Monitoring has changed while the current tasklet was suspended.  The exception that its
+   frames' instrumentation failed with, or NULL. */
+static Py_NO_INLINE PyObject *
+instrument_frames(PyThreadState *tstate)
+{
+    PyObject *exc = _PyErr_GetRaisedException(tstate);
+    (void)_PyStackless_Instrument(tstate, tstate->current_frame);
+    PyObject *failure = _PyErr_GetRaisedException(tstate);
+    _PyErr_SetRaisedException(tstate, exc);
+    return failure;
+}
+
+/* May run any Python code. */
+static Py_NO_INLINE void
+report_not_monitored(PyThreadState *tstate, PyObject *failure)
+{
+    PyObject *exc = _PyErr_GetRaisedException(tstate);
+    _PyErr_SetRaisedException(tstate, failure);
+    PyErr_FormatUnraisable("Exception ignored: some frames of a tasklet will not be "
+                           "monitored");
+    _PyErr_SetRaisedException(tstate, exc);
+}
+
 /* The call has come to an end, or its tasklet was left and has been resumed. */
 static inline PyObject *
 end_call(_PyStackless_Scheduler *sched, int resumed)
 {
     PyTaskletObject *t = sched->current;
     PyObject *result;
+    PyObject *failure = NULL;
+    if (resumed && (t->epoch != sched->epoch || sched->epoch == UINT16_MAX)) {
+        failure = instrument_frames(sched->tstate);
+    }
     if (!resumed) {
         result = sched->call_result;
     }
@@ -670,6 +693,9 @@ end_call(_PyStackless_Scheduler *sched, int resumed)
     }
     if (sched->left != NULL || sched->ntrash != 0) {
         _PyStackless_Settle(sched->tstate, sched);
+    }
+    if (failure != NULL) {
+        report_not_monitored(sched->tstate, failure);
     }
     _PyStackless_DebugSwitched(sched);
     return result;

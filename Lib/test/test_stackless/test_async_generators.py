@@ -9,9 +9,8 @@ import weakref
 
 import stackless
 from stackless import getcurrent, schedule, schedule_remove, tasklet
-from test.support import import_helper
 
-from .support import StacklessTestCase
+from .support import StacklessTestCase, needs_testcapi
 
 
 @types.coroutine
@@ -424,8 +423,9 @@ class Switches(StacklessTestCase):
         self.assertFalse(g.ag_running)
         self.assertEqual(drive(anext_or(g, "none")), [("returned", "none")])
 
+    @needs_testcapi
     def test_out_of_memory(self):
-        _testcapi = import_helper.import_module("_testcapi")
+        import _testcapi
 
         async def gen():
             for i in range(3):

@@ -4,6 +4,7 @@ The children may fail in any way a Python program can; the tests demand that
 they live to print "survived", or exit with the status that they asked for.
 """
 
+import textwrap
 import unittest
 
 from .support import ChildTestCase, needs_order
@@ -752,6 +753,106 @@ for n in range(40, 180, 4):
             while (t := stackless.run(limit)) is not None:
                 t.insert()
 """)
+
+
+class StrangeKeys(ChildTestCase):
+    """Looking up a name compares it with a key whose __eq__ removes what was found already."""
+
+    def check_as_in_main(self, source):
+        """f() returns in a tasklet what it returns in main, in a child of its own."""
+        source = "import stackless, types\n" + textwrap.dedent(source)
+        in_main = self.run_ok(source + "print(f())")
+        self.assertEqual(
+            self.run_ok(source + "stackless.tasklet(lambda: print(f()))(); stackless.run()"),
+            in_main)
+        return in_main
+
+    def test_getattr_of_a_module(self):
+        self.assertEqual(self.check_as_in_main("""
+            m = types.ModuleType("m")
+            exec("def __getattr__(name): return name", m.__dict__)
+            class Key:
+                def __hash__(self):
+                    return hash("missing")
+                def __eq__(self, other):
+                    m.__dict__.pop("__getattr__", None)
+                    return False
+            m.__dict__[Key()] = 1
+            def f():
+                try:
+                    return m.missing
+                except AttributeError:
+                    return "none"
+            """), "none\n")
+
+    def test_get_of_a_descriptor(self):
+        self.check_as_in_main("""
+            class D:
+                def __repr__(self):
+                    return "D()"
+            exec("def get(self, o, t): return 'got'\\nD.__get__ = get; del get")
+            class Key:
+                def __hash__(self):
+                    return hash("d")
+                def __eq__(self, other):
+                    if "__get__" in D.__dict__:
+                        del D.__get__
+                    return False
+            class A:
+                d = D()
+            a = A()
+            a.__dict__[Key()] = 1
+            def f():
+                return a.d
+            """)
+
+    def test_dict_of_an_instance(self):
+        self.assertEqual(self.check_as_in_main("""
+            class Key:
+                def __hash__(self):
+                    return hash("d")
+                def __eq__(self, other):
+                    if a.__dict__:
+                        a.__dict__ = {}
+                        self.others = [dict.fromkeys(range(20)) for _ in range(20)]
+                    return False
+            class D:
+                def __get__(self, o, t):
+                    return "got"
+            class A:
+                d = D()
+            def f():
+                global a
+                got = []
+                for _ in range(50):
+                    a = A()
+                    a.__dict__[Key()] = 1
+                    for i in range(30):
+                        a.__dict__[f"z{i}"] = 1
+                    got.append(a.d)
+                return set(got)
+            """), "{'got'}\n")
+
+    def test_new_of_a_class(self):
+        for call in "C(**d, y=arm())", "type.__call__(C, **d, y=arm())":
+            self.assertEqual(self.check_as_in_main("""
+                class Key(str):
+                    armed = False
+                    __eq__ = str.__eq__
+                    def __hash__(self):
+                        if self.armed and "__new__" in C.__dict__:
+                            del C.__new__
+                        return str.__hash__(self)
+                class C:
+                    pass
+                exec("def new(cls, **kw): return 'new'\\nC.__new__ = new; del new")
+                key = Key("x")
+                d = {key: 1}
+                def arm():
+                    key.armed = True
+                def f():
+                    return CALL
+                """.replace("CALL", call)), "new\n")
 
 
 if __name__ == "__main__":

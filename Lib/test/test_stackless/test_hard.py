@@ -21,9 +21,10 @@ import xml.parsers.expat
 import stackless
 from stackless import channel, getcurrent, schedule, schedule_remove, tasklet
 from test import support
-from test.support import import_helper
 
-from .support import SHUFFLED, ChildTestCase, StacklessTestCase, many, needs_order
+from .support import (
+    SHUFFLED, ChildTestCase, StacklessTestCase, many, needs_order, needs_testcapi,
+)
 
 
 serial = itertools.count()
@@ -726,8 +727,9 @@ class InLoops(StacklessTestCase):
         self.assertEqual([r for r in results if r is not None],
                          ["switch_trap"] * 3)
 
+    @needs_testcapi
     def test_out_of_memory(self):
-        _testcapi = import_helper.import_module("_testcapi")
+        import _testcapi
 
         def function(n):
             if n == 100:
@@ -839,6 +841,64 @@ class Ends(StacklessTestCase):
 
 
 class Children(ChildTestCase):
+    @needs_testcapi
+    def test_frames_that_cannot_be_instrumented(self):
+        """It is reported when the tasklet runs that has them, to a hook that may switch."""
+        for action in "pass", "stackless.schedule()":
+            out = self.run_ok("""
+                import sys, _testcapi, stackless
+
+                def hook(unraisable):
+                    _testcapi.remove_mem_hooks()
+                    ACTION
+                    frame = sys._getframe(1)
+                    while frame is not None:
+                        frames.append(frame)
+                        frame = frame.f_back
+                    assert stackless.getcurrent() is ts[1]
+                    assert isinstance(unraisable.exc_value, MemoryError)
+
+                def a(n):
+                    def inner(_):
+                        stackless.schedule()
+                        sys.monitoring.set_events(tool, sys.monitoring.events.LINE)
+                        x = 0
+                        _testcapi.set_nomemory(n, n + 1)
+                        stackless.schedule()
+                        _testcapi.remove_mem_hooks()
+                    list(map(inner, [0]))
+
+                def b():
+                    ns = {"stackless": stackless}
+                    exec("def body(_):\\n stackless.schedule()\\n x = 1\\n stackless.schedule()",
+                         ns)
+                    list(map(ns["body"], [0]))
+
+                tool = 3
+                sys.monitoring.use_tool_id(tool, "test")
+                sys.monitoring.register_callback(tool, sys.monitoring.events.LINE,
+                                                 lambda *args: None)
+                sys.unraisablehook = hook
+                seen = set()
+                for n in range(60):
+                    frames = []
+                    ts = [stackless.tasklet(a)(n), stackless.tasklet(b)()]
+                    try:
+                        stackless.run()
+                    except MemoryError:
+                        pass
+                    _testcapi.remove_mem_hooks()
+                    for t in ts:
+                        t.kill()
+                    sys.monitoring.set_events(tool, 0)
+                    for frame in frames:
+                        frame.f_locals, frame.f_lineno
+                    if frames:
+                        seen.add(tuple(frame.f_code.co_name for frame in frames))
+                print(seen)
+                """.replace("ACTION", action))
+            self.assertEqual(out, "{('body', 'b')}\n")
+
     def test_exit_with_suspended(self):
         self.run_survives("""
 import stackless
