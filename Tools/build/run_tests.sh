@@ -2,8 +2,9 @@
 # Usage: run_tests.sh BUILDDIR quick|all [PYTEST-ARGUMENT]...
 # Run Lib/test/test_stackless and test_greenlet with pytest on the build as
 # configured; for "all" then on the debug build: in random order, with every switch
-# hard, and with tasklets chosen at random; and the tests of our tools.  The seed is
-# printed; SEED=N repeats a run.  (STACKLESS_DEBUG: see Python/stackless_debug.c)
+# hard, and, those files in which the order does not matter, with tasklets chosen at
+# random; and the tests of our tools.  The seed is printed; SEED=N repeats a run.
+# (STACKLESS_DEBUG: see Python/stackless_debug.c)
 # The settings come from config.sh.
 # shellcheck disable=SC1091,SC2154
 
