@@ -18,6 +18,7 @@ if not OURS:
 
 import stackless
 from stackless import channel, schedule, tasklet
+from test.test_stackless.support import in_turn
 
 
 class TaskletTestCase(GreenletTestCase):
@@ -144,8 +145,7 @@ class Queue(TaskletTestCase):
         tasklet(task)("a")
         tasklet(task)("b")
         stackless.run()
-        for n in "ab":
-            self.assertEqual([v for name, v in log if name == n], [0, 1, 2, "end"])
+        self.assertEqual(in_turn(log), in_turn((n, v) for v in (0, 1, 2, "end") for n in "ab"))
 
     def test_parent_of_greenlets_made_in_a_tasklet(self):
         def task():
@@ -332,7 +332,7 @@ class End(TaskletTestCase):
         tasklet(task)()
         tasklet(log.append)("next")
         self.assertIsNone(stackless.run())
-        self.assertEqual(sorted(log), ["next", "task"])
+        self.assertEqual(in_turn(log), in_turn(["task", "next"]))
 
     def test_of_a_greenlet_goes_to_the_parent(self):
         log = []

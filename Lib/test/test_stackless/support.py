@@ -41,6 +41,13 @@ needs_many = unittest.skipIf(
 SHUFFLED = any(word.partition(":")[0] == "shuffle"
                for word in os.environ.get("STACKLESS_DEBUG", "").split(","))
 
+
+def in_turn(turns: Iterable) -> list:
+    """What tasklets have logged, to be compared with what they should: in any order if the
+    next one is random."""
+    return sorted(turns, key=repr) if SHUFFLED else list(turns)
+
+
 needs_order = unittest.skipIf(
     SHUFFLED, "says who is next in the queue, where any of its members may be chosen")
 
@@ -296,9 +303,7 @@ class StacklessTestCase(unittest.TestCase):
 
     def assertTurns(self, turns: list, expected: list) -> None:
         """Each tasklet has logged its *turns*: in this order, unless the next one is random."""
-        if SHUFFLED:
-            turns, expected = sorted(turns, key=repr), sorted(expected, key=repr)
-        self.assertEqual(turns, expected)
+        self.assertEqual(in_turn(turns), in_turn(expected))
 
     def assertDead(self, t: stackless.tasklet) -> None:
         self.assertFalse(t.alive)

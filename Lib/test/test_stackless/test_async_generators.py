@@ -392,11 +392,8 @@ class Switches(StacklessTestCase):
             finally:
                 log.append("end")
 
-        async def consume():
-            async for x in g:
-                pass
         g = gen()
-        t = tasklet(lambda: consume().send(None))()
+        t = tasklet(lambda: exhaust(g).send(None))()
         stackless.run()
         self.assertTrue(g.ag_running)
         t.kill()
@@ -410,11 +407,8 @@ class Switches(StacklessTestCase):
             schedule_remove()
             yield 1
 
-        async def consume():
-            async for x in g:
-                pass
         g = gen()
-        t = tasklet(lambda: consume().send(None))()
+        t = tasklet(lambda: exhaust(g).send(None))()
         stackless.run()
         alive = weakref.ref(t)
         del t
@@ -450,6 +444,11 @@ class Switches(StacklessTestCase):
         self.assertIn("failed", results)
         self.assertEqual(results[-1], [0, 1, 2])
         self.assertEqual([r for r in results if r not in ("failed", [0, 1, 2])], [])
+
+
+async def exhaust(gen):
+    async for x in gen:
+        pass
 
 
 async def anext_or(gen, default):

@@ -157,7 +157,7 @@ class Steps(StacklessTestCase):
                 for _ in range(2):
                     t.run()
                     self.assertTrue(t.paused)
-                    self.assertEqual(t.nesting_level > 0, True)
+                    self.assertGreater(t.nesting_level, 0)
                 t.run()
                 self.assertEqual(got, [2])
                 self.assertFalse(t.alive)

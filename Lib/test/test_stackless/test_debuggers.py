@@ -13,7 +13,7 @@ from pathlib import Path
 import stackless
 from stackless import schedule, tasklet
 
-from .support import CHILD_TIMEOUT, ChildTestCase, StacklessTestCase, run_python
+from .support import CHILD_TIMEOUT, ChildTestCase, StacklessTestCase, in_turn, run_python
 
 PROGRAM = """
     import pdb, stackless
@@ -172,7 +172,8 @@ class Remote(ChildTestCase):
         self.assertEqual(child.returncode, 0)
         self.assertEqual(sorted(seen), [f"('{name}', {i})" for name in ("first", "second")
                                         for i in range(3)])
-        self.assertEqual(sorted(output.splitlines()), ["end", "first 303", "second 303"])
+        self.assertEqual(in_turn(output.splitlines()),
+                         in_turn(["first 303", "second 303", "end"]))
 
     def command(self, file, command):
         """What the debugger answers, up to its next prompt."""

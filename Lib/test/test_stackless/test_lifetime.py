@@ -508,7 +508,7 @@ class Cycles(StacklessTestCase):
         for i in range(10):
             ch.send(i)
         self.assertEqual([value for i, value in log], list(range(10)))
-        self.assertEqual(sorted(i for i, value in log), list(range(10)))
+        self.assertTurns([i for i, value in log], list(range(10)))
 
     def test_reachable_only_through_a_runnable_tasklet(self):
         # channel -> blocked tasklet -> value; the channel itself is known to

@@ -455,8 +455,7 @@ class Context(StacklessTestCase):
         tasklet(task).set_context(ctx)("a")
         tasklet(task).set_context(ctx)("b")
         stackless.run()
-        self.assertEqual(seen[0], "default")
-        self.assertIn(seen[1], "ab")
+        self.assertIn(seen, (["default", "a"], ["default", "b"])[:1 + SHUFFLED])
 
     def test_caches_of_variables_do_not_lie(self):
         # ContextVar caches its last value per thread state.

@@ -4,10 +4,9 @@ While a tasklet is current the instructions that call Python code do so without 
 between (see soft.rst of the package stackless).  Nothing else may be different.
 """
 
-import os
 import unittest
 
-from .support import ChildTestCase, needs_many
+from .support import SHUFFLED, SOFT, ChildTestCase, needs_many
 
 # Those of its files that are about what is called by whom, and take no more than seconds.
 FILES = """
@@ -40,7 +39,7 @@ sys.exit(outcomes != [True])
 
 
 @needs_many
-@unittest.skipIf(os.environ.get("STACKLESS_DEBUG", "").startswith(("hard", "shuffle")),
+@unittest.skipIf(SHUFFLED or not SOFT,
                  "these modes change switches, of which there are none here")
 class InATasklet(ChildTestCase):
     pass
