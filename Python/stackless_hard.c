@@ -592,6 +592,12 @@ call_or_leave(void *arg, char *near)
     return leave_hard(tstate, sched, t, extra_of(t)->hard, near);
 }
 
+int
+_PyStackless_CanLeaveHard(_PyStackless_Scheduler *sched)
+{
+    return !is_collecting(sched->tstate, sched) && sched->obstacle == NULL;
+}
+
 /* Is a call of schedule(), from within C functions, an ordinary one but for these?  See
    pycore_stackless_fast.h for what the conditions are there for; whoever goes on after
    a hard switch checks the rest itself. */
@@ -606,17 +612,10 @@ is_plain_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
-        | (uintptr_t)sched->divert_to
-        | (uintptr_t)sched->obstacle;
-    return special == 0 && next != t && !is_collecting(tstate, sched)
+        | (uintptr_t)sched->divert_to;
+    return special == 0 && next != t && _PyStackless_CanLeaveHard(sched)
            && (sched->nwatchdogs == 0
                || (sched->nwatchdogs == 1 && sched->watchdogs[0] != next));
-}
-
-int
-_PyStackless_CanLeaveHard(_PyStackless_Scheduler *sched)
-{
-    return !is_collecting(sched->tstate, sched) && sched->obstacle == NULL;
 }
 
 static void

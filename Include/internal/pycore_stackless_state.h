@@ -138,7 +138,7 @@ _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     _PyStackless_Scheduler *sched = sched_of(t);
     tasklet_extra *extra = extra_of(t);
     int depth = _PyStackless_UsedDepth(tstate);
-    PyObject **context = extra != NULL ? &extra->context : &t->context;
+    PyObject **context = context_of(t);
     assert(*context == NULL);
     *context = sched->last_context = tstate->context;
     tstate->context = NULL;
@@ -169,7 +169,7 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
 {
     _PyStackless_Scheduler *sched = sched_of(t);
     tasklet_extra *extra = extra_of(t);
-    PyObject **context = extra != NULL ? &extra->context : &t->context;
+    PyObject **context = context_of(t);
     tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(t);
     assert(tstate->context == NULL);
     tstate->context = *context;
