@@ -16,6 +16,7 @@ COLOURS = {"ours": "#1b7837", "generators": "#762a83", "asyncio": "#4393c3",
            "greenlet": "#bf812d"}
 LEFT, WIDTH, RIGHT = 300, 560, 90   # room for labels, bars, and the figures behind the bars
 BAR, GAP, HEAD = 11, 9, 46          # heights of a bar, of the space between rows, of a title
+DIGIT = 6.5                         # width of a figure's character, at most
 
 
 class Panel(NamedTuple):
@@ -115,16 +116,26 @@ def row_height(row: Result) -> int:
     return BAR * max(len(bars(row)), 1) + GAP
 
 
+def label_position(end: float, text: str, mark: float | None) -> float:
+    """Where the figure behind a bar that ends at `end` begins: beyond the mark, if that is in
+    its way."""
+    if mark is not None and end - 2 < mark < end + 7 + DIGIT * len(text):
+        end = max(end, mark + 2)
+    return end + 5
+
+
 def draw_row(body: list[str], panel: Panel, row: Result, top: float) -> None:
+    mark = None if row.target is None else LEFT + WIDTH * panel.position(row.target)
     body.append(f'<text x="{LEFT - 10}" y="{top + 10}" text-anchor="end">'
                 f'{escape(row.label)}</text>')
     for number, (who, figure) in enumerate(bars(row)):
         y, length = top + number * BAR, WIDTH * panel.position(figure)
+        text = panel.text(figure)
+        # The mark stands at the first bar, which is ours.
+        behind = label_position(LEFT + length, text, None if number else mark)
         body.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 2}" '
                     f'fill="{COLOURS[who]}"/>')
-        body.append(f'<text x="{LEFT + length + 5:.1f}" y="{y + 8.5}" font-size="10">'
-                    f'{escape(panel.text(figure))}</text>')
-    if row.target is not None:
-        x = LEFT + WIDTH * panel.position(row.target)
-        body.append(f'<rect x="{x - 1:.1f}" y="{top - 2}" width="3" height="{BAR + 2}" '
+        body.append(f'<text x="{behind:.1f}" y="{y + 8.5}" font-size="10">{escape(text)}</text>')
+    if mark is not None:
+        body.append(f'<rect x="{mark - 1:.1f}" y="{top - 2}" width="3" height="{BAR + 2}" '
                     'fill="black"/>')

@@ -115,6 +115,33 @@ class SummaryTests(unittest.TestCase):
         self.assertTrue(drawn.tag.endswith("svg"))
 
 
+class PictureTests(unittest.TestCase):
+    def boxes(self, rows: list[report.Result]) -> tuple[list[Any], list[Any]]:
+        """Left, top, right and bottom of the target marks, and of the figures behind the bars."""
+        marks, figures = [], []
+        for shape in xml.etree.ElementTree.fromstring(plot.picture(rows)).iter():
+            x, y = float(shape.get("x", 0)), float(shape.get("y", 0))
+            if shape.get("fill") == "black" and y > plot.HEAD:
+                marks.append((x, y, x + float(shape.get("width", 0)),
+                              y + float(shape.get("height", 0))))
+            elif shape.get("font-size") == "10":
+                figures.append((x, y - 7, x + 6 * len(shape.text or ""), y))
+        return marks, figures
+
+    def test_target_marks_leave_the_figures_readable(self) -> None:
+        # A target a little above what was reached was drawn over the figure.
+        targets = [ratio / 10 for ratio in range(5, 600)]
+        rows = [report.Result("tasklets", "x", "ns", {}, {"ours": 2.0, "asyncio": 20.0}, target)
+                for target in targets]
+        marks, figures = self.boxes(rows)
+        self.assertEqual((len(marks), len(figures)), (len(targets), 2 * len(targets)))
+        for mark in marks:
+            for figure in figures:
+                apart = (mark[2] <= figure[0] or figure[2] <= mark[0]
+                         or mark[3] <= figure[1] or figure[3] <= mark[1])
+                self.assertTrue(apart, (mark, figure))
+
+
 class GreenletTableTests(unittest.TestCase):
     def test_medians_and_ratio(self) -> None:
         samples = [{"workload": "gevent_sleep", "who": who, "size": 1, "figures": {"ns": ns}}
