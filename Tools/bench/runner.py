@@ -92,11 +92,8 @@ def find_greenlet(stock: Path, folder: Path, may_install: bool,
         return target, ""
     if not may_install:
         return None, f"{package} is not installed and was not asked for"
-    # In a build tree it has to be the program itself: through a link, venv makes one that fails.
-    real = stock.resolve()
-    program = real if (real.parent / "pybuilddir.txt").exists() else stock
     attempts = [
-        [[str(program), "-m", "venv", str(folder / "venv")],
+        [[str(stock), "-m", "venv", str(folder / "venv")],
          [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet",
           "--target", str(target), package]],
         [[sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target),

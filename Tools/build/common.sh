@@ -56,17 +56,34 @@ update_file() {
     mv -f "$1" "$2"
 }
 
-# The interpreter in build tree $1 gets a name outside: $2.  A link will do,
-# except for a shared libpython, which the loader has to be told about.
+# Write standard input to the program $1, if that is not what it is already.
+write_program() {
+    cat >"$1.new"
+    chmod +x "$1.new"
+    update_file "$1.new" "$1" || true
+}
+
+# The interpreter in build tree $1.
+tree_python() { if [ -f "$1/python.exe" ]; then echo "$1/python.exe"; else echo "$1/python"; fi; }
+
+# What a shared libpython in build tree $1 needs to be found: NAME=VALUE, or nothing.
+library_path() { sed -n 's/^RUNSHARED=[[:space:]]*//p' "$1/Makefile"; }
+
+# The interpreter in build tree $1 gets a name outside: $2.  No link: all that
+# Python derives from sys.executable, as the home of a virtual environment, has
+# to be in the tree.
 make_launcher() {
-    exe=$1/python
-    [ -f "$exe" ] || exe=$1/python.exe
-    runshared=$(sed -n 's/^RUNSHARED=[[:space:]]*//p' "$1/Makefile")
-    if [ -z "$runshared" ]; then
-        ln -sf "$exe" "$2"
-    else
-        rm -f "$2"
-        printf '#!/bin/sh\n%s exec %s "$@"\n' "$runshared" "$exe" >"$2"
-        chmod +x "$2"
-    fi
+    exe=$(tree_python "$1")
+    run="exec $exe"
+    library=$(library_path "$1")
+    [ -z "$library" ] || run="$library $run"
+    [ ! -h "$2" ] || rm -f "$2"
+    write_program "$2" <<EOT
+#!/bin/sh
+# Runs the interpreter in its build tree.  Debuggers want that itself: $exe
+case \${LD_PRELOAD-} in
+*vgpreload_*) echo "$2 is a script: run valgrind on $exe" >&2; exit 2 ;;
+esac
+$run "\$@"
+EOT
 }

@@ -10,7 +10,10 @@ set -u
 . "$1/config.sh"
 . "$srcdir/Tools/build/common.sh"
 
-[ ! -f "$stockdir/done" ] || exit 0
+if [ -f "$stockdir/done" ]; then
+    make_launcher "$stockdir/tree" "$stockdir/python"
+    exit 0
+fi
 
 # Two builds may want it at the same time.  mkdir is the lock; it holds the
 # owner's process number, so that a killed owner does not block for ever.

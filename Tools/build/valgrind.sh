@@ -18,7 +18,9 @@ command -v valgrind >/dev/null || {
 [ $# -gt 0 ] || set -- test.test_stackless.test_channel test.test_stackless.test_hard \
     test.test_greenlet.test_switch test.test_greenlet.test_c_code test.test_greenlet.test_lifetime
 say "valgrind: $*"
-PYTHONMALLOC=malloc exec valgrind -q --error-exitcode=1 \
+# The library path, if there is one, is NAME=VALUE.
+# shellcheck disable=SC2046
+exec env PYTHONMALLOC=malloc $(library_path "$builddir/tree") valgrind -q --error-exitcode=1 \
     --suppressions="$builddir/tree/Misc/valgrind-python.supp" \
     --suppressions="$srcdir/Tools/build/valgrind.supp" \
-    "$topdir/python" -m unittest "$@"
+    "$(tree_python "$builddir/tree")" -m unittest "$@"

@@ -36,16 +36,15 @@ class Environment:
 
     def __init__(self, name: str, interpreter: Path, folder: Path) -> None:
         self.name = name
-        # A virtual environment must be made by the program in the build tree itself, not through a link to it.
-        real = interpreter.resolve()
-        self.interpreter = real if (real.parent / "pybuilddir.txt").exists() else interpreter
+        self.interpreter = interpreter
         self.folder = folder / name
         self.python = self.folder / "bin" / "python"
 
     def make(self) -> None:
         """Make it, anew if the interpreter is another one than last time."""
         stamp = self.folder / "interpreter"
-        real = self.interpreter.resolve()
+        # In a build folder the interpreter is a script or link; what counts is the program in the build tree.
+        real = Path(run([self.interpreter, "-c", "import sys; print(sys.executable)"]).strip()).resolve()
         about = f"{real} {real.stat().st_mtime_ns}\n"
         if stamp.exists() and stamp.read_text() == about:
             return

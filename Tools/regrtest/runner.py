@@ -33,7 +33,8 @@ _MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GNUMAKEFLAGS")
 
 _DESCRIBE = """
 import json, platform, sys, sysconfig
-print(json.dumps({"version": platform.python_version(), "soabi": sysconfig.get_config_var("SOABI") or "",
+print(json.dumps({"path": sys.executable, "version": platform.python_version(),
+                  "soabi": sysconfig.get_config_var("SOABI") or "",
                   "flags": sysconfig.get_config_var("CONFIG_ARGS") or "", "debug": hasattr(sys, "gettotalrefcount")}))
 """
 
@@ -85,10 +86,7 @@ def _environment(path: Path, tmp: Path | None) -> dict[str, str]:
 
 
 def describe(path: Path) -> Binary:
-    """Ask a Python what it is.  A link into a build tree is followed.  Raises RunnerError."""
-    real = path.resolve()
-    if (real.parent / "pybuilddir.txt").exists():
-        path = real
+    """Ask a Python what it is; a script or link to one in a build tree is followed.  Raises RunnerError."""
     path = path.absolute()
     try:
         done = subprocess.run([path, "-c", _DESCRIBE], env=_environment(path, None), stdin=subprocess.DEVNULL,
@@ -97,7 +95,11 @@ def describe(path: Path) -> Binary:
         raise RunnerError(f"{path} can't be run: {exc.strerror}") from exc
     except subprocess.SubprocessError as exc:
         raise RunnerError(f"{path} does not work: {getattr(exc, 'stderr', None) or exc}") from exc
-    return Binary(path=path, **json.loads(done.stdout))
+    described = json.loads(done.stdout)
+    path = Path(described.pop("path"))
+    if (path.resolve().parent / "pybuilddir.txt").exists():
+        path = path.resolve()
+    return Binary(path=path, **described)
 
 
 def list_tests(binary: Binary, names: Sequence[str] = ()) -> list[str]:

@@ -161,7 +161,7 @@ here = os.path.dirname(os.path.abspath(__file__))
 script = json.load(open(os.path.join(here, "script.json")))
 args = sys.argv[1:]
 if args[0] == "-c":
-    print(json.dumps({"version": script["version"], "flags": "", "soabi": "", "debug": False}))
+    print(json.dumps({"path": os.path.join(here, "python"), "version": script["version"], "flags": "", "soabi": "", "debug": False}))
     sys.exit()
 if "--list-tests" in args:
     print("\\n".join(args[args.index("--list-tests") + 1:] or script["files"]))

@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import unittest
 
@@ -58,8 +57,7 @@ class VirtualEnvironment(unittest.TestCase):
         super().setUpClass()
         directory = tempfile.TemporaryDirectory()
         cls.addClassCleanup(directory.cleanup)
-        done = run(os.path.realpath(sys.executable) if sysconfig.is_python_build()
-                   else sys.executable, "-m", "venv", directory.name)
+        done = run(sys.executable, "-m", "venv", directory.name)
         if done.returncode:
             raise unittest.SkipTest("no virtual environment can be made: "
                                     f"{(done.stdout + done.stderr).strip().splitlines()[-1]}")
