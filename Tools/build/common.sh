@@ -38,13 +38,24 @@ tree_sha256() {
     )
 }
 
-# Column $2 (2: tarball, 3: tree) of release $1 in the table of pinned ones.
+# Column $2 (2: tarball, 3: tree; - if it is known but was not tested) of release
+# $1 in the table of pinned ones.
 pinned() { awk -v v="$1" -v c="$2" '$1 == v { print $c }' "$srcdir/Tools/build/upstream.txt"; }
 
-pinned_versions() { awk '/^[0-9]/ { print $1 }' "$srcdir/Tools/build/upstream.txt"; }
+# Those that are tested; those that are only known.
+pinned_versions() { awk '/^[0-9]/ && $3 != "-" { print $1 }' "$srcdir/Tools/build/upstream.txt"; }
+untested_versions() { awk '/^[0-9]/ && $3 == "-" { print $1 }' "$srcdir/Tools/build/upstream.txt"; }
 
-# The same in words: "3.13.15 or 3.13.5".
-pinned_list() { pinned_versions | awk '{ printf "%s%s", sep, $0; sep = " or " }'; }
+is_untested() { [ "$(pinned "$1" 3)" = - ]; }
+
+# The lines of standard input in words: "3.13.15 or 3.13.5".
+in_words() { awk '{ printf "%s%s", sep, $0; sep = " or " }'; }
+pinned_list() { pinned_versions | in_words; }
+# "; or, known but not tested, 3.13.18", or nothing.
+untested_list() {
+    untested=$(untested_versions | in_words)
+    printf '%s' "${untested:+; or, known but not tested, $untested}"
+}
 
 # Move $1 over $2 if they differ, so that time stamps change only with contents.
 # True when something changed.

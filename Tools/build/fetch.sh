@@ -6,6 +6,8 @@
 # obtain_upstream sets version and pristine: the clean extracted tree, which
 # lies in the cache, is shared by all builds and is never written to.
 # Nothing is used before its SHA-256 has been compared with the pinned one.
+# A release that is known but was never tested is taken only when want_version
+# names it.
 
 # Why each source of a release failed, for the one sentence at the end.
 fetch_failures=
@@ -131,11 +133,17 @@ fetch_from_debian() {
     return $status
 }
 
+# The SHA-256 of the tree of release $1; of one that was not tested, what it was
+# when it was unpacked from the verified tarball.
+expected_tree() {
+    if is_untested "$1"; then cat "$cache/Python-$1.tree" 2>/dev/null; else pinned "$1" 3; fi
+}
+
 # Use the tree of release $1 that was unpacked before, if it is still clean.
 use_unpacked() {
     pristine=$cache/Python-$1
     [ -d "$pristine" ] || return 1
-    [ "$(tree_sha256 "$pristine")" = "$(pinned "$1" 3)" ] && return 0
+    [ "$(tree_sha256 "$pristine")" = "$(expected_tree "$1")" ] && return 0
     rm -rf "$pristine.bad"
     mv "$pristine" "$pristine.bad"
     warn "$pristine was modified; kept as $pristine.bad and made anew"
@@ -151,6 +159,7 @@ unpack() {
         rm -rf "$tmp"
         die "tar could not unpack $cache/Python-$1.tar.xz: is there room in $cache, and does xz work?"
     }
+    ! is_untested "$1" || tree_sha256 "$tmp/Python-$1" >"$cache/Python-$1.tree"
     # Another configure may have been faster.
     mv "$tmp/Python-$1" "$pristine" 2>/dev/null || [ -d "$pristine" ]
     rm -rf "$tmp"
@@ -160,7 +169,9 @@ unpack() {
 take_tree() {
     version=$(sed -n 's/^#define PY_VERSION *"\(.*\)"/\1/p' "$1/Include/patchlevel.h")
     [ -n "$(pinned "$version" 3)" ] ||
-        die "$1 is Python $version, which this overlay is not made for: use one of $(pinned_list)"
+        die "$1 is Python $version, which this overlay is not made for: use one of $(pinned_list)$(untested_list)"
+    ! is_untested "$version" ||
+        die "$1 is Python $version, of which only the tarball is known: give --with-upstream that tarball, and --upstream-version=$version"
     [ "$(tree_sha256 "$1")" = "$(pinned "$version" 3)" ] ||
         die "$1 is not the clean tree of Python $version's release tarball: unpack the tarball anew, or give --with-upstream the tarball itself"
     use_unpacked "$version" || {
@@ -176,6 +187,8 @@ take_tarball() {
     version=$(awk -v s="$sum" '$2 == s { print $1 }' "$srcdir/Tools/build/upstream.txt")
     [ -n "$version" ] || return 1
     [ "$version" = "${want_version:-$version}" ] || return 1
+    [ -n "$want_version" ] || ! is_untested "$version" ||
+        die "$1 is Python $version, which is known but was not tested with this overlay: if you want it all the same, say --upstream-version=$version too"
     cmp -s "$1" "$cache/Python-$version.tar.xz" || cp "$1" "$cache/Python-$version.tar.xz"
 }
 
@@ -205,14 +218,15 @@ obtain_upstream() {
     { mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ]; } ||
         die "cannot write to the cache $cache: give another directory with --cache-dir"
     [ -z "$want_version" ] || [ -n "$(pinned "$want_version" 2)" ] ||
-        die "Python $want_version is not one of the pinned releases: $(pinned_list)"
+        die "Python $want_version is not one of the pinned releases: $(pinned_list)$(untested_list)"
     if [ -n "$with_upstream" ]; then
         take_given
         return
     fi
     for version in ${want_version:-$(pinned_versions)}; do
         fetch_failures=
-        use_unpacked "$version" && return
+        # What was not tested is verified by its tarball, each time.
+        ! is_untested "$version" && use_unpacked "$version" && return
         for source in cache python_org debian; do
             "fetch_from_$source" "$version" && unpack "$version" && return
         done

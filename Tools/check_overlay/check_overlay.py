@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Prove that the overlay fits every pinned release of CPython and stays binary compatible with it.
 
-    check_overlay.py --repo SRC [--cache DIR] [--build BUILDTREE] [--python BINARY]
+    check_overlay.py --repo SRC [--cache DIR] [--release V] [--build BUILDTREE] [--python BINARY]
     check_overlay.py --repo SRC [--cache DIR] --relies-hash PATH:DEFINITION
 
-For every release of Tools/build/upstream.txt whose tarball is in the cache, from the texts alone:
+For every tested release of Tools/build/upstream.txt, that of the build, or just the one that is named, if its tarball
+is in the cache, from the texts alone:
 
 - all patches apply without fuzz, at places that are no guess; no file of ours shadows one of upstream's;
 - opcode numbers, inline cache sizes and the .pyc magic number are upstream's;
@@ -66,10 +67,17 @@ class Releases:
         self._rows = upstream.pinned(repo / "Tools/build/upstream.txt")
         self._cache, self._scratch = cache, scratch
 
-    def unpack(self, wanted: set[str], report: Report) -> list[upstream.Release]:
-        """Unpack every release that is in the cache and has the right hash; *wanted* are further files needed."""
+    def choose(self, version: str | None, built: str | None) -> list[str]:
+        """The version given, or those that are tested, and the one that was built."""
+        return [row.version for row in self._rows if row.version == version
+                or version is None and (row.tested or row.version == built)]
+
+    def unpack(self, versions: Sequence[str], wanted: set[str], report: Report) -> list[upstream.Release]:
+        """Unpack each of these that is in the cache and has the right hash; *wanted* are further files needed."""
         found = []
-        for version, sha256 in self._rows:
+        for version, sha256, _ in self._rows:
+            if version not in versions:
+                continue
             tarball = self._cache / f"Python-{version}.tar.xz"
             if not tarball.is_file():
                 report.not_checked(f"release {version}", f"no {tarball.name} in {self._cache}")
@@ -127,14 +135,13 @@ def check_release(overlay: overlays.Overlay, release: upstream.Release, entries:
                     f"{len({(entry.path, entry.definition) for entry in entries})} relied-on definitions unchanged")
 
 
-def check_build(args: argparse.Namespace, releases: Releases, found: Sequence[upstream.Release], scratch: Path,
+def check_build(build: binary.Build | None, releases: Releases, found: Sequence[upstream.Release], scratch: Path,
                 report: Report) -> None:
     """The checks that need a build."""
     what = "offsets of public structs, exported symbols"
-    if args.build is None:
+    if build is None:
         report.not_checked(what, "no build at hand")
         return
-    build = binary.open_build(args.build, args.python)
     release = next((each for each in found if each.version == build.version), None)
     if release is None:
         report.not_checked(what, f"no texts of the build's release {build.version}")
@@ -166,7 +173,7 @@ def check_binary(build: binary.Build, release: upstream.Release, releases: Relea
 def print_relies(args: argparse.Namespace, releases: Releases, report: Report) -> int:
     """Print the lines for relies.txt of one definition."""
     path, _, definition = args.relies_hash.partition(":")
-    found = releases.unpack({path}, report)
+    found = releases.unpack(releases.choose(args.release, None), {path}, report)
     lines = relies.lines_to_add(found, path, definition)
     if not lines or all(line.split()[2] == relies.ABSENT for line in lines):
         print(f"check_overlay.py: {definition or '?'} is not in {path} of any release at hand", file=sys.stderr)
@@ -180,6 +187,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--repo", type=Path, required=True, metavar="SRC", help="top folder of the overlay")
     add("--cache", type=Path, default=upstream.default_cache(), metavar="DIR", help="where upstream's tarballs are")
+    add("--release", metavar="V", help="check this release alone, tested or not")
     add("--build", type=Path, metavar="BUILDTREE", help="a configured build tree")
     add("--python", type=Path, metavar="BINARY", help="the built interpreter (default: the one in BUILDTREE)")
     add("--relies", type=Path, default=_HERE / "relies.txt", metavar="FILE", help="the relies list")
@@ -197,21 +205,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="check-overlay-") as name:
         scratch = Path(name)
         releases = Releases(args.repo, args.cache, scratch)
+        if args.release and not releases.choose(args.release, None):
+            print(f"check_overlay.py: --release={args.release}: there is no such release in Tools/build/upstream.txt",
+                  file=sys.stderr)
+            return 2
         if args.relies_hash:
             return print_relies(args, releases, report)
-        overlay = overlays.load(args.repo)
-        entries, malformed = relies.read(args.relies)
-        report.problem(*malformed)
-        check_form(overlay, overlays.numbers(args.limits), report)
-        wanted = {patch.target for patch in overlay.patches} | {entry.path for entry in entries}
-        found = releases.unpack(wanted, report)
-        for release in found:
-            check_release(overlay, release, entries, scratch, report)
-        try:
-            check_build(args, releases, found, scratch, report)
-        except binary.BuildError as exc:
-            report.problem(str(exc))
+        found = check_all(args, releases, scratch, report)
     return summary(report, found)
+
+
+def check_all(args: argparse.Namespace, releases: Releases, scratch: Path, report: Report) -> list[upstream.Release]:
+    """All checks; returns the releases that were looked at."""
+    overlay = overlays.load(args.repo)
+    entries, malformed = relies.read(args.relies)
+    report.problem(*malformed)
+    check_form(overlay, overlays.numbers(args.limits), report)
+    build = None
+    try:
+        build = binary.open_build(args.build, args.python) if args.build else None
+    except binary.BuildError as exc:
+        report.problem(str(exc))
+    wanted = {patch.target for patch in overlay.patches} | {entry.path for entry in entries}
+    found = releases.unpack(releases.choose(args.release, build and build.version), wanted, report)
+    for release in found:
+        check_release(overlay, release, entries, scratch, report)
+    try:
+        check_build(build, releases, found, scratch, report)
+    except binary.BuildError as exc:
+        report.problem(str(exc))
+    return found
 
 
 def summary(report: Report, found: Sequence[upstream.Release]) -> int:

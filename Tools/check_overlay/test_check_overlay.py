@@ -101,6 +101,7 @@ class OverlayCase(unittest.TestCase):
         self.repo, self.cache = self.top / "repo", self.top / "cache"
         self.cache.mkdir()
         self.releases: dict[str, str] = {}
+        self.untested: set[str] = set()
         self.release("3.13.1")
         self.write("Python/stackless_one.c", "int one;\n")
         self.limits = self.data("limits", "patched-files 2\nadded-lines 3\nquoted-lines 8\n")
@@ -129,7 +130,8 @@ class OverlayCase(unittest.TestCase):
 
     def check(self, *options: str) -> tuple[int, str]:
         """Run the tool; returns its exit status and output."""
-        table = "# the table\n" + "".join(f"{version} {sha}\n" for version, sha in self.releases.items())
+        table = "# the table\n" + "".join(f"{version} {sha} {'-' if version in self.untested else sha}\n"
+                                         for version, sha in self.releases.items())
         self.write("Tools/build/upstream.txt", table)
         with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
             status = check_overlay.main(["--repo", str(self.repo), "--cache", str(self.cache),
@@ -169,6 +171,40 @@ class ReleaseTests(OverlayCase):
     def test_a_tarball_with_another_hash_is_refused(self) -> None:
         self.releases["3.13.1"] = "0" * 64
         self.assertProblem("Python-3.13.1.tar.xz does not have the pinned SHA-256")
+
+
+    def changed_and_untested(self) -> None:
+        """Tested 3.13.1, and untested 3.13.2, in which a definition that we rely on has changed."""
+        self.release("3.13.2", {"Python/ceval.c": CEVAL.replace("return 0", "return 1")})
+        self.untested = {"3.13.2"}
+        text = csource.extract(CEVAL, "helper")
+        self.relies = self.data("relies", f"Python/ceval.c helper {csource.digest(text)} it returns 0\n")
+
+    def test_an_untested_release_is_no_ones_problem(self) -> None:
+        self.changed_and_untested()
+        self.assertPasses("0 problems, checked 3.13.1;")
+
+    def test_an_untested_release_is_checked_when_named(self) -> None:
+        self.changed_and_untested()
+        status, output = self.check("--release", "3.13.2")
+        self.assertEqual(status, 1, output)
+        self.assertIn("PROBLEM: 3.13.2: Python/ceval.c helper has changed", output)
+        self.assertIn("1 problem, checked 3.13.2;", output)
+
+    def test_an_untested_release_is_checked_when_built(self) -> None:
+        self.changed_and_untested()
+        (self.top / "build/Include").mkdir(parents=True)
+        (self.top / "build/pyconfig.h").touch()
+        (self.top / "build/Include/patchlevel.h").write_text('#define PY_VERSION "3.13.2"\n')
+        with mock.patch.object(check_overlay, "check_build"):
+            status, output = self.check("--build", str(self.top / "build"))
+        self.assertEqual(status, 1, output)
+        self.assertIn("1 problem, checked 3.13.1, 3.13.2", output)
+
+    def test_an_unknown_release_is_refused(self) -> None:
+        status, output = self.check("--release", "3.13.7")
+        self.assertEqual(status, 2, output)
+        self.assertIn("--release=3.13.7: there is no such release", output)
 
 
 class ShadowTests(OverlayCase):

@@ -7,6 +7,10 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+# Stands for the hash of the tree of a release that is known but was never tested.
+_UNTESTED = "-"
 
 
 def default_cache() -> Path:
@@ -14,13 +18,21 @@ def default_cache() -> Path:
     return Path(base) / "stackless-python"
 
 
-def pinned(table: Path) -> list[tuple[str, str]]:
-    """Version and SHA-256 of the tarball of each release in the table, in its order."""
+class Pinned(NamedTuple):
+    """A row of the table: *sha256* is the tarball's."""
+
+    version: str
+    sha256: str
+    tested: bool
+
+
+def pinned(table: Path) -> list[Pinned]:
+    """Each release in the table, in its order."""
     rows = []
     for line in table.read_text(encoding="utf-8").splitlines():
         fields = line.split()
         if len(fields) >= 2 and not line.startswith("#"):
-            rows.append((fields[0], fields[1]))
+            rows.append(Pinned(fields[0], fields[1], fields[2:] != [_UNTESTED]))
     return rows
 
 
