@@ -274,6 +274,7 @@ init_tasklets(void)
         state->greenlet_tasklet_type = (PyTypeObject *)PyType_FromModuleAndSpec(
             module, &_PyGreenlet_TaskletSpec, (PyObject *)state->tasklet_type);
     }
+    state->greenlets = &_PyGreenlet_Hooks;
     if (state->str_run == NULL) {
         state->str_run = PyUnicode_InternFromString("run");
     }

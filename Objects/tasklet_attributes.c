@@ -86,21 +86,6 @@ tasklet_get_restorable(PyObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(_PyTasklet_NestingLevel(tasklet_cast(self)) == 0);
 }
 
-_PyInterpreterFrame *
-_PyTasklet_TopFrame(PyTaskletObject *t)
-{
-    if (sched_of(t)->tstate == NULL) {
-        return NULL;
-    }
-    if (tasklet_is_executing(t)) {
-        return sched_of(t)->tstate->current_frame;
-    }
-    if (t->flags & TASKLET_IS_MAIN) {
-        return sched_of(t)->main_frame;
-    }
-    return tasklet_is_suspended(t) ? t->frame : NULL;
-}
-
 static PyObject *
 tasklet_get_frame(PyObject *self, void *Py_UNUSED(closure))
 {

@@ -12,19 +12,12 @@
 #include "Python.h"
 #include "pycore_call.h"          // _PyObject_MakeTpCall()
 #include "pycore_context.h"       // PyContext
-#include "pycore_greenlet.h"      // _PyGreenlet_IsTasklet()
 #include "pycore_long.h"          // _PyLong_IsZero()
 #include "pycore_modsupport.h"    // _PyArg_ParseStackAndKeywords()
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_tuple.h"         // _PyTuple_FromArray()
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "pycore_stackless.h"
-
-int
-_PyTasklet_IsAlive(PyTaskletObject *t)
-{
-    return t->state != TASKLET_IDLE && sched_of(t)->tstate != NULL;
-}
 
 /* --- tempval ------------------------------------------------------------------ */
 
@@ -44,17 +37,11 @@ _PyTasklet_GetTempval(PyTaskletObject *t)
 }
 
 void
-_PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value)
-{
-    t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
-    Py_XSETREF(t->tempval, value);
-}
-
-void
 _PyTasklet_MakeIdle(PyTaskletObject *t)
 {
     assert(t->state == TASKLET_PAUSED);
-    PyObject *greenlet = _PyGreenlet_Unlink(t);
+    const stackless_greenlet_hooks *greenlets = sched_of(t)->mod->greenlets;
+    PyObject *greenlet = greenlets != NULL ? greenlets->unlink(t) : NULL;
     _PyStackless_AbandonHard(t);       // only of a thread that has ended
     _PyStackless_WatchdogRemove(sched_of(t), t);
     t->state = TASKLET_IDLE;           // tracked, if it is not being deallocated
@@ -76,19 +63,6 @@ tasklet_alloc(PyTypeObject *type, _PyStackless_Scheduler *sched)
     PyTaskletObject *t = (PyTaskletObject *)type->tp_alloc(type, 0);
     if (t != NULL) {
         _PyStackless_Adopt(sched, t);
-    }
-    return t;
-}
-
-PyTaskletObject *
-_PyTasklet_NewMain(PyTypeObject *type, _PyStackless_Scheduler *sched)
-{
-    PyTaskletObject *t = tasklet_alloc(type, sched);
-    if (t != NULL) {
-        t->state = TASKLET_CURRENT;
-        t->flags = TASKLET_IS_MAIN | TASKLET_STARTED;
-        Py_INCREF(t);                  // the run queue's
-        _PyObject_GC_UNTRACK(t);
     }
     return t;
 }
@@ -162,28 +136,6 @@ tasklet_clear(PyObject *self)
     /* A blocked one is released by its channel, and so comes here again. */
     Py_CLEAR(*context_of(t));
     return 0;
-}
-
-void
-_PyTasklet_KillHard(PyTaskletObject *t)
-{
-    enum { ATTEMPTS = 10 };
-    PyThreadState *tstate = _PyThreadState_GET();
-    for (int i = 0; i < ATTEMPTS && _PyTasklet_IsHard(t) && !_PyGreenlet_IsTasklet(t)
-                    && sched_of(t)->tstate == tstate; i++) {
-        PyObject *bomb = _PyBomb_FromThrow(sched_of(t)->mod, PyExc_TaskletExit, NULL, NULL);
-        PyObject *result = NULL;
-        if (bomb != NULL) {
-            sched_of(t)->call = (stackless_op){ .code = OP_THROW, .target = Py_NewRef(t),
-                                                .value = bomb };
-            result = _PyStackless_CallFromC(sched_of(t));
-        }
-        if (result == NULL) {
-            PyErr_FormatUnraisable("Exception ignored while a tasklet was being killed");
-            break;
-        }
-        Py_DECREF(result);
-    }
 }
 
 /* One that has C functions between its frames cannot just be dropped: TaskletExit is
@@ -606,18 +558,6 @@ tasklet_switch(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     return tasklet_switching_call(tasklet_cast(self), OP_SWITCH_TO, NULL,
                                   tasklet_switch, args, nargs, kwnames);
-}
-
-int
-_PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb)
-{
-    int orphan = sched_of(t)->tstate == NULL;
-    if (_PyBomb_Matches(bomb, PyExc_TaskletExit)
-        && !(orphan && t->state != TASKLET_IDLE)) {
-        return 0;
-    }
-    return set_error(orphan ? "tasklet has no thread"
-                            : "You cannot throw to a dead tasklet");
 }
 
 /* The exception reaches the tasklet when its turn comes. */

@@ -87,14 +87,8 @@ call_trace(_PyStackless_Scheduler *sched, int raises, PyObject *origin, PyObject
     return 0;
 }
 
-int
-_PyGreenlet_IsTraced(PyObject *value)
-{
-    return Py_IS_TYPE(value, &traced_type);
-}
-
-PyObject *
-_PyGreenlet_TakeTraced(_PyStackless_Scheduler *sched, PyObject *value)
+static PyObject *
+take_traced(_PyStackless_Scheduler *sched, PyObject *value)
 {
     TracedObject *traced = (TracedObject *)value;
     PyObject *result = NULL;
@@ -404,8 +398,8 @@ begin(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *
     return OP_SWITCHED;
 }
 
-void
-_PyGreenlet_NoteFailure(_PyStackless_Scheduler *sched, const stackless_op *op)
+static void
+note_failure(_PyStackless_Scheduler *sched, const stackless_op *op)
 {
     if (op->code < OP_GREENLET_SWITCH || op->code > OP_GREENLET_EXIT) {
         return;
@@ -418,9 +412,9 @@ _PyGreenlet_NoteFailure(_PyStackless_Scheduler *sched, const stackless_op *op)
     }
 }
 
-op_outcome
-_PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                    const stackless_op *op, int how, PyObject **result)
+static op_outcome
+execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+        const stackless_op *op, int how, PyObject **result)
 {
     handover h = {0};
     decision d;
@@ -442,7 +436,7 @@ _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         forget_exception(sched, op);
     }
     else if (outcome == OP_ERROR && how == SWITCH_SOFT) {
-        _PyGreenlet_NoteFailure(sched, op);
+        note_failure(sched, op);
     }
     handover_discard(sched, &h);
     return outcome;
@@ -503,9 +497,8 @@ decide_end(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject **value
     return *exc != NULL;
 }
 
-void
-_PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *value,
-                   PyObject *exc)
+static void
+finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *value, PyObject *exc)
 {
     PyTaskletObject *t = sched->current;
     greenlet_tasklet *gt = greenlet_tasklet_cast(t);
@@ -570,9 +563,10 @@ _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObjec
 
 /* --- switch() and throw() -------------------------------------------------------------- */
 
-int
-_PyGreenlet_LookUp(_PyStackless_Scheduler *sched, PyGreenlet *g)
+static int
+look_up(_PyStackless_Scheduler *sched, PyObject *greenlet)
 {
+    PyGreenlet *g = (PyGreenlet *)greenlet;
     if (greenlet_is_pending(g)) {
         Py_CLEAR(g->tasklet->func);    // of an operation that failed
         if (check_thread(sched, g) < 0 || look_up_run(g) < 0) {
@@ -599,7 +593,7 @@ set_call(_PyStackless_Scheduler *sched, PyGreenlet *g, stackless_opcode code,
     if (value == NULL) {
         return NULL;
     }
-    if (_PyGreenlet_LookUp(sched, g) < 0) {
+    if (look_up(sched, (PyObject *)g) < 0) {
         Py_DECREF(value);
         return NULL;
     }
@@ -793,3 +787,14 @@ _PyGreenlet_ThrowInstance(PyGreenlet *g, PyObject *exc)
     _PyStackless_Scheduler *sched = begin_throw(g, Py_NewRef(exc));
     return sched == NULL ? NULL : _PyStackless_CallFromC(sched);
 }
+
+const stackless_greenlet_hooks _PyGreenlet_Hooks = {
+    .execute = execute,
+    .note_failure = note_failure,
+    .look_up = look_up,
+    .finish = finish,
+    .traced_type = &traced_type,
+    .take_traced = take_traced,
+    .unlink = _PyGreenlet_Unlink,
+    .delete_postponed = _PyGreenlet_DeletePostponed,
+};

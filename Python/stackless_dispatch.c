@@ -38,7 +38,6 @@
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_opcode_utils.h"
 #include "pycore_pyerrors.h"      // _PyErr_SetRaisedException()
-#include "pycore_greenlet.h"      // _PyGreenlet_Finish()
 #include "pycore_stackless_fast.h"
 #include "pycore_stackless_inline.h" // _PyStackless_MakeFrame()
 
@@ -208,44 +207,6 @@ _PyStackless_Unwind(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackl
     assert(tstate->current_exception == NULL);
     tstate->current_exception = (PyObject *)&_PyStackless_UnwindToken.exc;
     return NULL;
-}
-
-PyObject *
-_PyStackless_TakeResult(PyTaskletObject *t)
-{
-    PyObject *value = t->tempval;
-    int returns_none = 0;
-    if (t->flags & TASKLET_STARTED) {
-        returns_none = t->flags & TASKLET_RETURNS_NONE;
-        t->flags &= ~TASKLET_RETURNS_NONE;
-    }
-    if (t->flags & TASKLET_RETURNS_SELF) {
-        t->flags &= ~TASKLET_RETURNS_SELF;
-        return Py_NewRef(t);
-    }
-    if (value == NULL) {
-        return Py_None;
-    }
-    t->tempval = NULL;
-    int raises = t->flags & TASKLET_RAISES;
-    t->flags &= ~TASKLET_RAISES;
-    if (Py_IS_TYPE(value, sched_of(t)->mod->bomb_type)) {
-        _PyBomb_Explode(value);
-        Py_DECREF(value);
-        return NULL;
-    }
-    if (raises) {
-        if (_PyGreenlet_IsTraced(value)) {
-            return _PyGreenlet_TakeTraced(sched_of(t), value);
-        }
-        PyErr_SetRaisedException(value);
-        return NULL;
-    }
-    if (returns_none) {
-        _PyStackless_Discard(sched_of(t), value);
-        return Py_None;
-    }
-    return value;
 }
 
 static PyObject *
@@ -634,7 +595,7 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         value = sched->base.localsplus[0];
     }
     if (_PyGreenlet_IsTasklet(t)) {
-        _PyGreenlet_Finish(tstate, sched, value, exc);
+        sched->mod->greenlets->finish(tstate, sched, value, exc);
     }
     else {
         Py_XDECREF(value);
@@ -746,12 +707,6 @@ _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     }
     _PyStackless_EmptyTrash(sched);
     _PyErr_SetRaisedException(tstate, exc);
-}
-
-void
-_PyStackless_ExceptionIsLost(PyThreadState *tstate)
-{
-    _PyErr_SetString(tstate, PyExc_SystemError, "error return without exception set");
 }
 
 static Py_NO_INLINE _PyInterpreterFrame *

@@ -91,16 +91,6 @@ _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame)
                            ((PyCodeObject *)code)->co_framesize);
 }
 
-void
-_PyStackless_FreeFramePool(_PyStackless_Scheduler *sched)
-{
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(sched->kept); i++) {
-        while (sched->kept[i].first != NULL) {
-            PyMem_Free(_PyStackless_TakeFrame(sched, i));
-        }
-    }
-}
-
 /* --- letting go of frames --------------------------------------------------------- */
 
 /* A generator that was running in a dropped tasklet: its frame will never go on. */

@@ -23,7 +23,6 @@
    the stack while main is within one. */
 
 #include "Python.h"
-#include "pycore_greenlet.h"      // _PyGreenlet_LookUp()
 #include "pycore_interp.h"        // PyInterpreterState.gc
 #include "pycore_obmalloc.h"      // _PyObject_VirtualFree()
 #include "pycore_pyerrors.h"      // _PyErr_GetRaisedException()
@@ -62,16 +61,6 @@ _PyStackless_DataStackInit(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         return -1;
     }
     return 0;
-}
-
-void
-_PyStackless_DataStackFree(_PyStackless_Scheduler *sched)
-{
-    _PyStackChunk *root = sched->datastack_root;
-    if (root != NULL) {
-        sched->datastack_root = NULL;
-        _PyObject_VirtualFree(root, root->size);
-    }
 }
 
 static stackless_datastack
@@ -567,10 +556,12 @@ execute(PyThreadState *tstate, _PyStackless_Scheduler *sched, char *near,
                       ? OP_ERROR
                       : _PyStackless_Execute(tstate, sched, &op, SWITCH_HARD, result);
         } while (outcome == OP_ERROR && tstate->current_exception == NULL
-                 && _PyGreenlet_LookUp(sched, (PyGreenlet *)op.target) == 0);
+                 && sched->mod->greenlets->look_up(sched, op.target) == 0);
     }
     if (outcome == OP_ERROR) {
-        _PyGreenlet_NoteFailure(sched, &op);
+        if (sched->mod->greenlets != NULL) {
+            sched->mod->greenlets->note_failure(sched, &op);
+        }
     }
     _PyStackless_Discard(sched, op.target);
     _PyStackless_Discard(sched, op.value);
@@ -773,15 +764,3 @@ _PyStackless_AbandonHard(PyTaskletObject *t)
     }
 }
 
-void
-_PyStackless_FreeHard(stackless_hard *h)
-{
-    if (h != NULL) {
-        assert(h->link == NULL);
-        _PyStackless_SliceRelease(&h->slice);
-        PyMem_Free(h->data);
-        PyMem_Free(h->entries);
-        PyMem_Free(h->rest);
-        PyMem_Free(h);
-    }
-}

@@ -428,6 +428,12 @@ run_steps(PyThreadState *tstate, step_event event, PyObject *value)
     return end_steps(tstate->current_frame, value);
 }
 
+void
+_PyStackless_ExceptionIsLost(PyThreadState *tstate)
+{
+    _PyErr_SetString(tstate, PyExc_SystemError, "error return without exception set");
+}
+
 _PyInterpreterFrame *
 _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
 {

@@ -42,18 +42,6 @@ show_blocked(_PyStackless_Scheduler *sched)
     }
 }
 
-/* Empties the list of channels that the collector must see. */
-static void
-forget_busy(_PyStackless_Scheduler *sched)
-{
-    PyChannelObject *ch;
-    while ((ch = sched->busy) != NULL) {
-        sched->busy = ch->busy_next;
-        ch->busy_next = NULL;
-        ch->busy_link = NULL;
-    }
-}
-
 /* The collector is shown what is blocked when it looks for garbage everywhere: because
    the program asked for it, or when there are more than twice as many as at the last
    time.  In between they count as reachable, so a million waiting tasklets cost the
@@ -77,34 +65,19 @@ _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_fo
 
 /* --- creation and end --------------------------------------------------------- */
 
-_PyStackless_Scheduler *_PyStackless_schedulers[STACKLESS_MAX_SCHEDULERS];
-static int next_index;                 // where to look for a free one
-
-/* Gives it an index.  Interpreters with a GIL of their own may do so at the same time.  -1
-   with an exception: all are in use. */
-static int
-register_scheduler(_PyStackless_Scheduler *sched)
+static PyTaskletObject *
+new_main(_PyStackless_Scheduler *sched)
 {
-    int start = _Py_atomic_load_int_relaxed(&next_index);
-    for (int i = 0; i < STACKLESS_MAX_SCHEDULERS; i++) {
-        sched->index = (uint16_t)(start + i);
-        void *expected = NULL;
-        if (_Py_atomic_compare_exchange_ptr(&_PyStackless_schedulers[sched->index],
-                                            &expected, sched)) {
-            _Py_atomic_store_int_relaxed(&next_index, sched->index + 1);
-            return 0;
-        }
+    PyTypeObject *type = sched->mod->tasklet_type;
+    PyTaskletObject *t = (PyTaskletObject *)type->tp_alloc(type, 0);
+    if (t != NULL) {
+        _PyStackless_Adopt(sched, t);
+        t->state = TASKLET_CURRENT;
+        t->flags = TASKLET_IS_MAIN | TASKLET_STARTED;
+        Py_INCREF(t);                  // the run queue's
+        _PyObject_GC_UNTRACK(t);
     }
-    PyErr_Format(PyExc_RuntimeError, "at most %d threads can use tasklets, those included whose "
-                 "tasklets outlived them", STACKLESS_MAX_SCHEDULERS);
-    return -1;
-}
-
-static void
-unregister_scheduler(_PyStackless_Scheduler *sched)
-{
-    _Py_atomic_store_ptr(&_PyStackless_schedulers[sched->index], NULL);
-    _Py_atomic_store_int_relaxed(&next_index, sched->index);
+    return t;
 }
 
 _PyStackless_Scheduler *
@@ -119,16 +92,10 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
                         "no tasklets can be used any more: the thread has ended");
         return NULL;
     }
-    sched = PyMem_Calloc(1, sizeof(*sched));
+    sched = _PyStackless_AllocScheduler();
     if (sched == NULL) {
-        PyErr_NoMemory();
         return NULL;
     }
-    if (register_scheduler(sched) < 0) {
-        PyMem_Free(sched);
-        return NULL;
-    }
-    sched->refcount = 1;
     sched->tstate = tstate;
     sched->module = Py_NewRef(module);
     sched->mod = PyModule_GetState(module);
@@ -138,12 +105,10 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     /* The dispatcher does the rest; but a tasklet of another thread may come before it. */
     sched->base.owner = FRAME_OWNED_BY_CSTACK;
     sched->base.f_executable = Py_None;
-    sched->main = _PyTasklet_NewMain(sched->mod->tasklet_type, sched);
+    sched->main = new_main(sched);
     if (sched->main == NULL) {
-        sched->refcount = 0;
-        unregister_scheduler(sched);
-        Py_DECREF(module);
-        PyMem_Free(sched);
+        sched->tstate = NULL;
+        _PyStackless_ReleaseScheduler(sched);
         return NULL;
     }
     sched->main->next = sched->main->prev = sched->main;
@@ -154,32 +119,6 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
         _PyStackless_CallScheduleCallback(sched, NULL, sched->main);
     }
     return sched;
-}
-
-void
-_PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
-{
-    if (--sched->refcount == 0) {
-        assert(sched->tstate == NULL);
-        forget_busy(sched);
-        unregister_scheduler(sched);
-        PyObject *module = sched->module;
-        _PyStackless_DataStackFree(sched);
-        _PyStackless_FreeFramePool(sched);
-        for (int i = 0; i < STACKLESS_KNOWN_MISSING; i++) {
-            Py_XDECREF(sched->missing[i].name);
-        }
-        _PyStackless_SliceRelease(&sched->cstack.slice);
-        PyMem_Free(sched->main_entries);
-        PyMem_Free(sched->watchdogs);
-        /* A daemon thread that slept when the interpreter ended still holds on to it. */
-        if (sched->lock != NULL && sched->sleeper == NULL) {
-            PyThread_release_lock(sched->lock);
-            PyThread_free_lock(sched->lock);
-        }
-        PyMem_Free(sched);
-        Py_XDECREF(module);
-    }
 }
 
 /* Empties the run queue but for the current tasklet: what is in it never runs. */
@@ -230,7 +169,7 @@ end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         sched->datastack_root = NULL;  // in use: upstream frees the data stack
     }
     show_blocked(sched);               // nobody will do so later
-    forget_busy(sched);
+    _PyStackless_ForgetBusy(sched);
     ((_PyThreadStateImpl *)tstate)->stackless = NULL;
     sched->tstate = NULL;
     _PyStackless_WatchFini(sched);

@@ -111,6 +111,52 @@ _PyStackless_SetPending(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObj
     t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
 }
 
+PyObject *
+_PyStackless_TakeResult(PyTaskletObject *t)
+{
+    PyObject *value = t->tempval;
+    int returns_none = 0;
+    if (t->flags & TASKLET_STARTED) {
+        returns_none = t->flags & TASKLET_RETURNS_NONE;
+        t->flags &= ~TASKLET_RETURNS_NONE;
+    }
+    if (t->flags & TASKLET_RETURNS_SELF) {
+        t->flags &= ~TASKLET_RETURNS_SELF;
+        return Py_NewRef(t);
+    }
+    if (value == NULL) {
+        return Py_None;
+    }
+    t->tempval = NULL;
+    int raises = t->flags & TASKLET_RAISES;
+    t->flags &= ~TASKLET_RAISES;
+    if (Py_IS_TYPE(value, sched_of(t)->mod->bomb_type)) {
+        _PyBomb_Explode(value);
+        Py_DECREF(value);
+        return NULL;
+    }
+    if (raises) {
+        const stackless_greenlet_hooks *greenlets = sched_of(t)->mod->greenlets;
+        if (greenlets != NULL && Py_IS_TYPE(value, greenlets->traced_type)) {
+            return greenlets->take_traced(sched_of(t), value);
+        }
+        PyErr_SetRaisedException(value);
+        return NULL;
+    }
+    if (returns_none) {
+        _PyStackless_Discard(sched_of(t), value);
+        return Py_None;
+    }
+    return value;
+}
+
+void
+_PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value)
+{
+    t->flags &= ~(TASKLET_RETURNS_SELF | TASKLET_RAISES);
+    Py_XSETREF(t->tempval, value);
+}
+
 /* --- watchdogs --------------------------------------------------------------------- */
 
 PyTaskletObject *

@@ -452,6 +452,19 @@ execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 
 /* --- throw ------------------------------------------------------------------------------- */
 
+int
+_PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb)
+{
+    int orphan = sched_of(t)->tstate == NULL;
+    if (_PyBomb_Matches(bomb, PyExc_TaskletExit)
+        && !(orphan && t->state != TASKLET_IDLE)) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_RuntimeError, orphan ? "tasklet has no thread"
+                                               : "You cannot throw to a dead tasklet");
+    return -1;
+}
+
 static op_outcome
 decide_throw(_PyStackless_Scheduler *sched, const stackless_op *op, decision *d,
              PyObject **result)
@@ -751,7 +764,7 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         case OP_GREENLET_SWITCH_KW:
         case OP_GREENLET_THROW:
         case OP_GREENLET_EXIT:
-            return _PyGreenlet_Execute(tstate, sched, op, how, result);
+            return sched->mod->greenlets->execute(tstate, sched, op, how, result);
     }
     Py_UNREACHABLE();
 }

@@ -56,6 +56,19 @@ _PyStackless_EnsureExtra(PyTaskletObject *t)
     return 0;
 }
 
+static void
+free_hard(stackless_hard *h)
+{
+    if (h != NULL) {
+        assert(h->link == NULL);
+        _PyStackless_SliceRelease(&h->slice);
+        PyMem_Free(h->data);
+        PyMem_Free(h->entries);
+        PyMem_Free(h->rest);
+        PyMem_Free(h);
+    }
+}
+
 /* The side block is given back when the tasklet is left with nothing for it. */
 void
 _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
@@ -64,7 +77,7 @@ _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
     if (extra != NULL && extra->c_callable == NULL && !extra->interrupted
         && !extra->threadblock && extra->greenlet == NULL) {
         t->context = extra->context;
-        _PyStackless_FreeHard(extra->hard);
+        free_hard(extra->hard);
         PyMem_Free(extra);
     }
 }
@@ -241,7 +254,7 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     }
     t->context = extra->context;
     t->depth = 0;
-    _PyStackless_FreeHard(extra->hard);
+    free_hard(extra->hard);
     PyObject *exc = extra->exc_value;
     PyObject *c_callable = extra->c_callable;
     PyObject *c_arg = extra->c_arg;

@@ -35,7 +35,6 @@
 #include "opcode_ids.h"           // RESUME
 #include "pycore_ceval.h"         // _Py_set_eval_breaker_bit()
 #include "pycore_code.h"          // _Py_GetBaseOpcode()
-#include "pycore_greenlet.h"      // _PyGreenlet_DeletePostponed()
 #include "pycore_instruments.h"   // _Py_call_instrumentation_jump()
 #include "pycore_object.h"        // _PyObject_GC_UNTRACK()
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches, OPCODE_HAS_JUMP()
@@ -690,7 +689,7 @@ _PyStackless_WatchTick(PyThreadState *tstate)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     if (sched != NULL && sched->postponed != NULL) {
-        _PyGreenlet_DeletePostponed(sched);
+        sched->mod->greenlets->delete_postponed(sched);
         if (sched->postponed != NULL) {
             return 0;                  // a garbage collection is going on: later
         }

@@ -52,12 +52,6 @@ extern PyType_Spec _PyGreenlet_TaskletSpec;
 extern PyObject *_PyGreenlet_Error;        // greenlet.error
 extern PyObject *_PyGreenlet_Exit;         // greenlet.GreenletExit
 
-static inline int
-_PyGreenlet_IsTasklet(const PyTaskletObject *t)
-{
-    return Py_IS_TYPE(t, sched_of(t)->mod->greenlet_tasklet_type);
-}
-
 static inline greenlet_tasklet *
 greenlet_tasklet_cast(PyTaskletObject *t)
 {
@@ -162,9 +156,9 @@ _PyGreenlet_KeepTarget(PyTaskletObject *t, PyObject *target)
 
 /* greenletobject.c */
 
-/* Its greenlet is dead from now on, if t is a greenlet_tasklet.  Returns the reference
-   that it had, or NULL. */
+/* See stackless_greenlet_hooks. */
 extern PyObject *_PyGreenlet_Unlink(PyTaskletObject *t);
+extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
 
 /* The calling thread's scheduler (borrowed), or NULL with an exception.  Deletes what was
    postponed: runs Python code. */
@@ -182,17 +176,10 @@ extern int _PyGreenlet_SetParent(PyGreenlet *g, PyObject *parent);
 /* Where the greenlet would run: NULL with greenlet.error if it cannot be told any more. */
 extern _PyStackless_Scheduler *_PyGreenlet_FindScheduler(PyGreenlet *g);
 extern Py_ssize_t _PyGreenlet_CountMain(void);
-/* Deletes the greenlets whose deletion other threads or a garbage collection have left to
-   this thread. */
-extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
 
 /* greenlet_switch.c */
 
-/* The callable of g, if that is pending, and of whoever it would switch to, is looked up
-   before an operation begins: this may run any code.  0, or -1 with an exception.
-   Within a hard switch, if something else has to be looked up by then, the operation fails
-   without an exception: it is to be begun again after another call of this function. */
-extern int _PyGreenlet_LookUp(_PyStackless_Scheduler *sched, PyGreenlet *g);
+extern const stackless_greenlet_hooks _PyGreenlet_Hooks;
 /* The method throw(); switch() is in pycore_stackless_hooks.h. */
 extern PyObject *_PyGreenlet_ThrowMethod(PyObject *self, PyObject *const *args,
                                          Py_ssize_t nargs);
@@ -203,10 +190,6 @@ extern PyObject *_PyGreenlet_Throw(PyGreenlet *g, PyObject *typ, PyObject *val,
                                    PyObject *tb);
 /* Raises `exc` (borrowed) in g. */
 extern PyObject *_PyGreenlet_ThrowInstance(PyGreenlet *g, PyObject *exc);
-/* Whose turn it is after the current tasklet, a greenlet's, ended with `value` or `exc`
-   (stolen; the other one is NULL): makes that one current. */
-extern void _PyGreenlet_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                               PyObject *value, PyObject *exc);
 /* settrace(): the new callback or NULL; returns the old one (new reference) or NULL. */
 extern PyObject *_PyGreenlet_SetTrace(_PyStackless_Scheduler *sched, PyObject *callback);
 

@@ -242,6 +242,36 @@ typedef enum {
     OP_SWITCHED,                  // another tasklet is current now
 } op_outcome;
 
+/* What greenlets, which lie above the scheduler, do in its operations (greenlet_switch.c). */
+typedef struct {
+    op_outcome (*execute)(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                          const stackless_op *op, int how, PyObject **result);
+    /* An operation failed that would have started a greenlet: this does not keep its
+       callable alive, which may refer to it. */
+    void (*note_failure)(_PyStackless_Scheduler *sched, const stackless_op *op);
+    /* The callable of `greenlet`, if that is pending, and of whoever it would switch to, is
+       looked up before an operation begins: this may run any code.  0, or -1 with an
+       exception.  Within a hard switch, if something else has to be looked up by then, the
+       operation fails without an exception: it is to be begun again after another call of
+       this function. */
+    int (*look_up)(_PyStackless_Scheduler *sched, PyObject *greenlet);
+    /* Whose turn it is after the current tasklet, a greenlet's, ended with `value` or `exc`
+       (stolen; the other one is NULL): makes that one current. */
+    void (*finish)(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *value,
+                   PyObject *exc);
+    /* A switch between greenlets with a trace function is to be told to it before its value
+       is there: then the pending result is an object of this type, and take_traced(), which
+       steals it, returns the value (new reference), or NULL with an exception. */
+    PyTypeObject *traced_type;
+    PyObject *(*take_traced)(_PyStackless_Scheduler *sched, PyObject *traced);
+    /* t's greenlet is dead from now on, if t is the tasklet of one that was made.  Returns
+       the reference that it had, or NULL. */
+    PyObject *(*unlink)(PyTaskletObject *t);
+    /* Deletes the greenlets whose deletion other threads or a garbage collection have left
+       to this thread. */
+    void (*delete_postponed)(_PyStackless_Scheduler *sched);
+} stackless_greenlet_hooks;
+
 /* The types and callbacks of an interpreter: the state of module _stackless. */
 typedef struct {
     _PyStackless_ChannelMethods channel_methods;   // first; strong
@@ -251,7 +281,8 @@ typedef struct {
     PyTypeObject *atomic_type;
     PyTypeObject *module_type;         // of the module `stackless`
     PyTypeObject *greenlet_tasklet_type;
-    PyObject *str_run;            // "run", if greenlet is in use
+    const stackless_greenlet_hooks *greenlets;     // NULL, as the next one: not imported
+    PyObject *str_run;            // "run"
     PyObject *trampoline;         // function: calls what is no plain Python function
     PyObject *keywords_trampoline;     // the same, with keyword arguments
     PyObject *schedule_callback;
@@ -423,13 +454,31 @@ _PyStackless_SetLeft(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     _PyStackless_Discard(sched, old);
 }
 
+/* stackless_modstate.c */
+
+extern struct PyModuleDef _PyStackless_Module;         // _stackless.c
+extern stackless_modstate *_PyStackless_StateOfType(PyTypeObject *type);
+extern PyObject *_PyStackless_ModuleOfType(PyTypeObject *type);
+/* The function `name` that `source` defines, with one global.  Its frames are left out
+   of tracebacks, of f_back and of tracing. */
+extern PyObject *_PyStackless_HiddenFunction(const char *source, const char *name,
+                                             const char *global, PyObject *value);
+
+/* stackless_schedulers.c */
+
+/* A zeroed one with an index and one reference.  NULL with an exception: out of memory, or
+   all are in use. */
+extern _PyStackless_Scheduler *_PyStackless_AllocScheduler(void);
+extern void _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched);
+/* Empties the list of channels that the collector must see. */
+extern void _PyStackless_ForgetBusy(_PyStackless_Scheduler *sched);
+
 /* stackless_life.c */
 
 /* The calling thread's scheduler, with its main tasklet; made when needed.
    Borrowed.  NULL with an exception if out of memory. */
 extern _PyStackless_Scheduler *_PyStackless_GetScheduler(PyThreadState *tstate,
                                                          PyObject *module);
-extern void _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched);
 
 /* stackless_sched.c */
 
@@ -449,6 +498,9 @@ extern void _PyStackless_Finish(PyThreadState *tstate,
 extern void _PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched,
                                               PyTaskletObject *prev,
                                               PyTaskletObject *next);
+/* 0 if it does not matter that t, which is not alive, cannot get this exception; -1 with
+   RuntimeError otherwise. */
+extern int _PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb);
 /* Raises what another thread has thrown into the running tasklet: -1, or 0. */
 extern int _PyStackless_CheckThrown(_PyStackless_Scheduler *sched);
 
@@ -467,6 +519,10 @@ extern void _PyStackless_WatchdogRemove(_PyStackless_Scheduler *sched, PyTasklet
 /* t becomes current: if it is inside run(), that call returns, and those that were
    called later are made runnable, to return when their turn comes. */
 extern void _PyStackless_WatchdogsPop(_PyStackless_Scheduler *sched, PyTaskletObject *t);
+
+/* The value that the tasklet's pending call is to return, or NULL: an exception. */
+extern PyObject *_PyStackless_TakeResult(PyTaskletObject *t);
+extern void _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value); // steals
 
 /* stackless_threads.c */
 
@@ -521,15 +577,9 @@ extern int _PyStackless_ThreadId(PyObject *id, unsigned long *target);
 extern int _PyStackless_BindThread(PyTaskletObject *t, unsigned long thread_id);
 /* A thread ends: does that leave the others without hope? */
 extern void _PyStackless_NoteThreadEnd(PyThreadState *ending);
-/* Kills the calling thread's tasklets that have C functions between their frames. */
-extern void _PyStackless_KillHard(_PyStackless_Scheduler *sched);
-/* The program ends: kills what other threads run. */
-extern void _PyStackless_KillOtherThreads(PyThreadState *tstate);
 
 /* stackless_dispatch.c */
 
-/* The value that the tasklet's pending call is to return, or NULL: an exception. */
-extern PyObject *_PyStackless_TakeResult(PyTaskletObject *t);
 /* Runs tasklets until main is current again.  The caller made another one current, and
    settles what is left over when it has taken main's pending result. */
 extern int _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
@@ -540,10 +590,6 @@ extern void _PyStackless_RunTasklets(void *sched);
    next thing that the eval loop does is to return to the dispatcher. */
 extern void _PyStackless_LeaveForMain(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                                       PyTaskletObject *t, _PyInterpreterFrame *frame);
-/* A frame has ended without a value and without an exception: upstream's take_ownership()
-   clears the one under way if it has no memory for a frame object.  Sets SystemError, as the
-   eval loop does. */
-extern void _PyStackless_ExceptionIsLost(PyThreadState *tstate);
 /* Lets go of what the switch left over, now that the thread state is whole again. */
 extern void _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The part of _PyStackless_PrepareLeave() that most switches do not need. */
@@ -575,7 +621,6 @@ extern int _PyStackless_NestingLevel(PyThreadState *tstate, _PyStackless_Schedul
 /* Moves the frames of the current tasklet, whose stack pointers are saved, from the data
    stack to blocks of their own.  0, or -1 with an exception: some have moved. */
 extern int _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched);
-extern void _PyStackless_FreeFramePool(_PyStackless_Scheduler *sched);
 /* Drops function, arguments or frames without running them.  Runs Python code. */
 extern void _PyTasklet_DropFrames(PyTaskletObject *t);
 
@@ -620,7 +665,6 @@ extern int _PyStackless_DataStackInit(PyThreadState *tstate,
                                       _PyStackless_Scheduler *sched);
 extern void _PyStackless_DataStackEmpty(PyThreadState *tstate,
                                         _PyStackless_Scheduler *sched);
-extern void _PyStackless_DataStackFree(_PyStackless_Scheduler *sched);
 /* Main is about to be left: makes sure that those who are suspended hard can be put
    back over its part of the C stack.  0 or -1 with an exception. */
 extern int _PyStackless_PrepareOverlay(PyThreadState *tstate,
@@ -651,20 +695,16 @@ extern void _PyStackless_ResumeHard(PyThreadState *tstate,
 /* Gives up what a tasklet suspended hard holds: its frames, which may be looked at still,
    and whatever its C functions own are lost. */
 extern void _PyStackless_AbandonHard(PyTaskletObject *t);
-extern void _PyStackless_FreeHard(stackless_hard *hard);
 
-/* greenlet_switch.c */
+/* stackless_kill.c */
 
-/* An operation failed that would have started a greenlet: this does not keep its callable
-   alive, which may refer to it. */
-extern void _PyGreenlet_NoteFailure(_PyStackless_Scheduler *sched, const stackless_op *op);
-extern op_outcome _PyGreenlet_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                                      const stackless_op *op, int how, PyObject **result);
-/* A switch between greenlets with a trace function is to be told to it before its value
-   is there: is `value` such a pending result?  _PyGreenlet_TakeTraced() then returns the
-   value (new reference), or NULL with an exception; it steals `value`. */
-extern int _PyGreenlet_IsTraced(PyObject *value);
-extern PyObject *_PyGreenlet_TakeTraced(_PyStackless_Scheduler *sched, PyObject *value);
+/* Raises TaskletExit in t as long as it is suspended hard in the calling thread, ten
+   times at most.  Errors are reported as unraisable. */
+extern void _PyTasklet_KillHard(PyTaskletObject *t);
+/* Kills the calling thread's tasklets that have C functions between their frames. */
+extern void _PyStackless_KillHard(_PyStackless_Scheduler *sched);
+/* The program ends: kills what other threads run. */
+extern void _PyStackless_KillOtherThreads(PyThreadState *tstate);
 
 /* stackless_dump.c */
 
@@ -681,6 +721,10 @@ extern PyObject *_PyStackless_Dump(PyObject *module, PyObject *args);
    frame to go on with; it is tstate->current_frame. */
 extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
                                                   _PyInterpreterFrame *c);
+/* A frame has ended without a value and without an exception: upstream's take_ownership()
+   clears the one under way if it has no memory for a frame object.  Sets SystemError, as the
+   eval loop does. */
+extern void _PyStackless_ExceptionIsLost(PyThreadState *tstate);
 extern int _PyStackless_InitInlining(void);
 /* A suspended frame of a tasklet will never go on: undoes what others would not get over.
    Runs Python code; no exception is set. */
@@ -748,30 +792,19 @@ extern void _PyStackless_DebugSwitched(_PyStackless_Scheduler *sched);
 
 extern PyType_Spec _PyTasklet_Spec;
 extern int _PyTasklet_InitType(PyTypeObject *type);
-extern PyTaskletObject *_PyTasklet_NewMain(PyTypeObject *type, _PyStackless_Scheduler *sched);
 extern PyObject *_PyTasklet_GetTempval(PyTaskletObject *t);      // new reference
-extern void _PyTasklet_SetTempval(PyTaskletObject *t, PyObject *value); // steals
-extern int _PyTasklet_IsAlive(PyTaskletObject *t);
 /* Its context (borrowed), made if it has none; NULL with an exception. */
 extern PyObject *_PyTasklet_GetContext(PyTaskletObject *t);
 /* Sets or clears a TASKLET_... flag: an int is wanted, `message` is the TypeError's.
    Returns the old value, a bool. */
 extern PyObject *_PyTasklet_SetFlag(PyTaskletObject *t, int flag, PyObject *value,
                                     const char *message);
-/* Raises TaskletExit in t as long as it is suspended hard in the calling thread, ten
-   times at most.  Errors are reported as unraisable. */
-extern void _PyTasklet_KillHard(PyTaskletObject *t);
-/* 0 if it does not matter that t, which is not alive, cannot get this exception; -1 with
-   RuntimeError otherwise. */
-extern int _PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb);
 /* Makes a suspended or unstarted tasklet, which is on no list, idle. */
 extern void _PyTasklet_MakeIdle(PyTaskletObject *t);
 
 /* tasklet_attributes.c */
 
 extern PyGetSetDef _PyTasklet_GetSet[];
-/* The topmost frame, or NULL.  Runs nothing and allocates nothing. */
-extern _PyInterpreterFrame *_PyTasklet_TopFrame(PyTaskletObject *t);
 /* How many times C code called Python code between its frames. */
 extern int _PyTasklet_NestingLevel(PyTaskletObject *t);
 
@@ -791,9 +824,6 @@ extern PyObject *_PyBomb_FromException(stackless_modstate *mod, PyObject *exc);
 extern void _PyBomb_Explode(PyObject *value);
 extern int _PyBomb_Matches(PyObject *bomb, PyObject *exc_type);
 
-/* _stackless.c */
-
-extern struct PyModuleDef _PyStackless_Module;
 /* _stackless_private.c */
 extern int _PyStackless_InitPrivate(PyObject *module);
 static inline void
@@ -801,12 +831,6 @@ _PyStackless_NoteUnusual(stackless_modstate *mod)
 {
     mod->unusual = mod->hard_only || mod->schedule_callback != NULL || mod->debug_slow;
 }
-/* The function `name` that `source` defines, with one global.  Its frames are left out
-   of tracebacks, of f_back and of tracing. */
-extern PyObject *_PyStackless_HiddenFunction(const char *source, const char *name,
-                                             const char *global, PyObject *value);
-extern stackless_modstate *_PyStackless_StateOfType(PyTypeObject *type);
-extern PyObject *_PyStackless_ModuleOfType(PyTypeObject *type);
 
 #ifdef __cplusplus
 }

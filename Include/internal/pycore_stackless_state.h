@@ -33,6 +33,13 @@ _PyTasklet_IsHard(const PyTaskletObject *t)
     return extra != NULL && extra->hard != NULL && extra->hard->link != NULL;
 }
 
+/* Is it a greenlet's own tasklet? */
+static inline int
+_PyGreenlet_IsTasklet(const PyTaskletObject *t)
+{
+    return Py_IS_TYPE(t, sched_of(t)->mod->greenlet_tasklet_type);
+}
+
 static inline void
 _PyStackless_DataStackGet(PyThreadState *tstate, stackless_datastack *stack)
 {
@@ -67,6 +74,28 @@ static inline int
 tasklet_is_suspended(const PyTaskletObject *t)
 {
     return (t->flags & TASKLET_STARTED) && !tasklet_is_executing(t);
+}
+
+static inline int
+_PyTasklet_IsAlive(const PyTaskletObject *t)
+{
+    return t->state != TASKLET_IDLE && sched_of(t)->tstate != NULL;
+}
+
+/* Its topmost frame, or NULL. */
+static inline _PyInterpreterFrame *
+_PyTasklet_TopFrame(const PyTaskletObject *t)
+{
+    if (sched_of(t)->tstate == NULL) {
+        return NULL;
+    }
+    if (tasklet_is_executing(t)) {
+        return sched_of(t)->tstate->current_frame;
+    }
+    if (t->flags & TASKLET_IS_MAIN) {
+        return sched_of(t)->main_frame;
+    }
+    return tasklet_is_suspended(t) ? t->frame : NULL;
 }
 
 /* The Python recursion that the current tasklet uses. */
