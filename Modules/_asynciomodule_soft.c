@@ -30,7 +30,7 @@ static PyObject *soft_module_def_init(PyModuleDef *def);
 #undef PyModuleDef_Init
 
 #include "pycore_frame.h"         // FRAME_EXECUTING
-#include "pycore_stackless_asyncio.h"
+#include "Stackless/inline/asyncio.h"
 
 /* --- before the coroutine is resumed --------------------------------------------- */
 

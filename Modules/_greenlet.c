@@ -7,7 +7,7 @@
 
 #include "Python.h"
 #include <time.h>                 // CLOCKS_PER_SEC
-#include "pycore_greenlet.h"
+#include "Stackless/greenlet/greenlet.h"
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 
 /* --- the functions of the module ------------------------------------------------- */

@@ -8,7 +8,9 @@
 #include "opcode_ids.h"           // RESUME
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_pystate.h"       // _PyThreadState_GET()
-#include "pycore_stackless.h"
+#include "Stackless/inline/inline.h" // _PyStackless_InitInlining()
+#include "Stackless/types/types.h"
+#include "_stackless_private.h"
 #include "pycore_stackless_hooks.h" // _PyStackless_ModuleGetSets
 
 static stackless_modstate *

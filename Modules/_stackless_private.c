@@ -5,7 +5,8 @@
 #include "pycore_hashtable.h"     // _Py_hashtable_t
 #include "pycore_object.h"        // _Py_GetGlobalRefTotal()
 #include "pycore_pystate.h"       // _PyThreadState_GET()
-#include "pycore_stackless.h"     // _PyStackless_InitPrivate()
+#include "Stackless/types/types.h"
+#include "_stackless_private.h"
 
 PyDoc_STRVAR(test_nostacklesscall_doc,
 "_test_nostacklesscall($module, callable, /, *args, **kwargs)\n--\n\n"

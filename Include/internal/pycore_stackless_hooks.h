@@ -182,7 +182,7 @@ _PyStackless_InlineMethod(PyThreadState *tstate, _PyInterpreterFrame *frame,
            && _PyStackless_InlineInstruction(tstate, frame, stack_pointer, CALL, oparg);
 }
 
-/* The builtins that a specialised call carries out itself (pycore_stackless_fast.h). */
+/* The builtins that a specialised call carries out itself (Stackless/switch/fast.h). */
 extern PyObject *_PyStackless_ScheduleFunction(PyObject *module, PyObject *const *args,
                                                Py_ssize_t nargs, PyObject *kwnames);
 extern PyObject *_PyChannel_SendMethod(PyObject *self, PyObject *const *args,
@@ -202,7 +202,7 @@ extern int _PyStackless_InlineGreenletSwitch(
     PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer, int oparg);
 
 /* The method descriptors of channels.  A scheduler begins with the address of what begins with
-   them (pycore_stackless.h). */
+   them (Stackless/state/objects.h). */
 typedef struct {
     PyObject *send;
     PyObject *receive;
@@ -276,7 +276,7 @@ _PyStackless_InlineDescriptor(PyThreadState *tstate, _PyInterpreterFrame *frame,
                   ((PyMethodDescrObject *)callable)->d_method->ml_meth, NULL);
 }
 
-/* The code of all continuation frames (stackless_inline.c).  What calls them always
+/* The code of all continuation frames (Stackless/inline/inline.c).  What calls them always
    goes on in C, also with an exception. */
 extern PyCodeObject *const _PyStackless_ContinuationCode;
 

@@ -11,7 +11,7 @@ set -u
 tree=$1 list=$2
 
 cd "$tree" || exit 1
-find Include Modules Objects Parser Programs Python -name '*.[ch]' -print0 |
+find Include Modules Objects Parser Programs Python Stackless -name '*.[ch]' -print0 |
     xargs -0 grep -E '^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]' /dev/null |
     awk -v list="$list" '
     function base(path) { sub(/.*\//, "", path); return path }

@@ -18,7 +18,7 @@ merged=$builddir/merged
 
 # Our files, relative to the source root.  Tools/build is the build itself.
 list_overlay() {
-    (cd "$srcdir" && find Python Objects Include Modules Lib Tools \
+    (cd "$srcdir" && find Stackless Python Objects Include Modules Lib Tools \
         \( -path Tools/build -o -name __pycache__ \) -prune -o -type f \
         ! -name '*.py[co]' ! -name '*~' ! -name '*.orig' ! -name '*.rej' ! -name '*.sw?' ! -name '.*' \
         -print | LC_ALL=C sort)
@@ -91,8 +91,7 @@ write_setup_local() {
         echo "# Written by Tools/build/merge.sh from the list of our C files."
         echo '*static*'
         sources=$(sed -n -e '/_bytecodes\.c$/d' -e '/^Modules\/_test/d' -e '/_soft\.c$/d' \
-            -e 's|^Modules/\(.*\.c\)$|\1|p' -e 's|^\(Python/.*\.c\)$|../\1|p' \
-            -e 's|^\(Objects/.*\.c\)$|../\1|p' "$merged/list.new" | tr '\n' ' ')
+            -e 's|^Modules/\(.*\.c\)$|\1|p' -e 's|^\(Stackless/.*\.c\)$|../\1|p' "$merged/list.new" | tr '\n' ' ')
         [ -z "$sources" ] || echo "_stackless $sources"
         # Further built-in modules among these files need just their name.
         sed -n -e '/^Modules\/_test/d' -e '/_soft\.c$/d' -e '/^Modules\/_[^/]*\.c$/p' "$merged/list.new" | while read -r file; do

@@ -4,7 +4,7 @@
 # configured; for "all" then on the debug build: in random order, with every switch
 # hard, and, those files in which the order does not matter, with tasklets chosen at
 # random; and the tests of our tools.  The seed is printed; SEED=N repeats a run.
-# (STACKLESS_DEBUG: see Python/stackless_debug.c)
+# (STACKLESS_DEBUG: see Stackless/sched/debug.c)
 # The settings come from config.sh.
 # shellcheck disable=SC1091,SC2154
 

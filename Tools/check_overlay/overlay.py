@@ -7,7 +7,7 @@ from pathlib import Path
 from patchfile import Patch, read
 
 # The merged folders, and what in them is not: as Tools/build/merge.sh has it.
-FOLDERS = ("Python", "Objects", "Include", "Modules", "Lib", "Tools")
+FOLDERS = ("Stackless", "Python", "Objects", "Include", "Modules", "Lib", "Tools")
 _NOT_MERGED = ("Tools/build/",)
 _LEFTOVERS = (".pyc", ".pyo", "~", ".orig", ".rej", ".swp")
 BYTECODES = "Python/stackless_bytecodes.c"

@@ -1,4 +1,4 @@
-/* Tests Python/stackless_switch.c and stackless_cstack.c without Python.
+/* Tests Stackless/cstack/switch_stack.c and cstack.c without Python.
 
    cstack_test [STEPS [SEED]]   contexts that switch at random, and what may fail
    cstack_test cxx LIBRARY      cstack_test.cpp in a library that is loaded meanwhile
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 #include <unwind.h>
-#include "pycore_stackless_cstack.h"
+#include "Stackless/cstack/cstack.h"
 
 #define CHECK(condition) \
     ((condition) ? (void)0 \

@@ -19,11 +19,10 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
-SOURCES = [os.path.join(ROOT, "Python", "stackless_switch.c"),
-           os.path.join(ROOT, "Python", "stackless_cstack.c"),
+SOURCES = [os.path.join(ROOT, "Stackless", "cstack", "switch_stack.c"),
+           os.path.join(ROOT, "Stackless", "cstack", "cstack.c"),
            os.path.join(HERE, "cstack_test.c")]
-FLAGS = ["-g", "-DSTACKLESS_STANDALONE",
-         "-I" + os.path.join(ROOT, "Include", "internal")]
+FLAGS = ["-g", "-DSTACKLESS_STANDALONE", "-I" + ROOT]
 
 # A program that takes this long (seconds) hangs.
 TIMEOUT = 300
