@@ -69,7 +69,7 @@ commit_plain(_PyStackless_Scheduler *sched, PyGreenlet *g, PyObject *value)
     else {
         Py_XDECREF(next->tempval);     // not the last one
         next->tempval = value;
-        next->flags &= ~TASKLET_RETURNS_NONE;
+        next->flags &= ~(TASKLET_RETURNS_NONE | TASKLET_RETURNS_SELF);
     }
     _PyGreenlet_LetGo(sched, t);
     _PyStackless_QueueLink(sched, t, (PyTaskletObject *)Py_NewRef(next));

@@ -182,6 +182,7 @@ _PyStackless_Check(_PyStackless_Scheduler *sched, PyTaskletObject *left)
         check_suspended_frames(left);
     }
     PyTaskletObject *next = sched->current;
+    CHECK(next, sched->base.stacktop == 0, "the dispatcher's frame has a value left over");
     if (!(next->flags & TASKLET_IS_MAIN)) {
         CHECK(next, sched->base.previous == NULL, "main's frames can be reached");
         if (next->flags & TASKLET_STARTED) {

@@ -576,6 +576,17 @@ stop_tracing(PyThreadState *tstate)
     }
 }
 
+/* Empties the stack of the dispatcher's frame, which is shared: whoever finds something on it
+   takes it for the result of a bottom frame of its own.  NULL: there is nothing. */
+static inline PyObject *
+take_base_value(_PyStackless_Scheduler *sched)
+{
+    int size = sched->base.stacktop;
+    assert(size == 0 || size == 1);
+    sched->base.stacktop = 0;
+    return size == 0 ? NULL : sched->base.localsplus[0];
+}
+
 /* The bottom frame of the current tasklet is gone: it returned or was unwound.  Or it
    was never pushed.  The tasklet ends, and another one becomes current. */
 static void
@@ -583,11 +594,7 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     PyObject *exc = _PyErr_GetRaisedException(tstate);
-    PyObject *value = NULL;
-    if (sched->base.stacktop == 1) {
-        sched->base.stacktop = 0;
-        value = sched->base.localsplus[0];
-    }
+    PyObject *value = take_base_value(sched);
     if (_PyGreenlet_IsTasklet(t)) {
         sched->mod->greenlets->finish(tstate, sched, value, exc);
     }
@@ -616,9 +623,8 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         || !fast_is_plain_switch(tstate, sched, next, 1, 0)) {
         return 0;
     }
-    assert(sched->base.stacktop == 1);
-    PyObject *value = sched->base.localsplus[0];
-    sched->base.stacktop = 0;
+    PyObject *value = take_base_value(sched);
+    assert(value != NULL);
     t->flags &= ~TASKLET_WITH_FRAMES;
     t->args = NULL;
     _PyStackless_QueueUnlink(sched, t);
@@ -715,10 +721,11 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     else if (sched->starting) {
         sched->starting = 0;
         sched->base.previous = NULL;
-        sched->base.stacktop = 0;
+        (void)take_base_value(sched);  // base_frame_init()'s None
     }
     else if (sched->current->flags & TASKLET_IS_MAIN) {
-        return NULL;                   // _PyStackless_LeaveForMain()
+        (void)take_base_value(sched);  // _PyStackless_LeaveForMain()'s None
+        return NULL;
     }
     else if (tstate->current_exception == NULL && sched->base.stacktop == 0) {
         _PyStackless_ExceptionIsLost(tstate);

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Run what lives on greenlets with the built-in greenlet, and compare with PyPI's on the stock build.
 
-    run_ecosystem.py --python PATH --stock PATH [--out DIR] [-j N] [--only WORD ...]
+    run_ecosystem.py --python PATH --stock PATH [--out DIR] [-j N] [--only WORD ...] [--seed N]
 
 1. A virtual environment is made of each interpreter, with the same packages from PyPI in the same versions; only
    stock's has PyPI's greenlet.
 2. greenlet's and gevent's own test suites run in both, on this host alone, each module in a process of its own.
 3. What is worse with ours runs again, alone, twice: what passes then was the load.
-4. Small programs (smoke/) use eventlet, SQLAlchemy's asyncio, NumPy and other popular binary wheels.
+4. Random programs of greenlets (Lib/test/test_greenlet/random_programs.py) must print the same in both.
+5. Small programs (smoke/) use eventlet, SQLAlchemy's asyncio, NumPy and other popular binary wheels.
 
 A test that passes with stock and not with ours is a failure, unless known.txt names it with a reason.
 
@@ -24,6 +25,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from differential import run_random_programs
 from environments import Pair, Unavailable
 from judge import BETTER, BOTH, FLAKY, KNOWN, WORSE, ListError, Verdict, compare, read_known, unused
 from smoke_tests import SmokeResult, run_smoke_tests
@@ -46,6 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 2, help="test processes at a time")
     parser.add_argument("--only", nargs="+", metavar="WORD", default=[],
                         help="only test modules and smoke tests with one of these in their names")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first random program of greenlets")
     arguments = parser.parse_args()
     for option in ("python", "stock"):
         path = getattr(arguments, option).absolute()
@@ -174,6 +177,8 @@ def main() -> int:
         print(f"gevent {error}", file=sys.stderr)
         return 1
     smoke = run_smoke_tests(pair, arguments.out / "smoke", arguments.only)
+    if not arguments.only or any(word in "random_programs" for word in arguments.only):
+        smoke.append(run_random_programs(pair, arguments.out / "random", arguments.seed))
     runs = run_suites(pair, arguments, known)
     data = {"versions": {env.name: env.freeze() for env in pair.both}, "suites": [run.as_json() for run in runs],
             "smoke": [vars(result) for result in smoke]}

@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import differential
 import judge
 import smoke_tests
 from suites import CRASH, FAIL, PASS, SKIP, TIMEOUT, Module, Result, Suite, parse
@@ -113,6 +114,18 @@ class Judging(unittest.TestCase):
             path.write_text("# comment\nname\n")
             with self.assertRaises(judge.ListError):
                 judge.read_known(path)
+
+
+class Differences(unittest.TestCase):
+
+    def test_first_one_is_told(self) -> None:
+        stock = ["0", "  a", "1", "  b", "  c", "exit status 0"]
+        self.assertEqual(differential.difference(stock, stock), "")
+        self.assertEqual(differential.difference(["0", "  a", "1", "  x", "  y"], stock), "program 1: x instead of b")
+        self.assertEqual(differential.difference(stock[:2], stock), "program 0: nothing instead of 1")
+
+    def test_programs_are_there(self) -> None:
+        self.assertTrue(differential.PROGRAMS.is_file(), differential.PROGRAMS)
 
 
 class Smoke(unittest.TestCase):

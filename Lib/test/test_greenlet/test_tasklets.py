@@ -282,6 +282,30 @@ class Scheduling(TaskletTestCase):
         self.assertEqual(log[1:], ["resumed", "end"])
         self.assertDead(log[0])
 
+    def test_value_for_one_in_schedule_remove(self):
+        # It got its tasklet, as if the scheduler had made it go on.
+        def soft():
+            got = [stackless.schedule_remove()]
+            got.append(switch_back())
+            return got
+
+        def hard():
+            return list(map(lambda _: stackless.schedule_remove(), [0, 0]))
+
+        for run in soft, hard:
+            for how in "called by main", "called by a greenlet", "called by C code":
+                with self.subTest(run=run.__name__, how=how):
+                    g = self.started(run)
+                    for value in 1, 2:
+                        if how == "called by main":
+                            got = g.switch(value)
+                        elif how == "called by a greenlet":
+                            got = greenlet(g.switch).switch(value)
+                        else:
+                            got = list(map(g.switch, [value]))[0]
+                    self.assertEqual(got, [1, 2])
+                    self.assertDead(g)
+
 
 class LookingAgain(TaskletTestCase):
     """`run` is looked up before a switch begins; what the schedule callback does then may
