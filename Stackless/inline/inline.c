@@ -19,7 +19,9 @@
    - A continuation's caller is an ordinary frame with return_offset set, or another
      continuation; what it called is the frame above it, until that is gone.
    - It is in a block of its own from the beginning, as a frame that a switch has moved.
-   - It counts as one level of Python recursion, as upstream's shim of __init__ does.
+   - It is no level of Python recursion: the same depth is left as outside of a tasklet.  As
+     between two functions, which are, there are only as many as the arguments of one call
+     ask for, that limits the memory, too.
    - A hook decides without side effects; from Begin() on the operation is its own.
 
    What the operations are is in operators.c, attributes.c,
@@ -322,7 +324,6 @@ init_continuation(PyThreadState *tstate, _PyInterpreterFrame *frame, continuatio
     frame->localsplus[STATE_C] = c;
     frame->localsplus[STATE_NUMBER] = number;
     tstate->current_frame = frame;
-    tstate->py_recursion_remaining--;
     return frame;
 }
 
@@ -367,7 +368,6 @@ static inline void
 pop_continuation(PyThreadState *tstate, _PyInterpreterFrame *c)
 {
     assert(c->stacktop == STATE_SIZE && c->frame_obj == NULL);
-    tstate->py_recursion_remaining++;
     tstate->current_frame = c->previous;
     for (int i = STATE_A; i < STATE_SIZE; i++) {
         Py_XDECREF(c->localsplus[i]);

@@ -222,8 +222,7 @@ enter_raising(PyThreadState *tstate, PyGenObject *gen)
     return STEP_PUSHED;
 }
 
-/* No longer executing, after a delegation that is over.  (The continuation has been its
-   level of recursion.) */
+/* No longer executing, after a delegation that is over. */
 static void
 suspend_delegating(PyThreadState *tstate, PyGenObject *gen)
 {
@@ -247,7 +246,7 @@ _PyStackless_DelegateStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_ev
     if (event == AT_RETURN) {
         (void)stop_iteration(value);
     }
-    tstate->py_recursion_remaining--;
+    tstate->py_recursion_remaining--;              // its level: while it delegated it had none
     _PyFrame_StackPush(frame, Py_None);            // immortal: what it was sent
     announce_throw(tstate, frame);
     return STEP_FAILED;
