@@ -158,6 +158,18 @@ _PyStackless_Begin(_PyInterpreterFrame *frame, PyObject **stack_pointer, int pop
     _PyFrame_SetStackPointer(frame, stack_pointer - pops);
 }
 
+/* The instruction of `frame` is over, and jumps: it goes on `offset` code units further.  That
+   may be more than return_offset can say: then the unit before is the one that is over. */
+static inline void
+_PyStackless_GoOnAt(_PyInterpreterFrame *frame, int offset)
+{
+    if (offset > UINT16_MAX) {
+        frame->instr_ptr += offset - 1;
+        offset = 1;
+    }
+    frame->return_offset = (uint16_t)offset;
+}
+
 /* tstate->current_frame gets the outcome of what was called from it; runs steps until
    there is a frame to go on with.  Then drops the operands.  Returns 1. */
 static inline int
@@ -287,6 +299,10 @@ extern instruction_hook _PyStackless_GetIter, _PyStackless_Send,
 extern step_function _PyStackless_IterStep, _PyStackless_ForStep, _PyStackless_SendStep,
     _PyStackless_AsyncStep, _PyStackless_AwaitStep, _PyStackless_AIterStep, _PyStackless_NextStep,
     _PyStackless_GeneratorStep, _PyStackless_DelegateStep, _PyStackless_ThrowStep;
+/* The instruction of `frame`, INSTRUMENTED_FOR_ITER, is over, and goes on `offset` code units
+   further; tells so.  STEP_DONE or STEP_FAILED. */
+extern step_outcome _PyStackless_Branch(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                        int offset);
 /* The tasklet whose frames these are is dropped. */
 extern void _PyStackless_AbandonAsync(_PyInterpreterFrame *c);
 /* Pushes the frame of a suspended or fresh generator or coroutine, which gets `arg`. */

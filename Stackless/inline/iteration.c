@@ -383,24 +383,24 @@ _PyStackless_CallThrow(PyThreadState *tstate, PyObject *gen, PyObject *exc,
 
 /* --- for ---------------------------------------------------------------------- */
 
-/* The instruction goes on at `offset`, with the event that INSTRUMENTED_FOR_ITER has. */
-static step_outcome
-branch(PyThreadState *tstate, _PyInterpreterFrame *frame, int offset)
+step_outcome
+_PyStackless_Branch(PyThreadState *tstate, _PyInterpreterFrame *frame, int offset)
 {
     _Py_CODEUNIT *instr = frame->instr_ptr;
-    frame->return_offset = offset;
-    if (tstate->tracing) {
-        return STEP_DONE;
+    if (!tstate->tracing) {
+        _Py_CODEUNIT *target = _Py_call_instrumentation_jump(
+            tstate, PY_MONITORING_EVENT_BRANCH, frame, instr, instr + offset);
+        if (target == NULL) {
+            _PyStackless_GoOnAt(frame, offset + 1);    // raises at the target, as upstream
+            return STEP_FAILED;
+        }
+        if (target != instr + offset) {
+            frame->instr_ptr = target;                 // a debugger jumped
+            frame->return_offset = 0;
+            return STEP_DONE;
+        }
     }
-    _Py_CODEUNIT *target = _Py_call_instrumentation_jump(
-        tstate, PY_MONITORING_EVENT_BRANCH, frame, instr, instr + offset);
-    if (target == NULL) {
-        return STEP_FAILED;
-    }
-    if (target != instr + offset) {
-        frame->instr_ptr = target;     // a debugger jumped
-        frame->return_offset = 0;
-    }
+    _PyStackless_GoOnAt(frame, offset);
     return STEP_DONE;
 }
 
@@ -447,9 +447,9 @@ end_for_iter(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
         *value = NULL;
     }
     if (number % 2) {
-        return branch(tstate, frame, offset);
+        return _PyStackless_Branch(tstate, frame, offset);
     }
-    frame->return_offset = offset;
+    _PyStackless_GoOnAt(frame, offset);
     return STEP_DONE;
 }
 
@@ -478,14 +478,15 @@ for_iter(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poi
             return 0;
         }
         PyInterpreterState *interp = tstate->interp;
-        int watched = instrumented || interp->sys_tracing_threads
-                      || interp->sys_profiling_threads;
-        /* As FOR_ITER_GEN does it: returns to END_FOR. */
-        _PyStackless_Begin(frame, stack_pointer, 0, size + (watched ? 0 : oparg));
+        /* As FOR_ITER_GEN does it: returns to END_FOR, if return_offset can say that. */
+        int simple = !(instrumented || interp->sys_tracing_threads
+                       || interp->sys_profiling_threads)
+                     && oparg <= UINT16_MAX - size;
+        _PyStackless_Begin(frame, stack_pointer, 0, size + (simple ? oparg : 0));
         step_outcome outcome = STEP_FAILED;
-        if (!watched
+        if (simple
             || _PyStackless_PushContinuation(tstate, CONTINUE_FOR, iter, NULL, NULL,
-                                             2 * oparg + instrumented)) {
+                                             2L * oparg + instrumented)) {
             outcome = _PyStackless_EnterGenerator(tstate, gen, Py_None);
         }
         return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 0);
@@ -496,7 +497,7 @@ for_iter(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poi
         return 0;
     }
     return _PyStackless_BeginCall(tstate, frame, stack_pointer, 0, size, CONTINUE_FOR,
-                                  NULL, NULL, 2 * oparg + instrumented, method, iter,
+                                  NULL, NULL, 2L * oparg + instrumented, method, iter,
                                   NULL, 0);
 }
 
@@ -531,7 +532,7 @@ _PyStackless_SendStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event 
     if (_PyGen_FetchStopIterationValue(value) < 0) {
         return STEP_FAILED;
     }
-    frame->return_offset += continuation_number(c);
+    _PyStackless_GoOnAt(frame, frame->return_offset + (int)continuation_number(c));
     return STEP_DONE;
 }
 

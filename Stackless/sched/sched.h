@@ -225,6 +225,9 @@ extern void _PyStackless_WatchStop(_PyStackless_Scheduler *sched);
 extern void _PyStackless_WatchFini(_PyStackless_Scheduler *sched);
 /* The argument of the instruction at code unit i, with its EXTENDED_ARGs. */
 extern int _PyStackless_OpargAt(PyCodeObject *code, int i);
+/* Its opcode, an INSTRUMENTED_... one if it has events of its own, besides LINE and
+   INSTRUCTION. */
+extern int _PyStackless_EventOpcodeAt(PyCodeObject *code, int i);
 /* Another tasklet has become current, and sched->watch_switch is set. */
 extern void _PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* The thread has slept, in the current tasklet. */

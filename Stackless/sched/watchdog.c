@@ -728,9 +728,8 @@ _PyStackless_WatchTick(PyThreadState *tstate)
 
 /* --- going on -------------------------------------------------------------------------------- */
 
-/* Does the instruction at i have monitoring events of its own? */
-static int
-is_instrumented(PyCodeObject *code, int i)
+int
+_PyStackless_EventOpcodeAt(PyCodeObject *code, int i)
 {
     _PyCoMonitoringData *data = code->_co_monitoring;
     int opcode = _PyCode_CODE(code)[i].op.code;
@@ -740,6 +739,14 @@ is_instrumented(PyCodeObject *code, int i)
     if (opcode == INSTRUMENTED_INSTRUCTION) {
         opcode = data->per_instruction_opcodes[i];
     }
+    return opcode;
+}
+
+/* Does the jump or RESUME at i have monitoring events of its own? */
+static int
+is_instrumented(PyCodeObject *code, int i)
+{
+    int opcode = _PyStackless_EventOpcodeAt(code, i);
     return opcode == INSTRUMENTED_RESUME || opcode == INSTRUMENTED_JUMP_BACKWARD;
 }
 

@@ -170,6 +170,7 @@ typedef struct {
     PyObject *greenlet;           // that stands for it (greenlet_tasklets have a field)
     stackless_hard *hard;
     uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
+    uint8_t branches;             // its pending call is a loop's, which is monitored
     uint8_t threadblock;          // inside run(threadblock=True), if inside run()
 } tasklet_extra;
 

@@ -74,7 +74,7 @@ void
 _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
 {
     tasklet_extra *extra = extra_of(t);
-    if (extra != NULL && extra->c_callable == NULL && !extra->interrupted
+    if (extra != NULL && extra->c_callable == NULL && !extra->interrupted && !extra->branches
         && !extra->threadblock && extra->greenlet == NULL) {
         t->context = extra->context;
         free_hard(extra->hard);

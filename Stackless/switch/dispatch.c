@@ -31,7 +31,6 @@
 #include "pycore_call.h"
 #include "pycore_ceval.h"         // _Py_HandlePending()
 #include "pycore_code.h"          // _Py_GetBaseOpcode()
-#include "pycore_instruments.h"   // _Py_call_instrumentation_exc2()
 #include "pycore_descrobject.h"   // PyMethodDescrObject
 #include "pycore_modsupport.h"
 #include "pycore_object.h"        // _PyObject_HEAD_INIT()
@@ -429,76 +428,6 @@ push_first_frame(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return frame;
 }
 
-/* The loop over a channel gets StopIteration where it waited for the next item:
-   that ends the loop, as END_FOR would have been reached. */
-static int
-end_for_loop(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-             _PyInterpreterFrame *frame)
-{
-    PyCodeObject *code = _PyFrame_GetCode(frame);
-    int here = _PyInterpreterFrame_LASTI(frame);
-    if (_Py_GetBaseOpcode(code, here) != FOR_ITER
-        || !PyErr_GivenExceptionMatches(tstate->current_exception, PyExc_StopIteration)) {
-        return 0;
-    }
-    PyErr_Clear();
-    _PyStackless_Discard(sched, _PyFrame_StackPop(frame));
-    frame->return_offset = 1 + _PyOpcode_Caches[FOR_ITER]
-                           + _PyStackless_OpargAt(code, here) + 2;
-    return 1;
-}
-
-void
-_PyStackless_DeferCReturn(PyThreadState *tstate, PyObject *callable, PyObject *arg)
-{
-    PyTaskletObject *t = _PyStackless_PeekScheduler(tstate)->current;
-    PyObject *token = tstate->current_exception;
-    tstate->current_exception = NULL;
-    if (_PyStackless_EnsureExtra(t) < 0) {
-        PyErr_Clear();                 // this event is lost
-    }
-    else {
-        Py_XSETREF(extra_of(t)->c_callable, Py_NewRef(callable));
-        Py_XSETREF(extra_of(t)->c_arg, Py_NewRef(arg));
-    }
-    tstate->current_exception = token;
-}
-
-/* Tells the tools how the C call ended: `value` (stolen), or NULL and an exception is
-   set.  Returns the value, or NULL if there was none or a tool raised. */
-static PyObject *
-tell_c_return(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
-              PyObject *value)
-{
-    if (extra_of(t) == NULL || extra_of(t)->c_callable == NULL) {
-        return value;
-    }
-    PyObject *callable = extra_of(t)->c_callable;
-    PyObject *arg = extra_of(t)->c_arg;
-    extra_of(t)->c_callable = extra_of(t)->c_arg = NULL;
-    /* greenlet's trace function may have changed what is monitored. */
-    PyObject *exc = PyErr_GetRaisedException();
-    int err = _Py_Instrument(_PyFrame_GetCode(frame), tstate->interp);
-    if (err < 0) {
-        PyErr_FormatUnraisable("Exception ignored: the end of a C call is not monitored");
-    }
-    PyErr_SetRaisedException(exc);
-    if (err < 0) {
-        ;
-    }
-    else if (value == NULL) {
-        _Py_call_instrumentation_exc2(tstate, PY_MONITORING_EVENT_C_RAISE, frame,
-                                      frame->instr_ptr, callable, arg);
-    }
-    else if (_Py_call_instrumentation_2args(tstate, PY_MONITORING_EVENT_C_RETURN, frame,
-                                            frame->instr_ptr, callable, arg) < 0) {
-        Py_CLEAR(value);
-    }
-    Py_DECREF(callable);
-    Py_DECREF(arg);
-    return value;
-}
-
 PyObject *
 _PyStackless_GetGlobals(PyThreadState *tstate)
 {
@@ -510,25 +439,35 @@ _PyStackless_GetGlobals(PyThreadState *tstate)
     return frame ? frame->f_globals : NULL;
 }
 
+/* False: `frame` is not in a loop's FOR_ITER that has a branch event. */
+static inline int
+may_be_monitored_loop(_PyInterpreterFrame *frame)
+{
+    return frame->instr_ptr->op.code >= MIN_INSTRUMENTED_OPCODE;
+}
+
 /* The current tasklet goes on in `frame` with `value` (NULL: an exception is set). */
 static void
 resume(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
        PyObject *value)
 {
-    if (extra_of(t) != NULL && extra_of(t)->interrupted) {
-        extra_of(t)->interrupted = 0;
+    tasklet_extra *extra = extra_of(t);
+    if (extra != NULL && extra->interrupted) {
+        extra->interrupted = 0;
         _PyStackless_Discard(sched_of(t), value);
         if (value != NULL) {
             _PyStackless_FinishInterrupted(tstate, sched_of(t), frame);
         }
         return;
     }
-    value = tell_c_return(tstate, t, frame, value);
-    if (value != NULL) {
-        _PyFrame_StackPush(frame, value);
+    if (extra != NULL) {
+        value = _PyStackless_TellCReturn(tstate, t, frame, value);
+    }
+    if (value == NULL || may_be_monitored_loop(frame)) {
+        _PyStackless_EndForIter(tstate, t, frame, value);
     }
     else {
-        (void)end_for_loop(tstate, sched_of(t), frame);
+        _PyFrame_StackPush(frame, value);
     }
 }
 
@@ -665,6 +604,9 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     stackless_op op = sched->pending.op;
     frame->return_offset = sched->pending.size;
     sched->pending = (pending_op){0};
+    if (may_be_monitored_loop(frame)) {
+        _PyStackless_DeferBranch(t, frame);
+    }
     PyObject *result = NULL;
     op_outcome outcome = _PyStackless_Execute(tstate, sched, &op, SWITCH_SOFT, &result);
     _PyStackless_Discard(sched, op.target);

@@ -46,6 +46,21 @@ extern void _PyStackless_CancelOp(_PyStackless_Scheduler *sched);
 extern PyObject *_PyStackless_Unwind(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                                      stackless_op op, int size);
 
+/* events.c */
+
+/* If `frame` is in a loop's FOR_ITER that has a branch event: t, which waits there for the
+   next item, is not resumed by those who would not tell. */
+extern void _PyStackless_DeferBranch(PyTaskletObject *t, _PyInterpreterFrame *frame);
+/* A call is over: `value` (stolen), or NULL and an exception is set.  Tells the tools that saw
+   it begin, if it is monitored.  Returns the value, or NULL if there was none or a tool
+   raised. */
+extern PyObject *_PyStackless_TellCReturn(PyThreadState *tstate, PyTaskletObject *t,
+                                          _PyInterpreterFrame *frame, PyObject *value);
+/* Gives `value` (stolen) to the instruction that waited for it, perhaps the FOR_ITER of a
+   loop over a channel.  NULL: an exception is set, which may end that loop. */
+extern void _PyStackless_EndForIter(PyThreadState *tstate, PyTaskletObject *t,
+                                    _PyInterpreterFrame *frame, PyObject *value);
+
 /* frames.c */
 
 /* Moves the frames of the current tasklet, whose stack pointers are saved, from the data

@@ -1,10 +1,12 @@
 """Channels as iterators, and send_sequence."""
 
+import sys
 import unittest
 
 import stackless
-from stackless import channel, tasklet
+from stackless import channel, schedule, tasklet
 
+from .soft_table import fresh
 from .support import StacklessTestCase
 
 
@@ -181,6 +183,131 @@ class Iteration(StacklessTestCase):
         self.assertEqual(log, [(1, 2), (1, 3), 1])
         ch.send_exception(StopIteration)
         self.assertEqual(ch.balance, 0)
+
+
+class Events(StacklessTestCase):
+    """What tools are told of a loop over a channel: in a tasklet as in main, whoever wakes it.
+
+    (In a tasklet they were told neither how the loop goes on nor that it got StopIteration.)
+    """
+
+    N = 30                                 # until the calls that switch are specialised, too
+
+    def feed(self, ch, eager):
+        def task():
+            if not eager:
+                schedule()
+            for i in range(self.N):
+                ch.send(i)
+            ch.send_exception(StopIteration)
+        tasklet(task)()
+
+    def loop(self):
+        def consume(ch):
+            for x in ch:
+                pass
+            return "end"
+        return fresh(consume)
+
+    def in_tasklet(self, run, ch):
+        result = []
+        tasklet(lambda: result.append(run(ch)))()
+        stackless.run()
+        return result[0]
+
+    def check(self, run):
+        for preference in -1, 0, 1:
+            for eager in False, True:
+                with self.subTest(preference=preference, eager=eager):
+                    results = []
+                    for where in (lambda run, ch: run(ch)), self.in_tasklet:
+                        ch = channel()
+                        ch.preference = preference
+                        self.feed(ch, eager)
+                        results.append(where(run, ch))
+                    self.assertEqual(results[1], results[0])
+                    self.assertGreater(len(results[0]), self.N)
+
+    def monitored(self, ch):
+        log = []
+        f = self.loop()
+        monitoring = sys.monitoring
+        tool = monitoring.DEBUGGER_ID
+        events = monitoring.events.BRANCH, monitoring.events.RAISE
+        monitoring.use_tool_id(tool, "test_iteration")
+
+        def branch(code, offset, target):
+            if code is f.__code__:
+                log.append((offset, target))
+
+        def raised(code, offset, exc):
+            if code is f.__code__:
+                log.append((offset, type(exc)))
+        for event, callback in zip(events, (branch, raised)):
+            monitoring.register_callback(tool, event, callback)
+        monitoring.set_events(tool, sum(events))
+        try:
+            log.append(f(ch))
+        finally:
+            monitoring.set_events(tool, 0)
+            for event in events:
+                monitoring.register_callback(tool, event, None)
+            monitoring.free_tool_id(tool)
+        return log
+
+    def test_monitored(self):
+        self.check(self.monitored)
+
+    def test_traced(self):
+        def run(ch):
+            log = []
+            f = self.loop()
+
+            def trace(frame, event, arg):
+                if frame.f_code is f.__code__:
+                    frame.f_trace_opcodes = opcodes
+                    log.append((event, frame.f_lineno, frame.f_lasti))
+                return trace
+            sys.settrace(trace)
+            try:
+                log.append(f(ch))
+            finally:
+                sys.settrace(None)
+            return log
+        for opcodes in False, True:
+            self.check(run)
+
+    def test_monitored_while_it_waits(self):
+        # Both loops go on as monitored ones; the first time at once, unless C code waits.
+        log = []
+        ch = channel()
+        f = self.loop()
+        for _ in range(2):
+            tasklet(f)(ch)
+        stackless.run()
+        self.assertEqual(ch.balance, -2)
+        monitoring = sys.monitoring
+        tool = monitoring.DEBUGGER_ID
+        monitoring.use_tool_id(tool, "test_iteration")
+        monitoring.register_callback(
+            tool, monitoring.events.BRANCH,
+            lambda code, offset, target: code is f.__code__ and log.append((offset, target)))
+        monitoring.set_events(tool, monitoring.events.BRANCH)
+        try:
+            for i in range(4):
+                ch.send(i)
+                stackless.run()
+        finally:
+            monitoring.set_events(tool, 0)
+            monitoring.register_callback(tool, monitoring.events.BRANCH, None)
+            monitoring.free_tool_id(tool)
+        self.assertIn(len(log), (2, 3, 4))
+        self.assertEqual(len(set(log)), 1)
+        del log[:]
+        for _ in range(2):
+            ch.send_exception(StopIteration)
+        stackless.run()
+        self.assertEqual(log, [])
 
 
 class SendSequence(StacklessTestCase):
