@@ -692,6 +692,7 @@ stackless_exec(PyObject *module)
         || _PyStackless_InitInlining() < 0) {
         return -1;
     }
+    _PyStackless_InitGenerators();
     state->trampoline = _PyStackless_HiddenFunction(trampoline_source, "call", NULL, NULL);
     state->keywords_trampoline = _PyStackless_HiddenFunction(keywords_trampoline_source,
                                                              "call", NULL, NULL);

@@ -37,6 +37,7 @@
 #include "pycore_call.h"
 #include "pycore_ceval.h"         // _PyEvalFramePushAndInit()
 #include "pycore_code.h"
+#include "pycore_context.h"       // PyContext
 #include "pycore_function.h"
 #include "pycore_global_strings.h" // _Py_ID()
 #include "pycore_object.h"
@@ -461,6 +462,48 @@ _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
         return run_steps(tstate, event_of(outcome), value);
     }
     return end_steps(c, value);
+}
+
+/* The context that the continuation has entered, or NULL. */
+static PyContext *
+entered_context(_PyInterpreterFrame *c)
+{
+    switch (continuation_get(c, STATE_KIND)) {
+        case CONTINUE_CONTEXT:
+            return (PyContext *)c->localsplus[STATE_A];
+        case CONTINUE_TASK:
+            return (PyContext *)_PyStackless_TaskContext(c);
+        default:
+            return NULL;
+    }
+}
+
+/* As PyContext_Exit() does it.  What the tasklet then has no longer is dropped with the
+   frame. */
+static void
+leave_context(PyObject **current, _PyInterpreterFrame *c, PyContext *context)
+{
+    PyObject *previous = (PyObject *)context->ctx_prev;
+    context->ctx_prev = NULL;
+    context->ctx_entered = 0;
+    if (*current == (PyObject *)context) {
+        *current = previous;
+        previous = (PyObject *)context;
+    }
+    if (previous != NULL) {
+        _PyFrame_StackPush(c, previous);
+    }
+}
+
+void
+_PyStackless_LeaveContexts(PyTaskletObject *t, _PyInterpreterFrame *frame)
+{
+    for (; frame != NULL && frame->owner != FRAME_OWNED_BY_CSTACK; frame = frame->previous) {
+        PyContext *context = _PyStackless_IsContinuation(frame) ? entered_context(frame) : NULL;
+        if (context != NULL && context->ctx_entered) {
+            leave_context(context_of(t), frame, context);
+        }
+    }
 }
 
 void

@@ -42,6 +42,9 @@ extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
    eval loop does. */
 extern void _PyStackless_ExceptionIsLost(PyThreadState *tstate);
 extern int _PyStackless_InitInlining(void);
+/* The frames of t, from `frame` on, will never go on: leaves the contexts that were entered
+   there.  Runs no code. */
+extern void _PyStackless_LeaveContexts(PyTaskletObject *t, _PyInterpreterFrame *frame);
 /* A suspended frame of a tasklet will never go on: undoes what others would not get over.
    Runs Python code; no exception is set. */
 extern void _PyStackless_AbandonFrame(_PyStackless_Scheduler *sched,
@@ -394,6 +397,8 @@ _PyStackless_GetTaskHooks(void)
     return _Py_atomic_load_ptr_acquire(&_PyStackless_KnownTaskHooks);
 }
 
+/* The context (borrowed) that a CONTINUE_TASK has entered, or NULL. */
+extern PyObject *_PyStackless_TaskContext(_PyInterpreterFrame *frame);
 /* The frame of a CONTINUE_TASK will never go on. */
 extern void _PyStackless_AbandonTask(_PyStackless_Scheduler *sched,
                                      _PyInterpreterFrame *frame);

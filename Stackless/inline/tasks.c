@@ -89,6 +89,14 @@ _PyStackless_MakeEagerTask(PyThreadState *tstate, PyTypeObject *type,
     return go_on(tstate, has_begun, &entered, value);
 }
 
+PyObject *
+_PyStackless_TaskContext(_PyInterpreterFrame *c)
+{
+    PyObject *under_way = c->localsplus[STATE_C];
+    return under_way != NULL && PyTuple_CheckExact(under_way)
+           ? PyTuple_GET_ITEM(under_way, EAGER_CONTEXT) : NULL;
+}
+
 static void
 report_failure(int err)
 {
@@ -113,7 +121,8 @@ abandon_current_task(PyObject *current_tasks, PyObject *loop, PyObject *task,
 }
 
 /* When a step is dropped, the loop is no longer the thread's running one, either.  The start
-   of an eager task tells nothing about that: it may be in any tasklet.
+   of an eager task tells nothing about that: it may be in any tasklet.  (The context that it
+   has entered was left by _PyStackless_LeaveContexts().)
    The task's type and module may be half torn down by the garbage collector, so they are
    not asked. */
 void

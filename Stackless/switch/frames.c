@@ -7,6 +7,7 @@
 
 #include "Python.h"
 #include "pycore_frame.h"         // _PyFrame_ClearExceptCode()
+#include "pycore_gc.h"            // _PyGC_CLEAR_FINALIZED()
 #include "pycore_genobject.h"     // _PyFrame_GetGenerator()
 #include "pycore_pyerrors.h"      // _PyErr_ClearExcState()
 #include "pycore_pystate.h"       // _PyThreadState_PopFrame()
@@ -106,6 +107,48 @@ drop_generator_frame(_PyInterpreterFrame *frame)
     _PyErr_ClearExcState(&gen->gi_exc_state);
 }
 
+/* Does it wait for a generator (or coroutine) that executes? */
+static int
+delegates_to_running(PyGenObject *gen)
+{
+    while (gen->gi_frame_state == FRAME_SUSPENDED_YIELD_FROM) {
+        PyObject *to = _PyFrame_StackPeek((_PyInterpreterFrame *)gen->gi_iframe);
+        if (!PyGen_CheckExact(to) && !PyCoro_CheckExact(to)) {
+            return 0;
+        }
+        gen = (PyGenObject *)to;
+    }
+    return gen->gi_frame_state == FRAME_EXECUTING;
+}
+
+/* tp_finalize of generators and coroutines.  One that executes is never without an owner,
+   unless the collector has found it together with the tasklet that is suspended in it: the
+   finalizers of all are called before anything is cleared.  Upstream's would complain, or hand
+   an async generator to its event loop; this one leaves it to the tasklet, which will drop it,
+   or go on with it if another finalizer sees to that: then its own is still due. */
+static void
+finalize_generator(PyObject *self)
+{
+    PyGenObject *gen = (PyGenObject *)self;
+    if (gen->gi_frame_state == FRAME_EXECUTING) {
+        _PyGC_CLEAR_FINALIZED(self);
+        return;
+    }
+    if (gen->gi_frame_state == FRAME_SUSPENDED_YIELD_FROM
+        && _PyThreadState_GET()->interp->gc.collecting && delegates_to_running(gen)) {
+        gen->gi_frame_state = FRAME_SUSPENDED;     // closes this one alone
+    }
+    _PyGen_Finalize(self);
+}
+
+void
+_PyStackless_InitGenerators(void)
+{
+    PyGen_Type.tp_finalize = finalize_generator;
+    PyCoro_Type.tp_finalize = finalize_generator;
+    PyAsyncGen_Type.tp_finalize = finalize_generator;
+}
+
 void
 _PyTasklet_DropFrames(PyTaskletObject *t)
 {
@@ -124,6 +167,7 @@ _PyTasklet_DropFrames(PyTaskletObject *t)
     t->frame = NULL;
     t->flags &= ~TASKLET_WITH_FRAMES;
     t->depth = 0;
+    _PyStackless_LeaveContexts(t, frame);          // as long as it has no other one
     _PyStackless_ClearExtra(tstate, t);
     while (frame != NULL && frame->owner != FRAME_OWNED_BY_CSTACK) {
         _PyInterpreterFrame *previous = frame->previous;

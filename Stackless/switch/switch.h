@@ -66,6 +66,8 @@ extern void _PyStackless_EndForIter(PyThreadState *tstate, PyTaskletObject *t,
 /* Moves the frames of the current tasklet, whose stack pointers are saved, from the data
    stack to blocks of their own.  0, or -1 with an exception: some have moved. */
 extern int _PyStackless_PromoteFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched);
+/* Lets the types of generators know of those in which a tasklet is suspended. */
+extern void _PyStackless_InitGenerators(void);
 /* Drops function, arguments or frames without running them.  Runs Python code. */
 extern void _PyTasklet_DropFrames(PyTaskletObject *t);
 

@@ -1,13 +1,15 @@
 """gr_context: each greenlet has its own contextvars context."""
 
 import contextvars
+import gc
 import threading
 import unittest
+import weakref
 from contextvars import Context, ContextVar, copy_context
 
 from greenlet import getcurrent, greenlet
 
-from .support import GreenletTestCase, in_thread, switch_back
+from .support import GreenletTestCase, in_thread, needs_ours, needs_soft, switch_back
 
 var = ContextVar("var", default="default")
 
@@ -268,6 +270,39 @@ class Run(ContextTestCase):
             for g in some:
                 g.switch()
         self.assertEqual([g.switch() for g in some], [(i, 4) for i in range(5)])
+
+    @needs_ours
+    @needs_soft
+    def test_left_when_it_vanishes(self):
+        # The greenlet of a thread that has ended: nothing of what its frames held stays, and
+        # the context can be entered again, even if gr_context was replaced meanwhile.
+        class Value:
+            pass
+
+        def run():
+            value = Value()
+            kept.append(weakref.ref(value))
+            var.set(value)
+            del value
+            ctx.run(lambda: getcurrent().parent.switch())
+
+        def thread(replace):
+            g = greenlet(run)
+            g.switch()
+            if replace:
+                g.gr_context = Context()
+            some.append(g)
+        for replace in False, True:
+            with self.subTest(replace=replace):
+                kept = []
+                some = []
+                ctx = Context()
+                in_thread(lambda: thread(replace))
+                self.assertRaises(RuntimeError, ctx.run, int)
+                some.clear()
+                gc.collect()
+                self.assertEqual([ref() for ref in kept], [None])
+                self.assertEqual(ctx.run(int), 0)
 
     def test_module_level_functions(self):
         def run():

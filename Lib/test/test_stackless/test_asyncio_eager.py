@@ -423,6 +423,7 @@ class Eager(AsyncioTestCase):
         async def eager(n):
             asyncio.current_task()._log_destroy_pending = False
             tasks.append(weakref.ref(asyncio.current_task()))
+            contexts.append(asyncio.current_task().get_context())
             if n:
                 await self.loop.create_task(eager(n - 1))
             self.switch()
@@ -431,6 +432,7 @@ class Eager(AsyncioTestCase):
             asyncio.current_task()._log_destroy_pending = False
             await self.loop.create_task(eager(2))
         tasks = []
+        contexts = []
         self.addCleanup(sys.set_asyncgen_hooks, *sys.get_asyncgen_hooks())
         self.addCleanup(setattr, self.loop, "_thread_id", None)
         t = self.run_in_tasklet(main())
@@ -443,6 +445,8 @@ class Eager(AsyncioTestCase):
         self.assertEqual(_asyncio._current_tasks, {})
         self.assertIsNone(asyncio._get_running_loop())
         self.assertEqual([ref() for ref in tasks], [None] * 3)
+        # (They counted as entered for ever.)
+        self.assertEqual([context.run(lambda: 5) for context in contexts], [5] * 3)
 
     @needs_soft
     def test_dropped_in_another_tasklet(self):
