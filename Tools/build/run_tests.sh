@@ -1,10 +1,8 @@
 #!/bin/sh
 # Usage: run_tests.sh BUILDDIR quick|all [PYTEST-ARGUMENT]...
-# Run Lib/test/test_stackless and test_greenlet with pytest on the build as
-# configured; for "all" then on the debug build: in random order, with every switch
-# hard, and, those files in which the order does not matter, with tasklets chosen at
-# random; and the tests of our tools.  The seed is printed; SEED=N repeats a run.
-# (STACKLESS_DEBUG: see Stackless/sched/debug.c)
+# Run Lib/test/test_stackless and test_greenlet with pytest (installed if need be):
+# run_suites.py says on which builds and in which ways, and on what else.  JOBS=N
+# processes at a time; SEED=N repeats a run.
 # The settings come from config.sh.
 # shellcheck disable=SC1091,SC2154
 
@@ -31,47 +29,13 @@ install_pytest() {
     cp "$requirements" "$site/installed.txt"
 }
 
-# run PYTHON STACKLESS_DEBUG PYTEST-ARGUMENT...: pytest's directory is appended
-# to sys.path in this process only, so that tests which start interpreters see
-# none of it.
-run() {
-    python=$1 mode=$2
-    shift 2
-    say "pytest $* (${python#"$topdir/"}${mode:+, STACKLESS_DEBUG=$mode})"
-    STACKLESS_DEBUG=$mode "$python" -c '
-import sys
-sys.path.append(sys.argv.pop(1))
-import pytest
-sys.exit(pytest.main())' "$site" -p no:cacheprovider -o faulthandler_timeout=300 -q "$@" ||
-        failed="$failed
-    STACKLESS_DEBUG=$mode $python, pytest $*"
-}
-
-# run_suite PYTHON STACKLESS_DEBUG PYTEST-ARGUMENT...
-run_suite() {
-    python=$1 mode=$2
-    shift 2
-    run "$python" "$mode" --pyargs test.test_stackless test.test_greenlet "$@"
-}
-
 install_pytest
-failed=
 case $pass in
 *"'--with-pydebug'"*) debug=$topdir/python ;;
 *) debug=$builddir/debug/python ;;
 esac
-run_suite "$topdir/python" '' "$@"
-if [ "$scope" = all ]; then
-    seed=${SEED:-$$}
-    run_suite "$debug" "random:$seed" "$@"
-    run_suite "$debug" hard "$@"
-    # Where the order does not matter.  (The whole suite passes with some seeds: elsewhere
-    # a test of who is next that is not marked so (needs_order) would fail with others.)
-    run "$debug" "shuffle:$seed" --pyargs test.test_stackless.test_model \
-        test.test_stackless.test_inflight test.test_stackless.test_threads_stress "$@"
-    # One at a time: the tools have modules of the same names.
-    for file in "$srcdir"/Tools/*/test_*.py; do
-        run "$topdir/python" '' "$file"
-    done
-fi
-[ -z "$failed" ] || die "these test runs failed:$failed"
+[ "$scope" = all ] || debug=
+seed=${SEED:-$$}
+say "seed $seed (to repeat a run: SEED=$seed)"
+exec "$topdir/python" -B "$srcdir/Tools/build/run_suites.py" --python "$topdir/python" ${debug:+"--debug=$debug"} \
+    --site "$site" --jobs "${JOBS:-2}" --seed "$seed" "$@"

@@ -16,13 +16,14 @@ Exit status: 0 no new failure, 1 new failures, 2 the comparison could not be mad
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from baseline import Baseline, default_cache, plain_flags
@@ -119,6 +120,7 @@ class Comparison:
         self.verdicts: dict[str, Verdict] = {}
         self.flaky: list[str] = []
         self.not_compared: list[str] = []
+        self.times: list[tuple[str, float]] = []
         self._stock_names: set[str] | None = None
 
     def _runner(self, binary: Binary, folder: str, patterns: Sequence[str]) -> Runner:
@@ -131,13 +133,21 @@ class Comparison:
         left_out = set(self.skips) | set(self.args.exclude)
         names = slow_first([name for name in listed if name not in left_out], self.args.slow)
         self.patterns = [pattern for pattern in self.skips if pattern not in listed]
-        final = self._run_ours(names)
-        if self.args.full_stock:
-            self._run_full_stock(names)
-        self._judge_bad([outcome for outcome in final.values() if not outcome.good])
-        self._judge_good([outcome for outcome in final.values() if outcome.good])
+        with self._timed("upstream's test suite on this build"):
+            final = self._run_ours(names)
+        with self._timed("what had to run on stock"):
+            if self.args.full_stock:
+                self._run_full_stock(names)
+            self._judge_bad([outcome for outcome in final.values() if not outcome.good])
+            self._judge_good([outcome for outcome in final.values() if outcome.good])
         self.baseline.save()
         return final
+
+    @contextlib.contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self.times.append((name, time.monotonic() - begin))
 
     def _run_ours(self, names: Sequence[str]) -> dict[str, Outcome]:
         final = self._runner(self.ours, "ours", self.patterns).run_all(
@@ -236,7 +246,10 @@ def report(comparison: Comparison, final: dict[str, Outcome], seconds: float) ->
     passed = sum(len(outcome.ids(PASSED)) for outcome in final.values())
     skipped = sum(len(outcome.ids(SKIPPED)) for outcome in final.values())
     whole = sum(outcome.state == "skipped" for outcome in final.values())
-    print(f"\n{len(final)} test files ({whole} of them skipped as a whole) in {seconds / 60:.1f} minutes; "
+    print()
+    for name, taken in comparison.times:
+        print(f"time: {taken:5.0f} s: {name}")
+    print(f"{len(final)} test files ({whole} of them skipped as a whole) in {seconds / 60:.1f} minutes; "
           f"results in {comparison.args.out}")
     print(f"{len(ours)} new failure{'s' if len(ours) != 1 else ''}" if ours else "no new failure")
     print(f"{passed} passed, {len(ours)} failed, {skipped} skipped, {len(stock_too)} failing on stock too")

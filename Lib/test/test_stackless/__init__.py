@@ -6,10 +6,15 @@ description of the module only; none looks into the implementation, but for
 test_cstack.py, whose C programs need no interpreter at all.
 """
 
+import gc
 import os
 
 from test.support import load_package_tests
 
 
 def load_tests(*args):
-    return load_package_tests(os.path.dirname(__file__), *args)
+    tests = load_package_tests(os.path.dirname(__file__), *args)
+    # The tests collect garbage again and again: what exists now is exempt.
+    gc.collect()
+    gc.freeze()
+    return tests

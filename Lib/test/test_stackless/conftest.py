@@ -1,5 +1,6 @@
-"""pytest: run the tests in random order when STACKLESS_DEBUG=random:SEED says so."""
+"""pytest: run the tests in random order when STACKLESS_DEBUG=random:SEED says so; cheap garbage collections."""
 
+import gc
 import os
 import random
 
@@ -21,3 +22,10 @@ def pytest_collection_modifyitems(items: list) -> None:
     seed = _seed()
     if seed is not None:
         random.Random(seed).shuffle(items)
+
+
+def pytest_collection_finish() -> None:
+    # pytest and the test files are some hundred thousand objects, and the tests collect garbage
+    # again and again: what exists now is exempt.
+    gc.collect()
+    gc.freeze()
