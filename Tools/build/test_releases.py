@@ -46,7 +46,7 @@ class ReleaseCase(unittest.TestCase):
             copy(source, target)
         helper = csource.digest(csource.extract(CEVAL, "helper") or "")
         self.write("Tools/check_overlay/relies.txt", f"Python/ceval.c helper {helper} it returns 0\n")
-        self.write("Python/stackless_one.c", "int one;\n")
+        self.write("Stackless/one.c", "int one;\n")
         self.write("Python/ceval.c.patch", diff("Python/ceval.c", CEVAL_HUNK))
         self.rows: dict[str, str] = {}
         self.release(UNTESTED)

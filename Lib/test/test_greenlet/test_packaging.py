@@ -1,7 +1,10 @@
 """What tells pip and others that greenlet is there, in virtual environments too."""
 
+import atexit
+import functools
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,19 +52,24 @@ class Here(unittest.TestCase):
         self.assertEqual(spec.origin, "built-in")
 
 
-class VirtualEnvironment(unittest.TestCase):
-    """Made once, with pip from its bundled wheel; nothing is downloaded."""
+@functools.cache
+def environment():
+    """The Python of a virtual environment, made once (in random order a class is set up again and
+    again), with pip from its bundled wheel; nothing is downloaded."""
+    directory = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, directory)
+    done = run(sys.executable, "-m", "venv", directory)
+    if done.returncode:
+        raise unittest.SkipTest("no virtual environment can be made: "
+                                f"{(done.stdout + done.stderr).strip().splitlines()[-1]}")
+    return os.path.join(directory, "bin", "python")
 
+
+class VirtualEnvironment(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        directory = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(directory.cleanup)
-        done = run(sys.executable, "-m", "venv", directory.name)
-        if done.returncode:
-            raise unittest.SkipTest("no virtual environment can be made: "
-                                    f"{(done.stdout + done.stderr).strip().splitlines()[-1]}")
-        cls.python = os.path.join(directory.name, "bin", "python")
+        cls.python = environment()
 
     def ok(self, *args):
         done = run(self.python, *args)
