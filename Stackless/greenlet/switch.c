@@ -462,14 +462,12 @@ find_heir(_PyStackless_Scheduler *sched, PyGreenlet *parent, PyObject **value,
             Py_DECREF(parent);
             return heir;
         }
-        _PyStackless_Discard(sched, *value);
-        _PyStackless_Discard(sched, *exc);
-        *value = NULL;
-        *exc = PyErr_GetRaisedException();
-        PyGreenlet *next = _PyGreenlet_GetParent(parent);
-        Py_XINCREF(next);
-        _PyStackless_Discard(sched, (PyObject *)parent);
-        parent = next;
+        /* Not to the trash: there may be many of them. */
+        PyObject *failure = PyErr_GetRaisedException();
+        PyGreenlet *next = (PyGreenlet *)Py_XNewRef(_PyGreenlet_GetParent(parent));
+        Py_CLEAR(*value);
+        Py_XSETREF(*exc, failure);
+        Py_SETREF(parent, next);
     }
     return (PyGreenlet *)Py_XNewRef(_PyGreenlet_Main(sched));
 }
