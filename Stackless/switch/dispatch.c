@@ -640,10 +640,13 @@ _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     PyObject *exc = _PyErr_GetRaisedException(tstate);
     if (left != NULL) {
         if (left->state == TASKLET_IDLE) {
-            _PyStackless_ClearExtra(tstate, left);
+            PyObject *context = NULL;  // dropping the rest may bind the tasklet again
             if (!_PyGreenlet_IsTasklet(left)) {
-                Py_CLEAR(left->context);
+                context = *context_of(left);
+                *context_of(left) = NULL;
             }
+            _PyStackless_ClearExtra(tstate, left);
+            Py_XDECREF(context);
         }
         Py_DECREF(left);
     }

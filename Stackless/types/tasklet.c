@@ -127,6 +127,11 @@ tasklet_clear(PyObject *self)
     if (_PyTasklet_IsHard(t)) {
         return 0;                      // its C functions go on to use what it has
     }
+    if (tasklet_is_queued(t)) {
+        return 0;                      // a finalizer has inserted it
+    }
+    PyObject *context = *context_of(t);
+    *context_of(t) = NULL;
     if (t->state == TASKLET_PAUSED) {
         _PyTasklet_MakeIdle(t);
     }
@@ -134,7 +139,7 @@ tasklet_clear(PyObject *self)
         _PyTasklet_SetTempval(t, NULL);
     }
     /* A blocked one is released by its channel, and so comes here again. */
-    Py_CLEAR(*context_of(t));
+    Py_XDECREF(context);
     return 0;
 }
 
