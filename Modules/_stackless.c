@@ -223,7 +223,8 @@ stackless_getuncollectables(PyObject *module, PyObject *Py_UNUSED(ignored))
         _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
         stackless_hard *h = sched ? sched->hard : NULL;
         for (; h != NULL; h = h->next) {
-            if (PyList_Append(list, (PyObject *)h->owner) < 0) {
+            if (!_PyStackless_IsBeingFreed(h->owner)
+                && PyList_Append(list, (PyObject *)h->owner) < 0) {
                 Py_CLEAR(list);
                 break;
             }

@@ -41,8 +41,9 @@ typedef struct {
 typedef struct {
     PyTaskletObject tasklet;
     /* The greenlet, NULL if it is dead; bit 0: owns a reference to it.  It does, from the
-       moment when it becomes current, until it is left by a switch to another greenlet:
-       then the program has to hold on to it. */
+       moment when it becomes current or runnable, until it is left by a switch to another
+       greenlet: then the program has to hold on to it.  Otherwise a weak reference: see
+       _PyStackless_NewRefFromWeak(). */
     uintptr_t link;
     PyGreenlet *parent;
 } greenlet_tasklet;
@@ -65,14 +66,22 @@ greenlet_linked(const greenlet_tasklet *gt)
     return (PyGreenlet *)(gt->link & ~(uintptr_t)1);
 }
 
-/* The greenlet that stands for t (borrowed), or NULL. */
+/* The greenlet that stands for t, or NULL: a weak reference if t is a greenlet_tasklet, else
+   borrowed. */
 static inline PyGreenlet *
-_PyGreenlet_OfTasklet(PyTaskletObject *t)
+greenlet_of(const PyTaskletObject *t)
 {
     if (_PyGreenlet_IsTasklet(t)) {
-        return greenlet_linked((greenlet_tasklet *)t);
+        return greenlet_linked((const greenlet_tasklet *)t);
     }
     return extra_of(t) != NULL ? (PyGreenlet *)extra_of(t)->greenlet : NULL;
+}
+
+/* A new reference to it, or NULL. */
+static inline PyGreenlet *
+_PyGreenlet_OfTasklet(const PyTaskletObject *t)
+{
+    return (PyGreenlet *)_PyStackless_NewRefFromWeak(greenlet_of(t));
 }
 
 static inline int
@@ -84,7 +93,7 @@ _PyGreenlet_Check(PyObject *op)
 static inline int
 greenlet_is_linked(PyGreenlet *g)
 {
-    return g->tasklet != NULL && _PyGreenlet_OfTasklet(g->tasklet) == g;
+    return g->tasklet != NULL && greenlet_of(g->tasklet) == g;
 }
 
 static inline int
@@ -116,7 +125,7 @@ greenlet_thread_exited(PyGreenlet *g)
 
 /* --- being current ------------------------------------------------------------------ */
 
-/* t becomes current: from now on it owns its greenlet. */
+/* t becomes current: from now on it owns its greenlet, which is not being freed. */
 static inline void
 _PyGreenlet_Own(PyTaskletObject *t)
 {
@@ -165,7 +174,7 @@ extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
 extern _PyStackless_Scheduler *_PyGreenlet_GetScheduler(PyThreadState *tstate);
 /* The thread's main greenlet (borrowed), made when needed; NULL: out of memory. */
 extern PyGreenlet *_PyGreenlet_Main(_PyStackless_Scheduler *sched);
-/* The greenlet of the thread's current tasklet, likewise. */
+/* The greenlet of the thread's current tasklet (new reference), likewise. */
 extern PyGreenlet *_PyGreenlet_Current(_PyStackless_Scheduler *sched);
 /* The calling greenlet (new reference), or NULL with an exception: RuntimeError if the
    interpreter is being finalized. */

@@ -110,6 +110,7 @@ greenlet_tasklet_dealloc(PyObject *self)
 {
     greenlet_tasklet *gt = (greenlet_tasklet *)self;
     PyGreenlet *parent = gt->parent;
+    PyObject_GC_UnTrack(self);
     gt->parent = NULL;
     _PyStackless_AbandonHard(&gt->tasklet);
     drop_callable(gt);
@@ -189,16 +190,16 @@ _PyGreenlet_Current(_PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     if (_PyGreenlet_IsTasklet(t)) {
-        PyGreenlet *g = greenlet_linked(greenlet_tasklet_cast(t));
+        PyGreenlet *g = _PyGreenlet_OfTasklet(t);
         if (g != NULL) {
             return g;
         }
-        return _PyGreenlet_Main(sched);            // its greenlet has been given up
+        t = sched->main;               // its greenlet has been given up
     }
     if (!(t->flags & TASKLET_IS_MAIN) && _PyGreenlet_Main(sched) == NULL) {
         return NULL;                   // it will be the parent
     }
-    return of_plain_tasklet(t);
+    return (PyGreenlet *)Py_XNewRef(of_plain_tasklet(t));
 }
 
 PyGreenlet *
@@ -209,7 +210,7 @@ _PyGreenlet_GetCurrent(void)
         return NULL;
     }
     _PyStackless_Scheduler *sched = _PyGreenlet_GetScheduler(_PyThreadState_GET());
-    return sched ? (PyGreenlet *)Py_XNewRef(_PyGreenlet_Current(sched)) : NULL;
+    return sched ? _PyGreenlet_Current(sched) : NULL;
 }
 
 PyGreenlet *
@@ -223,7 +224,7 @@ _PyGreenlet_GetParent(PyGreenlet *g)
         return greenlet_tasklet_cast(t)->parent;
     }
     PyTaskletObject *main = sched_of(t)->main;
-    return main != NULL ? _PyGreenlet_OfTasklet(main) : NULL;
+    return main != NULL ? greenlet_of(main) : NULL;
 }
 
 _PyStackless_Scheduler *
@@ -284,6 +285,7 @@ raise_exit(_PyStackless_Scheduler *sched, PyGreenlet *g)
         Py_DECREF(gt);
         Py_DECREF(exc);
     }
+    Py_XDECREF(here);
     if (result == NULL) {
         PyErr_WriteUnraisable((PyObject *)g);
     }
@@ -426,6 +428,9 @@ greenlet_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    if (greenlet_is_linked(g)) {
+        (void)_PyGreenlet_Unlink(g->tasklet);
+    }
     Py_TRASHCAN_BEGIN(self, greenlet_dealloc)      // chains of parents can be long
     if (g->weakreflist != NULL) {
         PyObject_ClearWeakRefs(self);
@@ -435,9 +440,6 @@ greenlet_dealloc(PyObject *self)
     if (t != NULL) {
         if (t->flags & TASKLET_IS_MAIN) {
             main_greenlets--;
-        }
-        else if (_PyGreenlet_OfTasklet(t) == g) {
-            (void)_PyGreenlet_Unlink(t);
         }
         Py_DECREF(t);
     }

@@ -17,7 +17,7 @@ is_plain_target(_PyStackless_Scheduler *sched, PyGreenlet *g)
 {
     PyTaskletObject *t = g->tasklet;
     return t != NULL && t->state == TASKLET_PAUSED && (t->flags & TASKLET_STARTED)
-           && sched_of(t) == sched && _PyGreenlet_OfTasklet(t) == g
+           && sched_of(t) == sched && greenlet_of(t) == g
            && (t->tempval == NULL
                || ((t->flags & TASKLET_RETURNS_NONE) && Py_REFCNT(t->tempval) > 1));
 }

@@ -135,6 +135,7 @@ check_thread(_PyStackless_Scheduler *sched, PyGreenlet *g)
                      "\tCurrent:  %R\n\tExpected: %R",
                      current, expected ? expected : Py_None);
     }
+    Py_XDECREF(expected);
     return -1;
 }
 
@@ -282,7 +283,7 @@ forget_exception(_PyStackless_Scheduler *sched, const stackless_op *op)
     }
 }
 
-/* Wraps the result for the trace function, if there is one. */
+/* Wraps the result for the trace function, if there is one.  origin may be NULL. */
 static int
 handover_trace(_PyStackless_Scheduler *sched, handover *h, PyGreenlet *origin)
 {
@@ -321,7 +322,9 @@ handover_commit(_PyStackless_Scheduler *sched, PyTaskletObject *t, handover *h)
         h->args = NULL;
         _PyStackless_SetState(t, TASKLET_PAUSED);
     }
-    _PyGreenlet_Own(t);
+    if (h->target != NULL) {
+        _PyGreenlet_Own(t);
+    }
     if (t->flags & TASKLET_STARTED) {
         t->flags &= ~TASKLET_RETURNS_NONE;
     }
@@ -419,9 +422,12 @@ execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     handover h = {0};
     decision d;
     op_outcome outcome = begin(tstate, sched, op, how, &d, &h, result);
-    if (outcome == OP_SWITCHED && sched->greenlet_trace != NULL
-        && handover_trace(sched, &h, _PyGreenlet_Current(sched)) < 0) {
-        outcome = OP_ERROR;
+    if (outcome == OP_SWITCHED && sched->greenlet_trace != NULL) {
+        PyGreenlet *origin = _PyGreenlet_Current(sched);
+        if (handover_trace(sched, &h, origin) < 0) {
+            outcome = OP_ERROR;
+        }
+        _PyStackless_Discard(sched, (PyObject *)origin);
     }
     if (outcome == OP_SWITCHED) {
         PyTaskletObject *t = sched->current;
@@ -488,10 +494,8 @@ decide_end(_PyStackless_Scheduler *sched, greenlet_tasklet *gt, PyObject **value
         return 1;
     }
     _PyStackless_DecideAfterEnd(sched, exc, d);
-    PyGreenlet *next = _PyGreenlet_OfTasklet(d->next);
-    Py_XINCREF(next);
     _PyStackless_Discard(sched, (PyObject *)h->target);
-    h->target = next;
+    h->target = _PyGreenlet_OfTasklet(d->next);
     return *exc != NULL;
 }
 
@@ -503,7 +507,7 @@ finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *value, Py
     if (value != NULL && _PyGreenlet_FinishPlainly(sched, gt, value)) {
         return;
     }
-    PyGreenlet *g = (PyGreenlet *)Py_XNewRef(greenlet_linked(gt));
+    PyGreenlet *g = _PyGreenlet_OfTasklet(t);
     int exits = 0;
     if (exc != NULL && (PyErr_GivenExceptionMatches(exc, _PyGreenlet_Exit)
                         || PyErr_GivenExceptionMatches(exc, PyExc_TaskletExit))) {
@@ -786,6 +790,16 @@ _PyGreenlet_ThrowInstance(PyGreenlet *g, PyObject *exc)
     return sched == NULL ? NULL : _PyStackless_CallFromC(sched);
 }
 
+/* The scheduler is to run t. */
+static void
+own(PyTaskletObject *t)
+{
+    PyGreenlet *g = greenlet_of(t);
+    if (g != NULL && !_PyStackless_IsBeingFreed(g)) {
+        _PyGreenlet_Own(t);
+    }
+}
+
 const stackless_greenlet_hooks _PyGreenlet_Hooks = {
     .execute = execute,
     .note_failure = note_failure,
@@ -794,5 +808,6 @@ const stackless_greenlet_hooks _PyGreenlet_Hooks = {
     .traced_type = &traced_type,
     .take_traced = take_traced,
     .unlink = _PyGreenlet_Unlink,
+    .own = own,
     .delete_postponed = _PyGreenlet_DeletePostponed,
 };

@@ -42,8 +42,23 @@ _PyStackless_SetState(PyTaskletObject *t, tasklet_state state)
         if (!tracked) {
             _PyObject_GC_TRACK(t);
         }
+        return;
     }
-    else if (tracked) {
+    if (tracked) {
+        _PyStackless_Untrack(t);
+    }
+    if (state == TASKLET_RUNNABLE && _PyGreenlet_IsTasklet(t)) {
+        sched_of(t)->mod->greenlets->own(t);
+    }
+}
+
+/* A class may have a finalizer of its own, which makes the tasklet runnable: upstream's
+   subtype_dealloc() expects it to be tracked then. */
+void
+_PyStackless_Untrack(PyTaskletObject *t)
+{
+    PyTypeObject *type = sched_of(t)->mod->tasklet_type;
+    if (Py_TYPE(t)->tp_finalize == type->tp_finalize || _PyGreenlet_IsTasklet(t)) {
         _PyObject_GC_UNTRACK(t);
     }
 }

@@ -44,6 +44,8 @@ extern void _PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObj
 /* Takes t off its channel; the channel's reference to t goes to the caller. */
 extern void _PyStackless_Unblock(PyTaskletObject *t);
 extern void _PyStackless_SetState(PyTaskletObject *t, tasklet_state state);
+/* t, which is tracked by the garbage collector, need not be any more. */
+extern void _PyStackless_Untrack(PyTaskletObject *t);
 #ifndef NDEBUG
 extern int _PyStackless_IsLegal(PyTaskletObject *t, tasklet_state state);
 #endif
@@ -150,7 +152,7 @@ _PyStackless_SetListedState(PyTaskletObject *t, tasklet_state state)
     assert(_PyStackless_IsLegal(t, state));
     t->state = (uint8_t)state;
     if (_PyObject_GC_IS_TRACKED(t)) {
-        _PyObject_GC_UNTRACK(t);
+        _PyStackless_Untrack(t);
     }
 }
 

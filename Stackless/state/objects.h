@@ -268,6 +268,9 @@ typedef struct {
     /* t's greenlet is dead from now on, if t is the tasklet of one that was made.  Returns
        the reference that it had, or NULL. */
     PyObject *(*unlink)(PyTaskletObject *t);
+    /* The scheduler is to run t, the tasklet of one that was made: from now on it owns its
+       greenlet. */
+    void (*own)(PyTaskletObject *t);
     /* Deletes the greenlets whose deletion other threads or a garbage collection have left
        to this thread. */
     void (*delete_postponed)(_PyStackless_Scheduler *sched);

@@ -376,6 +376,24 @@ _PyStackless_DropReference(PyObject *op)
 #endif
 }
 
+/* Pointers that own nothing are weak references: `channel` of who is blocked, the lists `busy`
+   and `hard`, a greenlet_tasklet's `link`.  Whoever follows one may come upon an object that
+   is being freed, since a subclass's deallocator runs code (drops its slots and its __dict__,
+   or puts the object aside, in the trashcan) before ours is called.  Such a one can be
+   compared and unlinked, but not brought back. */
+static inline int
+_PyStackless_IsBeingFreed(const void *op)
+{
+    return Py_REFCNT((PyObject *)op) == 0;
+}
+
+/* A new reference from such a pointer; NULL if it is NULL or the object is being freed. */
+static inline PyObject *
+_PyStackless_NewRefFromWeak(void *op)
+{
+    return op != NULL && !_PyStackless_IsBeingFreed(op) ? Py_NewRef((PyObject *)op) : NULL;
+}
+
 /* A reference for who drops it very soon, which Py_DECREF() does with a load of 64 bits: it
    would have to wait for Py_NewRef()'s store.  Not for what can be immortal. */
 static inline PyObject *

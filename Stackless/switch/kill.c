@@ -32,15 +32,16 @@ _PyTasklet_KillHard(PyTaskletObject *t)
 
 /* --- all of a thread, and other threads --------------------------------------------- */
 
-/* Greenlets are not killed when their thread ends. */
-static stackless_hard *
+/* A new reference, or NULL.  Greenlets are not killed when their thread ends. */
+static PyTaskletObject *
 first_to_kill(_PyStackless_Scheduler *sched)
 {
     stackless_hard *h = sched->hard;
-    while (h != NULL && _PyGreenlet_IsTasklet(h->owner)) {
+    while (h != NULL && (_PyGreenlet_IsTasklet(h->owner)
+                         || _PyStackless_IsBeingFreed(h->owner))) {
         h = h->next;
     }
-    return h;
+    return h != NULL ? (PyTaskletObject *)Py_NewRef(h->owner) : NULL;
 }
 
 void
@@ -48,10 +49,9 @@ _PyStackless_KillHard(_PyStackless_Scheduler *sched)
 {
     PyObject *exc = PyErr_GetRaisedException();
     Py_ssize_t attempts = 2 * sched->nhard;        // those that die may make others hard
-    stackless_hard *h;
-    while ((h = first_to_kill(sched)) != NULL && attempts-- > 0
-           && sched->current == sched->main) {
-        PyTaskletObject *t = (PyTaskletObject *)Py_NewRef(h->owner);
+    PyTaskletObject *t;
+    while (attempts-- > 0 && sched->current == sched->main
+           && (t = first_to_kill(sched)) != NULL) {
         _PyTasklet_KillHard(t);
         Py_DECREF(t);
     }

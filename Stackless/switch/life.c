@@ -13,7 +13,21 @@
 
 /* --- garbage collection ---------------------------------------------------------- */
 
-/* Lets the collector track the blocked tasklets of a thread and their channels. */
+static void
+show_channel(PyChannelObject *ch)
+{
+    if (!_PyObject_GC_IS_TRACKED(ch)) {
+        _PyObject_GC_TRACK(ch);
+    }
+    for (PyTaskletObject *t = ch->first; t != NULL; t = t->next) {
+        if (!_PyObject_GC_IS_TRACKED(t)) {
+            _PyObject_GC_TRACK(t);
+        }
+    }
+}
+
+/* Lets the collector track the blocked tasklets of a thread and their channels.  (One that is
+   being freed lets go of them.) */
 static void
 show_blocked(_PyStackless_Scheduler *sched)
 {
@@ -30,13 +44,8 @@ show_blocked(_PyStackless_Scheduler *sched)
             ch->busy_link = NULL;
             continue;
         }
-        if (!_PyObject_GC_IS_TRACKED(ch)) {
-            _PyObject_GC_TRACK(ch);
-        }
-        for (PyTaskletObject *t = ch->first; t != NULL; t = t->next) {
-            if (!_PyObject_GC_IS_TRACKED(t)) {
-                _PyObject_GC_TRACK(t);
-            }
+        if (!_PyStackless_IsBeingFreed(ch)) {
+            show_channel(ch);
         }
         link = &ch->busy_next;
     }

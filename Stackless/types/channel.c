@@ -77,12 +77,29 @@ channel_clear(PyObject *self)
     return 0;
 }
 
+/* The collector is not shown it any more. */
+static void
+leave_busy(PyChannelObject *ch)
+{
+    if (ch->busy_link != NULL) {
+        *ch->busy_link = ch->busy_next;
+        if (ch->busy_next != NULL) {
+            ch->busy_next->busy_link = ch->busy_link;
+        }
+        ch->busy_next = NULL;
+        ch->busy_link = NULL;
+    }
+}
+
+/* Those who wait leave one after the other, and what the first ones own may look at the next
+   ones, which are still blocked, but on nothing that can be seen. */
 static void
 channel_dealloc(PyObject *self)
 {
     PyChannelObject *ch = channel_cast(self);
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    leave_busy(ch);
     Py_TRASHCAN_BEGIN(self, channel_dealloc)
     if (ch->weakreflist != NULL) {
         PyObject_ClearWeakRefs(self);
@@ -91,12 +108,6 @@ channel_dealloc(PyObject *self)
         PyObject *exc = PyErr_GetRaisedException();
         channel_clear(self);
         PyErr_SetRaisedException(exc);
-    }
-    if (ch->busy_link != NULL) {
-        *ch->busy_link = ch->busy_next;
-        if (ch->busy_next != NULL) {
-            ch->busy_next->busy_link = ch->busy_link;
-        }
     }
     type->tp_free(self);
     Py_DECREF(type);

@@ -156,7 +156,8 @@ static PyObject *
 tasklet_get_channel(PyObject *self, void *Py_UNUSED(closure))
 {
     PyTaskletObject *t = tasklet_cast(self);
-    return Py_NewRef(tasklet_is_blocked(t) ? (PyObject *)t->channel : Py_None);
+    PyObject *ch = tasklet_is_blocked(t) ? _PyStackless_NewRefFromWeak(t->channel) : NULL;
+    return ch != NULL ? ch : Py_NewRef(Py_None);
 }
 
 static PyObject *
