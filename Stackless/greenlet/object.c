@@ -398,23 +398,33 @@ static int
 survives(PyGreenlet *g)
 {
     PyObject *self = (PyObject *)g;
+    PyTypeObject *type = Py_TYPE(self);
+    int is_subclass = (type->tp_flags & Py_TPFLAGS_HEAPTYPE) != 0;
+    int lives;
     if (!_PyObject_GC_IS_TRACKED(self)) {
         _PyObject_GC_TRACK(self);
     }
     /* It may have survived once before. */
     _Py_AS_GC(self)->_gc_prev &= ~_PyGC_PREV_MASK_FINALIZED;
-    PyTypeObject *type = Py_TYPE(self);
-    destructor finalize = type->tp_finalize;
-    if (finalize != greenlet_finalize) {
+    if (is_subclass) {
+        Py_INCREF(type);               // its deallocator drops one
+    }
+    if (type->tp_finalize != greenlet_finalize) {
         Py_SET_REFCNT(self, 1);        // the subclass's has been called
         greenlet_delete(g);
         Py_SET_REFCNT(self, Py_REFCNT(self) - 1);
-        if (Py_REFCNT(self) > 0) {
-            return 1;
-        }
-        return 0;
+        lives = Py_REFCNT(self) > 0;
     }
-    return PyObject_CallFinalizerFromDealloc(self) < 0;
+    else {
+        lives = PyObject_CallFinalizerFromDealloc(self) < 0;
+    }
+    if (is_subclass && !lives) {
+        PyTypeObject *now = Py_TYPE(self);
+        PyObject_GC_UnTrack(self);
+        Py_SET_TYPE(self, type);       // whatever __class__ has become
+        Py_DECREF(now);
+    }
+    return lives;
 }
 
 static void
@@ -422,9 +432,6 @@ greenlet_dealloc(PyObject *self)
 {
     PyGreenlet *g = greenlet_cast(self);
     if (is_deletable(g) && survives(g)) {
-        if (Py_TYPE(self)->tp_flags & Py_TPFLAGS_HEAPTYPE) {
-            Py_INCREF(Py_TYPE(self));  // the subclass's deallocator drops it
-        }
         return;
     }
     PyObject_GC_UnTrack(self);
