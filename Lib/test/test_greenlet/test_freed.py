@@ -243,6 +243,32 @@ else:
     assert False
 """)
 
+    def test_another_class_while_being_deleted(self):
+        # Its class was freed, or could not be: the reference count was wrong.
+        self.survives("""
+class Other(greenlet.greenlet):
+    __slots__ = "slot", "other"
+    def __del__(self):
+        pass
+def body():
+    try:
+        getcurrent().parent.switch()
+    except greenlet.GreenletExit:
+        getcurrent().__class__ = Other
+        if revive:
+            found.append(getcurrent())
+            getcurrent().parent.switch()
+counts = sys.getrefcount(Greenlet), sys.getrefcount(Other)
+for revive in False, True:
+    for i in range(30):
+        g = Greenlet(body)
+        g.switch()
+        g = None
+        assert [type(g) for g in found] == [Other] * revive
+        check()
+assert (sys.getrefcount(Greenlet), sys.getrefcount(Other)) == counts
+""")
+
     def test_the_scheduler_keeps_what_it_runs(self):
         # The greenlet was deleted, by itself.
         self.survives("""
