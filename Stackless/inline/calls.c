@@ -234,9 +234,12 @@ find_c_function(void *func, PyObject **self, stackless_call *rest)
         if (rest->nargs == 0) {
             return SOFT_NOT;
         }
+        /* That may be another run(), and so on, as many as there are arguments: upstream
+           looks at how deep it is in C. */
+        enum { MANY = 100 };
         rest->callable = take_argument(rest);
-        return _PyStackless_IsPythonFunction(rest->callable) || is_soft(rest)
-               ? SOFT_CONTEXT_RUN : SOFT_NOT;
+        return _PyStackless_IsPythonFunction(rest->callable)
+               || (rest->nargs < MANY && is_soft(rest)) ? SOFT_CONTEXT_RUN : SOFT_NOT;
     }
     if (func == known.build_class) {
         return is_plain_class_statement(rest) ? SOFT_BUILD_CLASS : SOFT_NOT;

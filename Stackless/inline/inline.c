@@ -153,14 +153,14 @@ _PyStackless_EnterDeep(PyThreadState *tstate, _PyInterpreterFrame *frame)
 /* Can the arguments be copied into the frame as they are, and the frame be anywhere?
    (RETURN_GENERATOR takes it off the data stack.) */
 static inline int
-is_simple(PyCodeObject *code, Py_ssize_t nargs)
+is_simple(PyCodeObject *code, int nargs)
 {
     enum {
         WANTED = CO_OPTIMIZED,
         UNWANTED = CO_VARARGS | CO_VARKEYWORDS
                    | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR,
     };
-    return ((code->co_argcount ^ (int)nargs) | code->co_kwonlyargcount
+    return ((code->co_argcount ^ nargs) | code->co_kwonlyargcount
             | ((code->co_flags & (WANTED | UNWANTED)) ^ WANTED)) == 0;
 }
 
@@ -230,8 +230,8 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
     size_t words = (size_t)code->co_framesize;
-    if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->kept)
-        || !is_simple(code, nargs + (self != NULL))) {
+    if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->kept) || nargs >= INT_MAX
+        || !is_simple(code, (int)nargs + (self != NULL))) {
         return make_frame_slow(tstate, func, self, args, nargs, kwnames);
     }
     _PyInterpreterFrame *frame = _PyStackless_AllocFrame(sched, words);
@@ -264,8 +264,8 @@ _PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *sel
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
     size_t words = (size_t)code->co_framesize;
-    int nlocals = (int)nargs + (self != NULL);
-    if (!_PyStackless_KeepsFrame(sched, words) || !is_simple(code, nlocals)
+    Py_ssize_t nlocals = nargs + (self != NULL);
+    if (!_PyStackless_KeepsFrame(sched, words) || !is_simple(code, (int)nlocals)
         || code->co_nlocalsplus != nlocals || tstate->py_recursion_remaining <= 0) {
         return _PyStackless_PushFunctionKw(tstate, func, self, args, nargs, NULL);
     }
@@ -483,6 +483,7 @@ entered_context(_PyInterpreterFrame *c)
 static void
 leave_context(PyObject **current, _PyInterpreterFrame *c, PyContext *context)
 {
+    assert(c->stacktop == STATE_SIZE);
     PyObject *previous = (PyObject *)context->ctx_prev;
     context->ctx_prev = NULL;
     context->ctx_entered = 0;

@@ -209,6 +209,43 @@ run()
 assert len(ended) == 2 * len(depths), len(ended)
 """)
 
+    def test_more_changes_of_what_is_monitored_than_are_counted(self):
+        # Each suspended tasklet remembers 16 bits of how many there were.
+        self.survives("""
+monitoring = sys.monitoring
+tool, events = monitoring.DEBUGGER_ID, monitoring.events
+monitoring.use_tool_id(tool, "test_limits")
+def marker():
+    pass
+def task():
+    while True:
+        schedule_remove(None)
+        marker()
+called = []
+monitoring.register_callback(
+    tool, events.CALL, lambda code, offset, callable, arg: called.append(callable))
+def count():
+    for t in ts:
+        t.insert()
+    run()
+    n = called.count(marker)
+    called.clear()
+    return n
+ts = [tasklet(task)() for i in range(3)]
+run()
+there = []
+for n in (0, 0x10000 - 10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0x10000 - 1, 1, 1):
+    for i in range(n):
+        monitoring.set_events(tool, events.PY_UNWIND if i % 2 else 0)
+        tasklet(schedule)()
+        run()
+    monitoring.set_events(tool, events.CALL)
+    there.append(count())
+    monitoring.set_events(tool, 0)
+    assert count() == 0
+assert there == [3] * len(there), there
+""")
+
     def test_deep_recursion_whose_frames_never_had_to_move(self):
         # The depth was cut to 16 bits when such a tasklet was left the first time.
         self.survives("""

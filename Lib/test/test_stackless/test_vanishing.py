@@ -14,9 +14,9 @@ import unittest
 import weakref
 
 import stackless
-from stackless import schedule_remove, tasklet
+from stackless import schedule, schedule_remove, tasklet
 
-from .support import ChildTestCase, StacklessTestCase, needs_soft
+from .support import ChildTestCase, StacklessTestCase, needs_soft, needs_testcapi
 
 var = contextvars.ContextVar("var", default=None)
 
@@ -157,6 +157,37 @@ class Contexts(StacklessTestCase):
 
 def id_of_current_context():
     return stackless.current.context_id
+
+
+@needs_testcapi
+class NoMemory(StacklessTestCase):
+    """An allocation fails in the middle: what was begun is undone, too."""
+
+    def attempts(self, operation):
+        from .nomemory import outcome_of
+        outcomes = []
+
+        def task():
+            operation()
+            while outcomes[-8:] != ["success"] * 8:
+                outcomes.append(outcome_of(operation, len(outcomes)))
+        self.run_tasklet(task)
+        self.assertIn("failure", outcomes)
+        self.assertEqual(set(outcomes), {"success", "failure"})
+
+    def test_contexts(self):
+        contexts = [contextvars.Context() for _ in range(4)]
+
+        def operation():
+            contexts[0].run(contexts[1].run, contexts[2].run, enter)
+
+        def enter():
+            contexts[3].run(callable, "")
+        callable = len
+        self.attempts(operation)
+        callable = schedule
+        self.attempts(operation)
+        self.assertEqual([context.run(len, "") for context in contexts], [0] * 4)
 
 
 # --- generators ---------------------------------------------------------------------
