@@ -81,6 +81,67 @@ test_cstate(PyObject *Py_UNUSED(module), PyObject *callable)
     return PyObject_CallNoArgs(callable);
 }
 
+/* --- pointers to the C stack, kept by a library ------------------------------------- */
+
+typedef struct by_pointer {
+    const char *is;               // what tells it from whatever else may be there
+    PyObject *callable;
+    struct by_pointer *outer;
+} by_pointer;
+
+static const char valid[] = "by_pointer";
+static _Thread_local by_pointer *innermost;
+
+static Py_NO_INLINE PyObject *
+call_innermost(long i)
+{
+    if (innermost == NULL || innermost->is != valid) {
+        PyErr_SetString(PyExc_SystemError, "the pointer is to somebody else's stack");
+        return NULL;
+    }
+    return PyObject_CallFunction(innermost->callable, "l", i);
+}
+
+PyDoc_STRVAR(test_cpointer_doc,
+"test_cpointer($module, callable, count, /)\n--\n\n"
+"[callable(0), ..., callable(count - 1)], where `callable` is looked up on the C stack by a\n"
+"variable of the thread, as SciPy's integrators do.  SystemError if it is not there.");
+
+static PyObject *
+test_cpointer(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *callable;
+    long count;
+    if (!PyArg_ParseTuple(args, "Ol:test_cpointer", &callable, &count)) {
+        return NULL;
+    }
+    PyObject *results = PyList_New(0);
+    by_pointer self = { .is = valid, .callable = callable, .outer = innermost };
+    innermost = &self;
+    int err = results == NULL ? -1 : 0;
+    for (long i = 0; err == 0 && i < count; i++) {
+        PyObject *result = call_innermost(i);
+        err = result == NULL ? -1 : PyList_Append(results, result);
+        Py_XDECREF(result);
+    }
+    innermost = self.outer;
+    self.is = NULL;
+    if (err < 0) {
+        Py_CLEAR(results);
+    }
+    return results;
+}
+
+PyDoc_STRVAR(test_caddress_doc,
+"test_caddress($module, /)\n--\n\n"
+"Where the C stack is.");
+
+static PyObject *
+test_caddress(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromVoidPtr(__builtin_frame_address(0));
+}
+
 /* --- a function of several steps ------------------------------------------------- */
 
 enum { DEMO_SCHEDULE = 1, DEMO_REMOVE = 2, DEMO_CALL = 100, DEMO_RETURN = 101, DEMO_STEPS = 2 };
@@ -184,6 +245,8 @@ teststackless_exec(PyObject *module)
 static PyMethodDef teststackless_methods[] = {
     {"test_cframe", test_cframe, METH_VARARGS, test_cframe_doc},
     {"test_cstate", test_cstate, METH_O, test_cstate_doc},
+    {"test_cpointer", test_cpointer, METH_VARARGS, test_cpointer_doc},
+    {"test_caddress", test_caddress, METH_NOARGS, test_caddress_doc},
     {"softswitchablefunc", softswitchablefunc, METH_VARARGS, softswitchablefunc_doc},
     {NULL}
 };

@@ -173,6 +173,43 @@ cxx_clear(void)
     }
 }
 
+/* --- where to begin --------------------------------------------------------- */
+
+static inline size_t
+distance(const char *a, const char *b)
+{
+    return (size_t)(a > b ? a - b : b - a);
+}
+
+/* The place that was chosen nearest to `sp`, or a new one. */
+static __attribute__((noinline)) char *
+choose_place(_PyStackless_Main *main, char *sp)
+{
+    size_t least = STACKLESS_PLACE_REACH + 1;
+    for (unsigned int i = 0; i < STACKLESS_PLACES; i++) {
+        size_t d = distance(sp, main->chosen[i]);
+        if (d < least) {
+            least = d;
+            main->latest = i;
+        }
+    }
+    if (least > STACKLESS_PLACE_REACH) {
+        main->latest = main->nchosen++ % STACKLESS_PLACES;
+        main->chosen[main->latest] = (char *)((uintptr_t)sp & ~(uintptr_t)15);
+    }
+    return main->chosen[main->latest] - STACKLESS_PLACE_DISTANCE;
+}
+
+/* The stack pointer with which to begin, below `sp`. */
+static inline char *
+place_below(_PyStackless_Main *main, char *sp)
+{
+    /* The others are further away: they were chosen where this one was out of reach. */
+    char *latest = main->chosen[main->latest];
+    return distance(sp, latest) <= STACKLESS_PLACE_REACH / 4
+           ? latest - STACKLESS_PLACE_DISTANCE : choose_place(main, sp);
+}
+
 /* --- switching ------------------------------------------------------------ */
 
 void *
@@ -244,11 +281,15 @@ enter(void *data, char *sp)
     return NULL;
 }
 
-int
+/* Not inlined: the padding is given back on return. */
+__attribute__((noinline)) int
 _PyStackless_Enter(_PyStackless_Main *main, void (*fn)(void *), void *arg)
 {
     main->fn = fn;
     main->arg = arg;
+    char *here = __builtin_frame_address(0);
+    char *padding = __builtin_alloca((size_t)(here - place_below(main, here)));
+    __asm__ volatile("" : : "r"(padding) : "memory");      // it is needed
     return _PyStackless_SwitchStack(enter, NULL, main) != NULL;
 }
 
@@ -294,7 +335,7 @@ _PyStackless_Leave(_PyStackless_Slice *from, char *near, _PyStackless_Main *main
     }
     if (to == NULL) {
         main->in_place = from;
-        main->begin = near;
+        main->begin = place_below(main, near);
         _PyStackless_SwitchStack(begin_target, begin, main);    // does not return
     }
     if (main_size != 0) {

@@ -78,12 +78,27 @@ typedef struct {
     void *cxx_caught;
 } _PyStackless_Slice;
 
+/* A library may keep, in a variable of the thread, a pointer to what one of its functions
+   has on the stack, and find it there when Python code that the function calls has returned.
+   If others have run meanwhile and left theirs, that only works if they were at the same
+   address.  So fn is not called where the stack happens to end, which differs with how warm
+   the calling instruction is, but at one of a few places, for all who come from not far
+   away. */
+enum {
+    STACKLESS_PLACES = 4,
+    STACKLESS_PLACE_DISTANCE = 4096,   // bytes from where it was chosen down to a place
+    STACKLESS_PLACE_REACH = 3072,      // how far from there others may be who share it
+};
+
 typedef struct {
     _PyStackless_Slice slice;     // `far` is not used
     _PyStackless_Slice *in_place; // the one other slice that may be left on the stack
     char *begin;                  // the stack pointer with which fn is called below it
     void (*fn)(void *);
     void *arg;
+    char *chosen[STACKLESS_PLACES];    // where places were chosen
+    unsigned int nchosen;         // so far; the newest ones are kept
+    unsigned int latest;          // the one that was used last
 } _PyStackless_Main;
 
 /* How many bytes of the slice are in its copy. */
@@ -101,8 +116,8 @@ extern void _PyStackless_SliceTrim(_PyStackless_Slice *slice);
    not main->in_place). */
 extern void _PyStackless_SliceRelease(_PyStackless_Slice *slice);
 
-/* Calls fn(arg), with all that main has on the stack above it left in place.  Returns
-   once: 0 if fn returned, 1 if somebody switched to main, or another activation of fn
+/* Calls fn(arg) at a place further down the stack, all of which from there up is main's and
+   left in place.  Returns once: 0 if fn returned, 1 if somebody switched to main, or another activation of fn
    returned.  (fn may also return after it was suspended and resumed, when main is in a
    later call of Enter(): that one then returns 0.)  Within fn, main->slice.near is where
    main's part of the stack ends.
@@ -115,7 +130,7 @@ extern int _PyStackless_Enter(_PyStackless_Main *main, void (*fn)(void *), void 
 static inline char *
 _PyStackless_Far(const _PyStackless_Main *main)
 {
-    return main->in_place != NULL ? main->in_place->near : main->slice.near;
+    return main->in_place != NULL ? main->begin : main->slice.near;
 }
 
 /* Calls leave(arg, near).  All from `near` up belongs to the calling activation; what
@@ -130,8 +145,9 @@ _PyStackless_Suspend(void *(*leave)(void *arg, char *near), void *arg)
 }
 
 /* Leaves the activation that called Suspend() as `from`, to go on in `to`, which is
-   &main->slice or was left.  to == NULL: to call fn(arg) of the last Enter() below it,
-   while `from` stays in place (nobody else may be); when fn returns, main goes on.
+   &main->slice or was left.  to == NULL: to call fn(arg) of the last Enter() at a place
+   below it, while `from` stays where it is (nobody else may be); when fn returns, main goes
+   on.
    from == NULL: the activation is abandoned (for another one, `to`).
    `from` is saved up to from->far, unless `to` lies below it and nobody else is in
    place.  Whatever `to` overlays of main and of who is in place is saved and will be

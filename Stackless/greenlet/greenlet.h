@@ -37,11 +37,18 @@ typedef struct {
     PyTaskletObject *tasklet;     // NULL before construction and after clearing
 } PyGreenlet;
 
+/* Bits of greenlet_tasklet.link. */
+enum {
+    GREENLET_IS_OWNED = 1,
+    GREENLET_BEGAN_BELOW = 2,     // see begins_below() in switch.c
+    GREENLET_BITS = GREENLET_IS_OWNED | GREENLET_BEGAN_BELOW,
+};
+
 /* The tasklet of a greenlet that has been made. */
 typedef struct {
     PyTaskletObject tasklet;
-    /* The greenlet, NULL if it is dead; bit 0: owns a reference to it.  It does, from the
-       moment when it becomes current or runnable, until it is left by a switch to another
+    /* The greenlet, NULL if it is dead, and bits.  It owns a reference to the greenlet from
+       the moment when it becomes current or runnable, until it is left by a switch to another
        greenlet: then the program has to hold on to it.  Otherwise a weak reference: see
        _PyStackless_NewRefFromWeak(). */
     uintptr_t link;
@@ -63,7 +70,7 @@ greenlet_tasklet_cast(PyTaskletObject *t)
 static inline PyGreenlet *
 greenlet_linked(const greenlet_tasklet *gt)
 {
-    return (PyGreenlet *)(gt->link & ~(uintptr_t)1);
+    return (PyGreenlet *)(gt->link & ~(uintptr_t)GREENLET_BITS);
 }
 
 /* The greenlet that stands for t, or NULL: a weak reference if t is a greenlet_tasklet, else
@@ -131,8 +138,8 @@ _PyGreenlet_Own(PyTaskletObject *t)
 {
     if (_PyGreenlet_IsTasklet(t)) {
         greenlet_tasklet *gt = greenlet_tasklet_cast(t);
-        if (gt->link != 0 && !(gt->link & 1)) {
-            gt->link |= 1;
+        if (gt->link != 0 && !(gt->link & GREENLET_IS_OWNED)) {
+            gt->link |= GREENLET_IS_OWNED;
             Py_INCREF(greenlet_linked(gt));
         }
     }
@@ -145,8 +152,8 @@ _PyGreenlet_LetGo(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     if (_PyGreenlet_IsTasklet(t)) {
         greenlet_tasklet *gt = greenlet_tasklet_cast(t);
-        if (gt->link & 1) {
-            gt->link &= ~(uintptr_t)1;
+        if (gt->link & GREENLET_IS_OWNED) {
+            gt->link &= ~(uintptr_t)GREENLET_IS_OWNED;
             _PyStackless_Discard(sched, (PyObject *)greenlet_linked(gt));
         }
     }

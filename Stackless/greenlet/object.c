@@ -48,7 +48,7 @@ _PyGreenlet_Unlink(PyTaskletObject *t)
         return NULL;
     }
     greenlet_tasklet *gt = greenlet_tasklet_cast(t);
-    PyObject *owned = gt->link & 1 ? (PyObject *)greenlet_linked(gt) : NULL;
+    PyObject *owned = gt->link & GREENLET_IS_OWNED ? (PyObject *)greenlet_linked(gt) : NULL;
     gt->link = 0;
     return owned;
 }
@@ -72,7 +72,7 @@ greenlet_tasklet_traverse(PyObject *self, visitproc visit, void *arg)
 {
     greenlet_tasklet *gt = (greenlet_tasklet *)self;
     Py_VISIT(gt->parent);
-    if (gt->link & 1) {
+    if (gt->link & GREENLET_IS_OWNED) {
         Py_VISIT(greenlet_linked(gt));
     }
     return tasklet_type(self)->tp_traverse(self, visit, arg);

@@ -800,6 +800,21 @@ own(PyTaskletObject *t)
     }
 }
 
+/* As PyPI's greenlets, those begun by one that is within C code begin below it, and go on
+   there. */
+static int
+begins_below(PyTaskletObject *t)
+{
+    if (!_PyGreenlet_IsTasklet(t)) {
+        return 0;
+    }
+    greenlet_tasklet *gt = greenlet_tasklet_cast(t);
+    if (!(t->flags & TASKLET_STARTED) && gt->link != 0) {
+        gt->link |= GREENLET_BEGAN_BELOW;
+    }
+    return (gt->link & GREENLET_BEGAN_BELOW) != 0;
+}
+
 const stackless_greenlet_hooks _PyGreenlet_Hooks = {
     .execute = execute,
     .note_failure = note_failure,
@@ -809,5 +824,6 @@ const stackless_greenlet_hooks _PyGreenlet_Hooks = {
     .take_traced = take_traced,
     .unlink = _PyGreenlet_Unlink,
     .own = own,
+    .begins_below = begins_below,
     .delete_postponed = _PyGreenlet_DeletePostponed,
 };

@@ -271,6 +271,9 @@ typedef struct {
     /* The scheduler is to run t, the tasklet of one that was made: from now on it owns its
        greenlet. */
     void (*own)(PyTaskletObject *t);
+    /* Is t the tasklet of a greenlet that began below the C stack of another one, or may it
+       begin there now? */
+    int (*begins_below)(PyTaskletObject *t);
     /* Deletes the greenlets whose deletion other threads or a garbage collection have left
        to this thread. */
     void (*delete_postponed)(_PyStackless_Scheduler *sched);
@@ -352,8 +355,9 @@ struct _PyStackless_Scheduler {
     stackless_hard *hard;              // list
     Py_ssize_t nhard;
     char *hard_far;                    // not below the `far` of any of them
-    Py_ssize_t cxx_modules;            // when the C++ runtime was last looked for
-    unsigned int cxx_calls;
+    Py_ssize_t nmodules;               // when libraries were last looked for
+    unsigned int library_looks;
+    uint8_t same_place;                // whoever begins does so at the same address
     hard_entry *main_entries;          // of main's frames, while main is away
     uint32_t nmain_entries;
     uint32_t main_entries_size;

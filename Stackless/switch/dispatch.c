@@ -294,7 +294,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     assert(sched->current != sched->main);
     PyTaskletObject *main = sched->main;
     token_init();
-    _PyStackless_NoticeCxxRuntime(tstate, sched);
+    _PyStackless_NoticeLibraries(tstate, sched);
 
     sched->main_frame = tstate->current_frame;
     int c_recursion = tstate->c_recursion_remaining;

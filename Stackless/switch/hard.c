@@ -4,9 +4,10 @@
    stack from its dispatcher on (cstack/cstack.c) and the live part of the data
    stack, both to be put back at the same addresses, for C code has pointers into them.
 
-   The next tasklet, if it needs no slice, begins at another dispatcher below the slice,
+   The next tasklet, if it needs no slice, may begin at another dispatcher below the slice,
    which thus stays in place until somebody needs its memory: two that take turns within
-   C functions end up at different places, and only one of them is copied.
+   C functions end up at different places, and only one of them is copied.  Not if libraries
+   might mind (libraries.c): then they begin at the same place, and both are copied.
 
    Tasklets have a data stack of their own, of which the first chunk stays for ever, so
    that its addresses can be restored whatever main has done in between.  Of this chunk
@@ -32,7 +33,7 @@
 
 /* Above what Enter() and its callers take of the stack between the place where main
    asks for memory and the place where its slice ends. */
-enum { ENTER_STACK = 8192 };
+enum { ENTER_STACK = 8192 + STACKLESS_PLACE_DISTANCE + STACKLESS_PLACE_REACH };
 
 /* No dispatcher begins so much lower in the stack than main's: the limit of the C
    recursion, which each of them has for itself, leaves that much room. */
@@ -439,19 +440,6 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     }
 }
 
-/* A C++ runtime comes with a module, nearly always: ctypes can load one, too. */
-void
-_PyStackless_NoticeCxxRuntime(PyThreadState *tstate, _PyStackless_Scheduler *sched)
-{
-    enum { LOOK_EVERY = 64 };
-    PyObject *dict = tstate->interp->imports.modules;
-    Py_ssize_t modules = dict ? PyDict_GET_SIZE(dict) : 0;     // NULL at shutdown
-    if (modules != sched->cxx_modules || sched->cxx_calls++ % LOOK_EVERY == 0) {
-        sched->cxx_modules = modules;
-        _PyStackless_FindCxxRuntime();
-    }
-}
-
 /* The target of the switch to `next`, which has been loaded. */
 static void *
 switch_to(_PyStackless_Scheduler *sched, _PyStackless_Slice *from, char *near,
@@ -502,6 +490,20 @@ prepare_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObj
     return h;
 }
 
+/* Can `next`, which is not suspended hard, go on at a place below the current tasklet,
+   whose stack ends at `near`?  A greenlet can that was begun there: those whom a hub calls
+   from within C code share that place, and the hub need not be copied. */
+static inline int
+may_begin_below(_PyStackless_Scheduler *sched, PyTaskletObject *next, char *near)
+{
+    _PyStackless_Main *main = &sched->cstack;
+    return !(next->flags & TASKLET_IS_MAIN) && main->in_place == NULL
+           && main->slice.near - near <= LOWER_BEGIN
+           && (!sched->same_place
+               || (sched->far == main->slice.near && sched->mod->greenlets != NULL
+                   && sched->mod->greenlets->begins_below(next)));
+}
+
 /* t, which was current and is prepared, is left for sched->current.  Whoever resumes it
    has called load_hard().  Returns what the caller has to return at once. */
 static Py_NO_INLINE void *
@@ -519,8 +521,7 @@ leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject
     }
     else {
         load_dispatcher(tstate, sched);
-        if (!(next->flags & TASKLET_IS_MAIN) && main->in_place == NULL
-            && to->near - near <= LOWER_BEGIN) {
+        if (may_begin_below(sched, next, near)) {
             tstate->c_recursion_remaining += STACKLESS_EVAL_C_UNITS;
             to = NULL;
         }
@@ -550,7 +551,7 @@ execute(PyThreadState *tstate, _PyStackless_Scheduler *sched, char *near,
         }
     }
     else {
-        _PyStackless_NoticeCxxRuntime(tstate, sched);
+        _PyStackless_NoticeLibraries(tstate, sched);
         do {
             outcome = prepare_leave(tstate, sched, sched->current, near) == NULL
                       ? OP_ERROR
@@ -627,7 +628,7 @@ commit_or_stay(void *arg, char *near)
     _PyStackless_Scheduler *sched = arg;
     PyThreadState *tstate = sched->tstate;
     PyTaskletObject *t = sched->current;
-    _PyStackless_NoticeCxxRuntime(tstate, sched);
+    _PyStackless_NoticeLibraries(tstate, sched);
     stackless_hard *h = prepare_leave(tstate, sched, t, near);
     if (h == NULL) {
         _PyStackless_Discard(sched, sched->call.value);

@@ -8,6 +8,7 @@
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
+#include "pycore_interp.h"        // PyInterpreterState.imports
 #include "Stackless/sched/sched.h"
 
 /* dispatch.c */
@@ -81,9 +82,6 @@ extern void _PyStackless_DataStackEmpty(PyThreadState *tstate,
    back over its part of the C stack.  0 or -1 with an exception. */
 extern int _PyStackless_PrepareOverlay(PyThreadState *tstate,
                                        _PyStackless_Scheduler *sched);
-/* Before a part of the C stack is left: is there a C++ runtime now? */
-extern void _PyStackless_NoticeCxxRuntime(PyThreadState *tstate,
-                                          _PyStackless_Scheduler *sched);
 /* While main is away, the entry frames on its C stack may be overlaid. */
 extern void _PyStackless_UnlinkMainEntries(_PyStackless_Scheduler *sched);
 extern void _PyStackless_LinkMainEntries(_PyStackless_Scheduler *sched);
@@ -107,6 +105,23 @@ extern void _PyStackless_ResumeHard(PyThreadState *tstate,
 /* Gives up what a tasklet suspended hard holds: its frames, which may be looked at still,
    and whatever its C functions own are lost. */
 extern void _PyStackless_AbandonHard(PyTaskletObject *t);
+
+/* libraries.c */
+
+extern void _PyStackless_LookForLibraries(_PyStackless_Scheduler *sched, PyObject *modules);
+
+/* Before a part of the C stack is left: has the program loaded anything that matters?
+   (ctypes can load a C++ runtime without a module.) */
+static inline void
+_PyStackless_NoticeLibraries(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    enum { LOOK_EVERY = 64 };
+    PyObject *modules = tstate->interp->imports.modules;       // NULL at shutdown
+    if (modules == NULL || PyDict_GET_SIZE(modules) != sched->nmodules
+        || sched->library_looks++ % LOOK_EVERY == 0) {
+        _PyStackless_LookForLibraries(sched, modules);
+    }
+}
 
 /* life.c */
 

@@ -411,7 +411,7 @@ resume_lonely(void *arg)
 static __attribute__((noinline)) void
 main_deeper(void)
 {
-    unsigned char local[1000];
+    unsigned char local[2 * STACKLESS_PLACE_REACH];
     fill(local, sizeof(local), 2);
     CHECK(_PyStackless_Enter(&main_, resume_lonely, NULL) == 1);
     check_filled(local, sizeof(local), 2);
@@ -446,6 +446,71 @@ test_capacity(void)
     main_deeper();
     _PyStackless_SliceRelease(&lonely);
     _PyStackless_SliceRelease(&main_.slice);
+}
+
+/* --- where they begin -------------------------------------------------------- */
+
+static uintptr_t place;           // of the one that began last
+
+static void
+see_place(void *arg)
+{
+    (void)arg;
+    place = (uintptr_t)__builtin_frame_address(0);
+}
+
+/* With so many bytes more of stack in use. */
+static __attribute__((noinline)) uintptr_t
+place_at_depth(size_t depth)
+{
+    volatile char *padding = __builtin_alloca(depth + 1);
+    padding[0] = 1;
+    CHECK(_PyStackless_Enter(&main_, see_place, NULL) == 0);
+    CHECK(padding[0] == 1);
+    return place;
+}
+
+static void
+leave_at_depth(void *arg)
+{
+    volatile char *padding = __builtin_alloca(*(size_t *)arg + 1);
+    padding[0] = 1;
+    lonely.far = _PyStackless_Far(&main_);
+    main_.fn = see_place;
+    switch_slices(&lonely, NULL);
+    CHECK(!"who was left was resumed");
+}
+
+/* Below a context that has so many bytes in use, and stays where it is. */
+static uintptr_t
+place_below_depth(size_t depth)
+{
+    CHECK(_PyStackless_Enter(&main_, leave_at_depth, &depth) == 0);
+    return place;
+}
+
+static void
+check_places(uintptr_t (*place_at)(size_t))
+{
+    enum { AWAY = 3 * STACKLESS_PLACE_REACH, STEP = 48, MARGIN = 256 };
+    main_ = (_PyStackless_Main){0};
+    uintptr_t first = place_at(AWAY);
+    for (size_t n = 0; n < STACKLESS_PLACE_REACH - MARGIN; n += STEP) {
+        CHECK(place_at(AWAY + n) == first);
+        CHECK(place_at(AWAY - n) == first);
+    }
+    CHECK(place_at(0) > first && place_at(2 * AWAY) < first);
+    CHECK(place_at(AWAY) == first && place_at(AWAY + STEP) == first);
+}
+
+static void
+test_places(void)
+{
+    check_places(place_at_depth);
+    check_places(place_below_depth);
+    _PyStackless_SliceRelease(&lonely);
+    _PyStackless_SliceRelease(&main_.slice);
+    main_ = (_PyStackless_Main){0};
 }
 
 /* --- exceptions of C++ ---------------------------------------------------- */
@@ -590,6 +655,7 @@ main(int argc, char **argv)
     else {
         dice = argc > 2 ? (uint32_t)atol(argv[2]) : 1;
         test_capacity();
+        test_places();
         test_random(atol(what));
     }
     return 0;
