@@ -283,6 +283,8 @@ _PyStackless_RunTasklets(void *arg)
     base_frame_init(&sched->base);
     sched->starting = 1;
     tstate->current_frame = NULL;
+    /* Who was left hard may have been at the limit; the base frame is no level of anybody's. */
+    tstate->py_recursion_remaining = tstate->py_recursion_limit;
     PyObject *res = _PyEval_EvalFrameDefault(tstate, &sched->base, 0);
     assert(res == NULL);
     (void)res;
@@ -303,7 +305,6 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyStackless_SaveThreadFields(tstate, main);
     _PyStackless_SaveCFields(tstate, &fields);
     tstate->exc_info = &sched->exc_root;
-    tstate->py_recursion_remaining = tstate->py_recursion_limit;
     _PyStackless_DataStackEmpty(tstate, sched);
     sched->c_recursion_base = c_recursion - STACKLESS_EVAL_C_UNITS;
     if (sched->nhard != 0) {

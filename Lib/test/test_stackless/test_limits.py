@@ -309,6 +309,34 @@ for f, args in ((deep, (1,)), (more, ())):
         pass
 """)
 
+    def test_left_hard_at_the_limit(self):
+        # The dispatcher's next call of the eval loop counted as a level of recursion of who
+        # had been left, which was one too many: the frame that it then dropped was the
+        # dispatcher's own.
+        self.survives("""
+order = []
+def at_the_limit(x):
+    try:
+        return at_the_limit(x)
+    except RecursionError:
+        return schedule()
+def first():
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(stackless.current.recursion_depth + 60)
+    try:
+        list(map(at_the_limit, [1]))
+        order.append("first")
+    finally:
+        sys.setrecursionlimit(limit)
+def second():
+    order.append("second")
+for i in range(3):
+    tasklet(first)()
+    tasklet(second)()
+    stackless.run()
+assert order == ["second", "first"] * 3, order
+""")
+
     def test_endless_nesting_of_mains_dispatchers(self):
         self.survives("""
 def other():
