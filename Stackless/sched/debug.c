@@ -135,8 +135,12 @@ check_channel(PyChannelObject *ch)
 static void
 check_suspended_frames(PyTaskletObject *t)
 {
-    CHECK(t, t->depth >= 0 || _PyStackless_NearGenerator(t->frame) != NULL,
+    CHECK(t, !tasklet_has_mark(t, DEPTH_IN_GENERATOR)
+             || _PyStackless_NearGenerator(t->frame) != NULL,
           "exc_info of a suspended tasklet cannot be found again");
+    CHECK(t, !tasklet_has_mark(t, DEPTH_HANDLES)
+             || PyExceptionInstance_Check(_PyFrame_StackPeek(t->frame)),
+          "the exception that a suspended tasklet handles is not on top of its stack");
     for (_PyInterpreterFrame *f = t->frame; f != &sched_of(t)->base; f = f->previous) {
         CHECK(t, f != NULL, "the frames do not end at the dispatcher");
         CHECK(t, f->owner == FRAME_OWNED_BY_TASKLET

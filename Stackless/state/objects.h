@@ -160,7 +160,7 @@ typedef struct {
     PyObject *context;            // see _PyTaskletObject
     int depth;                    // likewise
     _PyErr_StackItem *exc_info;   // NULL: see _PyStackless_FindExcInfo()
-    PyObject *exc_value;          // the root's exception while suspended
+    PyObject *exc_value;          // the root's exception while suspended, unless DEPTH_HANDLES
     Py_tracefunc tracefunc;
     Py_tracefunc profilefunc;
     PyObject *traceobj;
@@ -197,9 +197,21 @@ struct _PyTaskletObject {
     uint16_t epoch;                    // of instrumentation, when suspended
     uint16_t sched;                    // counted: see sched_of()
     int16_t depth;                     // Python recursion used, when suspended without a side
-};                                     // block; ~: exc_info is _PyStackless_NearGenerator()'s
+};                                     // block; ~(that + marks), if it is marked
 
-enum { STACKLESS_SMALL_DEPTH = INT16_MAX };
+/* Marks of `depth`, and what the recursion may be beside them. */
+enum {
+    STACKLESS_SMALL_DEPTH = INT16_MAX,
+    STACKLESS_MARKED_DEPTH = 0x1fff,
+    DEPTH_IN_GENERATOR = 0x2000,  // exc_info is _PyStackless_NearGenerator()'s
+    DEPTH_HANDLES = 0x4000,       // the root's exception is the topmost value of its frame
+};
+
+static inline int
+tasklet_has_mark(const PyTaskletObject *t, int mark)
+{
+    return t->depth < 0 && (~t->depth & mark) != 0;
+}
 
 /* The side block, or NULL. */
 static inline tasklet_extra *

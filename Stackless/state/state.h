@@ -58,7 +58,10 @@ extern int _PyStackless_EnsureExtra(PyTaskletObject *t);
    topmost frame is `frame`, if it is among the first few ones.  There, exc_info is that
    generator's: nobody has to keep it.  NULL: none, or not near. */
 extern PyGenObject *_PyStackless_NearGenerator(_PyInterpreterFrame *frame);
-/* What _PyStackless_SwapThreadFields() has to do if one of the two is in a generator. */
+/* t->depth is that of t, which is left in a generator or handles an exception; that becomes
+   the topmost value of t->frame, which has room for it. */
+extern void _PyStackless_MarkDepth(PyThreadState *tstate, PyTaskletObject *t);
+/* What _PyStackless_SwapThreadFields() has to do if this is so with one of the two. */
 extern void _PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t,
                                      PyTaskletObject *next);
 extern void _PyStackless_FreeExtraIfUnused(PyTaskletObject *t);
@@ -186,7 +189,8 @@ static inline int
 tasklet_depth(const PyTaskletObject *t)
 {
     const tasklet_extra *extra = extra_of(t);
-    return extra != NULL ? extra->depth : t->depth < 0 ? ~t->depth : t->depth;
+    return extra != NULL ? extra->depth
+           : t->depth < 0 ? ~t->depth & STACKLESS_MARKED_DEPTH : t->depth;
 }
 
 /* How many eval loops and other counted C calls lie above the dispatcher. */
@@ -208,18 +212,37 @@ _PyStackless_ExcInfoIsNear(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 static inline _PyErr_StackItem *
 _PyStackless_FindExcInfo(const PyTaskletObject *t)
 {
-    return t->depth < 0 ? &_PyStackless_NearGenerator(t->frame)->gi_exc_state
-                        : &sched_of(t)->exc_root;
+    return tasklet_has_mark(t, DEPTH_IN_GENERATOR)
+           ? &_PyStackless_NearGenerator(t->frame)->gi_exc_state : &sched_of(t)->exc_root;
 }
 
-/* Does leaving the current tasklet take a side block? */
+/* Does the depth of the current tasklet, with its marks, fit where it is kept? */
+static inline int
+_PyStackless_DepthIsSmall(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    int depth = _PyStackless_UsedDepth(tstate);
+    return depth <= STACKLESS_MARKED_DEPTH
+           || (depth <= STACKLESS_SMALL_DEPTH && tstate->exc_info == &sched->exc_root
+               && sched->exc_root.exc_value == NULL);
+}
+
+/* Can another value be pushed?  Always, where an instruction waits for its result. */
+static inline int
+_PyStackless_HasRoom(const _PyInterpreterFrame *frame)
+{
+    PyCodeObject *code = _PyFrame_GetCode((_PyInterpreterFrame *)frame);
+    return frame->stacktop < code->co_nlocalsplus + code->co_stacksize;
+}
+
+/* Does leaving the current tasklet softly take a side block? */
 static inline int
 _PyStackless_SaveNeedsExtra(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     return tstate->c_tracefunc != NULL || tstate->c_profilefunc != NULL
            || (sched->current->flags & TASKLET_IS_MAIN)
-           || sched->exc_root.exc_value != NULL
-           || _PyStackless_UsedDepth(tstate) > STACKLESS_SMALL_DEPTH
+           || (sched->exc_root.exc_value != NULL
+               && !_PyStackless_HasRoom(tstate->current_frame))
+           || !_PyStackless_DepthIsSmall(tstate, sched)
            || !_PyStackless_ExcInfoIsNear(tstate, sched);
 }
 
@@ -229,6 +252,13 @@ _PyStackless_HasTracing(Py_tracefunc tracefunc, PyObject *traceobj, Py_tracefunc
 {
     return ((uintptr_t)tracefunc | (uintptr_t)traceobj
             | (uintptr_t)profilefunc | (uintptr_t)profileobj) != 0;
+}
+
+/* Is the current tasklet in a generator, or handles an exception? */
+static inline int
+_PyStackless_NeedsMarks(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return tstate->exc_info != &sched->exc_root || sched->exc_root.exc_value != NULL;
 }
 
 static inline void
@@ -246,8 +276,11 @@ _PyStackless_SaveThreadFields(PyThreadState *tstate, PyTaskletObject *t)
         t->epoch--;                    // what was called meanwhile is not instrumented
     }
     if (extra == NULL) {
-        assert(depth <= STACKLESS_SMALL_DEPTH);
-        t->depth = (int16_t)(tstate->exc_info == &sched->exc_root ? depth : ~depth);
+        assert(_PyStackless_DepthIsSmall(tstate, sched));
+        t->depth = (int16_t)depth;
+        if (_PyStackless_NeedsMarks(tstate, sched)) {
+            _PyStackless_MarkDepth(tstate, t);
+        }
         return;
     }
     extra->depth = depth;
@@ -278,6 +311,10 @@ _PyStackless_LoadThreadFields(PyThreadState *tstate, PyTaskletObject *t)
     }
     if (extra == NULL || extra->exc_info == NULL) {  // it was made while t was suspended
         tstate->exc_info = _PyStackless_FindExcInfo(t);
+        if (tasklet_has_mark(t, DEPTH_HANDLES)) {
+            sched->exc_root.exc_value = _PyFrame_StackPop(t->frame);
+            t->depth = 0;
+        }
     }
     else {
         tstate->exc_info = extra->exc_info;
@@ -322,14 +359,15 @@ _PyStackless_SwapContext(PyThreadState *tstate, PyTaskletObject *t)
     }
 }
 
-/* _PyStackless_SwapDepth(), perhaps in generators or in different contexts. */
+/* _PyStackless_SwapDepth(), perhaps in generators, handling exceptions (then t->frame has room
+   for a value) or in different contexts. */
 static inline void
 _PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                               PyTaskletObject *t, PyTaskletObject *next)
 {
     _PyStackless_SwapDepth(tstate, t, next);
     _PyStackless_SwapContext(tstate, t);
-    if (tstate->exc_info != &sched->exc_root || next->depth < 0) {
+    if (_PyStackless_NeedsMarks(tstate, sched) || next->depth < 0) {
         _PyStackless_SwapExcInfo(tstate, t, next);
     }
 }

@@ -11,8 +11,9 @@
    py_recursion_remaining    tasklet_depth(), as used depth: setrecursionlimit() works
    context                   *context_of() (the reference moves)
    exc_info, exc_state       tasklets share the root `sched->exc_root`, since only one
-                             of them runs; extra->exc_value.  exc_info is found again
-                             (the sign of tasklet.depth), or in extra->exc_info
+                             of them runs; on top of the frame's evaluation stack (a
+                             mark of tasklet.depth), or in extra->exc_value.  exc_info
+                             is found again (another mark), or in extra->exc_info
    c_tracefunc, c_traceobj,  extra; the interpreter's counts of tracing threads thus
    c_profilefunc, ...obj     count holders of a function, running or not.  A switch
                              between greenlets leaves them with the thread
@@ -95,13 +96,35 @@ _PyStackless_NearGenerator(_PyInterpreterFrame *frame)
 }
 
 void
+_PyStackless_MarkDepth(PyThreadState *tstate, PyTaskletObject *t)
+{
+    _PyErr_StackItem *root = &sched_of(t)->exc_root;
+    int depth = t->depth;
+    if (tstate->exc_info != root) {
+        depth |= DEPTH_IN_GENERATOR;
+    }
+    if (root->exc_value != NULL) {
+        assert(_PyStackless_HasRoom(t->frame));
+        _PyFrame_StackPush(t->frame, root->exc_value);
+        root->exc_value = NULL;
+        depth |= DEPTH_HANDLES;
+    }
+    t->depth = (int16_t)~depth;
+}
+
+void
 _PyStackless_SwapExcInfo(PyThreadState *tstate, PyTaskletObject *t, PyTaskletObject *next)
 {
-    if (tstate->exc_info != &sched_of(t)->exc_root) {
-        t->depth = (int16_t)~t->depth;
+    _PyStackless_Scheduler *sched = sched_of(t);
+    if (_PyStackless_NeedsMarks(tstate, sched)) {
+        _PyStackless_MarkDepth(tstate, t);
     }
     tstate->exc_info = _PyStackless_FindExcInfo(next);
     tstate->py_recursion_remaining = tstate->py_recursion_limit - tasklet_depth(next);
+    if (tasklet_has_mark(next, DEPTH_HANDLES)) {
+        sched->exc_root.exc_value = _PyFrame_StackPop(next->frame);
+        next->depth = 0;
+    }
 }
 
 static void

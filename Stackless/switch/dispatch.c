@@ -547,6 +547,10 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     if (!sched->carry_tracing) {
         _PyStackless_DropTracing(tstate, sched);
     }
+    if (sched->exc_root.exc_value != NULL) {       // a frame was lost in a handler
+        _PyStackless_Discard(sched, sched->exc_root.exc_value);
+        sched->exc_root.exc_value = NULL;
+    }
     _PyStackless_SaveThreadFields(tstate, t);
 }
 
@@ -559,7 +563,9 @@ finish_fast(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 {
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    if (tstate->current_exception != NULL || next == t || _PyGreenlet_IsTasklet(t)
+    uintptr_t exceptions = (uintptr_t)tstate->current_exception
+                           | (uintptr_t)sched->exc_root.exc_value;
+    if (exceptions != 0 || next == t || _PyGreenlet_IsTasklet(t)
         || !fast_is_plain_switch(tstate, sched, next, 1, 0)) {
         return 0;
     }

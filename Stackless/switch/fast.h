@@ -100,15 +100,14 @@ fast_leave_method(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return frame;
 }
 
-/* Zero if the current tasklet can be left by saving nothing but its frames, provided that
-   its exc_info is near and its depth small. */
+/* Zero if the current tasklet can be left by saving nothing but its frames and the exception
+   that it handles, provided that its exc_info is near and its depth small. */
 static inline uintptr_t
 fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     return (uintptr_t)tstate->c_tracefunc
         | (uintptr_t)tstate->c_profilefunc
-        | (uintptr_t)sched->exc_root.exc_value
         | (_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) ^ sched->seen_version)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
@@ -117,8 +116,8 @@ fast_special(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 }
 
 /* The commonest case, which the functions with a parameter `again` are compiled for a second
-   time, without calls: outside of generators, with all frames in blocks of their own, and
-   not deep. */
+   time, without calls: outside of generators, with all frames in blocks of their own, no
+   exception being handled, and not deep. */
 static inline int
 fast_is_again(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
@@ -131,7 +130,7 @@ static inline int
 fast_can_leave(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     return fast_special(tstate, sched) == 0
-           && _PyStackless_UsedDepth(tstate) <= STACKLESS_SMALL_DEPTH
+           && _PyStackless_DepthIsSmall(tstate, sched)
            && _PyStackless_ExcInfoIsNear(tstate, sched);
 }
 
@@ -145,6 +144,7 @@ fast_is_plain_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (again) {
         assert(fast_is_again(tstate, sched));
         uintptr_t special = fast_special(tstate, sched)
+                            | (uintptr_t)sched->exc_root.exc_value
                             | ((uintptr_t)tstate->context ^ next->tagged_extra);
         if (special != 0 || next->depth < 0) {
             return 0;
@@ -299,8 +299,8 @@ fast_schedule_enter(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 
 /* The commonest switch: from one schedule() to another one.  _PyStackless_ScheduleAgain()
    does it, _PyStackless_ScheduleMoving() if the rest is as usual, but frames have to move,
-   _PyStackless_ScheduleElsewhere() if one of the two is in a generator, or in a context of
-   its own; otherwise, _PyStackless_ScheduleAny(). */
+   _PyStackless_ScheduleElsewhere() if one of the two is in a generator, handles an exception
+   or is in a context of its own; otherwise, _PyStackless_ScheduleAny(). */
 static inline int
 fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer)
 {
@@ -320,8 +320,10 @@ fast_schedule(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
         || _PyStackless_IsLastReference(stack_pointer[-2])) {
         return _PyStackless_ScheduleAny(tstate, frame, stack_pointer);
     }
-    if (tstate->exc_info != &sched->exc_root || next->depth < 0
-        || next->tagged_extra != (uintptr_t)tstate->context) {
+    uintptr_t elsewhere = ((uintptr_t)tstate->exc_info ^ (uintptr_t)&sched->exc_root)
+        | (uintptr_t)sched->exc_root.exc_value
+        | (next->tagged_extra ^ (uintptr_t)tstate->context);
+    if (elsewhere != 0 || next->depth < 0) {
         return _PyStackless_ScheduleElsewhere(tstate, frame, stack_pointer, sched);
     }
     if (tstate->datastack_top != sched->datastack_base) {
@@ -372,16 +374,48 @@ fast_is_exc_info_at_hand(_PyInterpreterFrame *frame, int is_root)
     return is_root || frame->owner == FRAME_OWNED_BY_GENERATOR;
 }
 
+/* _PyStackless_MarkDepth() of t, which is left in `frame`, and what _PyStackless_SwapExcInfo()
+   does with `next`, if exc_info is at hand. */
+static inline void
+fast_swap_exc_info(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
+                   _PyInterpreterFrame *frame, PyTaskletObject *next)
+{
+    _PyErr_StackItem *root = &sched->exc_root;
+    int marks = tstate->exc_info != root ? DEPTH_IN_GENERATOR : 0;
+    if (root->exc_value != NULL) {
+        _PyFrame_StackPush(frame, root->exc_value);
+        root->exc_value = NULL;
+        marks |= DEPTH_HANDLES;
+    }
+    if (marks != 0) {
+        t->depth = (int16_t)~(t->depth | marks);
+    }
+    tstate->exc_info = root;
+    if (next->depth < 0) {
+        marks = ~next->depth;
+        if (marks & DEPTH_IN_GENERATOR) {
+            tstate->exc_info = &_PyFrame_GetGenerator(next->frame)->gi_exc_state;
+        }
+        if (marks & DEPTH_HANDLES) {
+            root->exc_value = _PyFrame_StackPop(next->frame);
+        }
+        next->depth = 0;
+        tstate->py_recursion_remaining = tstate->py_recursion_limit
+                                         - (marks & STACKLESS_MARKED_DEPTH);
+    }
+}
+
 static inline int
 fast_schedule_elsewhere(PyThreadState *tstate, _PyInterpreterFrame *frame,
                         PyObject **stack_pointer, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
     PyTaskletObject *next = t->next;
-    int is_root = tstate->exc_info == &sched->exc_root;
     if ((next->tagged_extra & 1) || tstate->datastack_top != sched->datastack_base
-        || !fast_is_exc_info_at_hand(frame, is_root)
-        || !fast_is_exc_info_at_hand(next->frame, next->depth >= 0)) {
+        || _PyStackless_UsedDepth(tstate) > STACKLESS_MARKED_DEPTH
+        || !fast_is_exc_info_at_hand(frame, tstate->exc_info == &sched->exc_root)
+        || !fast_is_exc_info_at_hand(next->frame,
+                                     !tasklet_has_mark(next, DEPTH_IN_GENERATOR))) {
         return _PyStackless_ScheduleAny(tstate, frame, stack_pointer);
     }
     _PyStackless_DropReference(stack_pointer[-2]);
@@ -389,14 +423,7 @@ fast_schedule_elsewhere(PyThreadState *tstate, _PyInterpreterFrame *frame,
     _PyStackless_SwapDepth(tstate, t, next);
     fast_schedule_leave(sched, t, frame);
     _PyStackless_SwapContext(tstate, t);
-    if (!is_root) {
-        t->depth = (int16_t)~t->depth;
-    }
-    tstate->exc_info = &sched->exc_root;
-    if (next->depth < 0) {
-        tstate->exc_info = &_PyFrame_GetGenerator(next->frame)->gi_exc_state;
-        tstate->py_recursion_remaining = tstate->py_recursion_limit - ~next->depth;
-    }
+    fast_swap_exc_info(tstate, sched, t, frame, next);
     fast_schedule_enter(tstate, sched, next);
     return 1;
 }

@@ -1,5 +1,5 @@
-"""The handled exceptions of tasklets that are suspended within generators and
-coroutines, where they are the generator's, not the tasklet's.
+"""The handled exceptions of tasklets that are suspended: within generators and
+coroutines, where they are the generator's, and elsewhere, where they are the tasklet's.
 """
 
 import gc
@@ -38,6 +38,30 @@ def nested(*args, **kwargs):
     yield from handling(*args, **kwargs)
 
 
+def plainly(exc, depth=0, turns=3, wait=schedule):
+    """The same, but no generator: a list."""
+    result = []
+    try:
+        raise exc
+    except type(exc):
+        for _ in range(turns):
+            below(depth, wait)
+            result.append(sys.exception())
+    return result
+
+
+def between(exc, depth=0):
+    """The same, of which every other turn is in a generator that handles another one."""
+    result = []
+    try:
+        raise exc
+    except type(exc):
+        for _ in handling(KeyError(), depth):
+            below(depth, schedule)
+            result.append(sys.exception())
+    return result
+
+
 class Switches(StacklessTestCase):
 
     def each_sees_its_own(self, generators):
@@ -58,16 +82,93 @@ class Switches(StacklessTestCase):
         self.each_sees_its_own([handling] * 3)
 
     def test_in_generators_and_outside(self):
-        def plainly(exc):
-            result = []
+        self.each_sees_its_own([handling, plainly, nested, plainly])
+
+    def test_outside_of_generators(self):
+        self.each_sees_its_own([plainly] * 3)
+
+    def test_around_generators(self):
+        self.each_sees_its_own([between, plainly, between, handling])
+
+    def test_deep_outside_of_generators(self):
+        self.each_sees_its_own(
+            [lambda exc, depth=depth: plainly(exc, depth) for depth in range(20)]
+            + [lambda exc: between(exc, 20)])
+
+    def test_so_deep_that_the_depth_is_kept_elsewhere(self):
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(50_000)
+        self.addCleanup(sys.setrecursionlimit, limit)
+        self.each_sees_its_own(
+            [lambda exc, gen=gen, depth=depth: gen(exc, depth)
+             for gen in (plainly, between, handling) for depth in (8_000, 9_000, 40_000)])
+
+    def test_some_handle_nothing(self):
+        def nothing(exc):
+            for _ in range(3):
+                schedule()
+                self.assertIsNone(sys.exception())
+                yield exc
+        self.each_sees_its_own([nothing, plainly, nothing, between, nothing])
+
+    def test_finished_while_another_one_handles(self):
+        seen = []
+
+        def ends():
+            seen.append(sys.exception())
+
+        def starts(exc):
             try:
                 raise exc
             except Mine:
-                for _ in range(3):
+                tasklet(ends)()
+                schedule()
+                seen.append(sys.exception() is exc)
+            seen.append(sys.exception())
+        tasklet(starts)(Mine())
+        stackless.run()
+        self.assertEqual(seen, [None, True, None])
+
+    def test_interrupted(self):
+        seen = []
+
+        def busy(exc):
+            try:
+                raise exc
+            except Mine:
+                while len(seen) < 3:
+                    pass
+                seen.append(sys.exception() is exc)
+            seen.append(sys.exception())
+        for _ in range(2):
+            tasklet(busy)(Mine())
+        while len(seen) < 3:
+            t = stackless.run(500)
+            self.assertIsNotNone(t)
+            seen.append(sys.exception())
+            t.insert()
+        stackless.run()
+        self.assertEqual(seen, [None] * 3 + [True, None] * 2)
+
+    def test_let_go_when_handled(self):
+        gone = []
+
+        def task(turns):
+            for _ in range(turns):
+                thing = Mine()
+                ref = weakref.ref(thing)
+                gone.append(ref)
+                try:
+                    raise thing
+                except Mine:
+                    del thing
                     schedule()
-                    result.append(sys.exception())
-            return result
-        self.each_sees_its_own([handling, plainly, nested, plainly])
+                self.assertIsNone(ref())
+                schedule()
+        for turns in 1, 2, 3:
+            tasklet(task)(turns)
+        stackless.run()
+        self.assertEqual([ref() for ref in gone], [None] * 6)
 
     def test_far_from_the_generator(self):
         self.each_sees_its_own(
@@ -111,6 +212,33 @@ class Switches(StacklessTestCase):
         self.each_sees_its_own([
             lambda exc: handling(exc, wait=lambda: ch.send(1)),
             lambda exc: handling(exc, wait=ch.receive)])
+        self.each_sees_its_own([
+            lambda exc: plainly(exc, wait=lambda: ch.send(1)),
+            lambda exc: plainly(exc, wait=ch.receive)])
+        for preference in -1, 0, 1:
+            ch.preference = preference
+
+            def sending(exc):
+                result = []
+                try:
+                    raise exc
+                except Mine:
+                    for i in range(3):
+                        ch.send(i)
+                        result.append(sys.exception())
+                return result
+
+            def receiving(exc):
+                result = []
+                try:
+                    raise exc
+                except Mine:
+                    for i in range(3):
+                        self.assertEqual(ch.receive(), i)
+                        result.append(sys.exception())
+                return result
+            self.each_sees_its_own([sending, receiving])
+            self.each_sees_its_own([receiving, sending])
 
     def test_below_c_functions(self):
         def through_map(exc):
@@ -163,6 +291,9 @@ class Switches(StacklessTestCase):
 
 class Suspended(StacklessTestCase):
 
+    RESUMED = [(7,), None, "finally"]
+    YIELDS = ["gen"]
+
     def setUp(self):
         super().setUp()
         self.log = []
@@ -193,7 +324,7 @@ class Suspended(StacklessTestCase):
 
     def test_resumed(self):
         self.suspend().run()
-        self.assertEqual(self.log, [(7,), None, "finally"])
+        self.assertEqual(self.log, self.RESUMED)
 
     def test_throw(self):
         for depth in 0, 20:
@@ -220,7 +351,7 @@ class Suspended(StacklessTestCase):
         t = self.suspend()
         t.trace_function = lambda frame, event, arg: events.append(event)
         t.run()
-        self.assertEqual(self.log, [(7,), None, "finally"])
+        self.assertEqual(self.log, self.RESUMED)
 
     def test_monitoring_begins(self):
         tool = 4
@@ -235,8 +366,8 @@ class Suspended(StacklessTestCase):
         t.run()
         sys.monitoring.set_events(tool, 0)
         sys.monitoring.register_callback(tool, event, None)
-        self.assertEqual(yields, ["gen"])
-        self.assertEqual(self.log, [(7,), None, "finally"])
+        self.assertEqual(yields, self.YIELDS)
+        self.assertEqual(self.log, self.RESUMED)
 
     @needs_soft
     def test_goes_on_in_another_thread(self):
@@ -253,26 +384,76 @@ class Suspended(StacklessTestCase):
                 thread = threading.Thread(target=run)
                 thread.start()
                 thread.join()
-                self.assertEqual(self.log, [(7,), None, "finally", None])
+                self.assertEqual(self.log, self.RESUMED + [None])
 
-    def test_dropped(self):
-        class Thing:
-            pass
-
-        def gen(thing):
+    def handles(self, thing):
+        def gen():
             try:
                 raise Mine(thing)
             except Mine:
                 schedule_remove()
                 yield
+        list(next(gen()))
+
+    def test_dropped(self):
+        class Thing:
+            pass
         thing = Thing()
         gone = weakref.ref(thing)
-        t = tasklet(lambda thing: list(next(gen(thing))))(thing)
+        t = tasklet(self.handles)(thing)
         t.run()
         del thing, t
         gc.collect()
         self.assertIsNone(gone())
         self.assertIsNone(sys.exception())
+
+
+class SuspendedOutside(Suspended):
+    """The same outside of generators."""
+
+    RESUMED = [(7,), "finally", None]
+    YIELDS = []
+
+    def suspend(self, depth=0):
+        def handle():
+            try:
+                raise Mine(7)
+            except Mine:
+                try:
+                    below(depth, schedule_remove)
+                    self.log.append(sys.exception().args)
+                finally:
+                    self.log.append("finally")
+
+        def task():
+            try:
+                handle()
+                self.log.append(sys.exception())
+            except BaseException as e:
+                self.log.append(type(e))
+                raise
+        t = tasklet(task)()
+        t.run()
+        return t
+
+    def handles(self, thing):
+        try:
+            raise Mine(thing)
+        except Mine:
+            schedule_remove()
+
+    @needs_soft
+    def test_in_a_cycle(self):
+        class Thing:
+            pass
+        thing = Thing()
+        gone = weakref.ref(thing)
+        t = tasklet(self.handles)(thing)
+        t.run()
+        thing.tasklet = t
+        del thing, t
+        gc.collect()
+        self.assertIsNone(gone())
 
 
 if __name__ == "__main__":
