@@ -153,6 +153,7 @@ typedef struct stackless_hard {
     uint32_t nentries;
     uint32_t entries_size;
     int c_recursion;                   // used since the dispatcher
+    int c_recursion_base;              // the scheduler's: of the place in the C stack
 } stackless_hard;
 
 /* What most tasklets never have: made when first needed, kept to the end. */

@@ -306,13 +306,13 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyStackless_SaveCFields(tstate, &fields);
     tstate->exc_info = &sched->exc_root;
     _PyStackless_DataStackEmpty(tstate, sched);
-    sched->c_recursion_base = c_recursion - STACKLESS_EVAL_C_UNITS;
     if (sched->nhard != 0) {
         _PyStackless_UnlinkMainEntries(sched);
     }
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 1;
     do {
         tstate->c_recursion_remaining = c_recursion;
+        sched->c_recursion_base = c_recursion - STACKLESS_EVAL_C_UNITS;
         _PyStackless_Enter(&sched->cstack, _PyStackless_RunTasklets, sched);
     } while (sched->current != main);
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;

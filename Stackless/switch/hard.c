@@ -404,6 +404,7 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
 {
     t->frame = tstate->current_frame;
     _PyStackless_SaveThreadFields(tstate, t);
+    h->c_recursion_base = sched->c_recursion_base;
     h->c_recursion = sched->c_recursion_base - tstate->c_recursion_remaining;
     h->data_used = (uint32_t)root_in_use(tstate, sched);
     save_c_fields(tstate, sched, h);
@@ -433,6 +434,7 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     load_c_fields(tstate, sched, h);
     tstate->current_frame = t->frame;
     t->frame = NULL;
+    sched->c_recursion_base = h->c_recursion_base;
     tstate->c_recursion_remaining = sched->c_recursion_base - h->c_recursion;
     sched->far = h->slice.far;
     if (sched->watch_switch) {

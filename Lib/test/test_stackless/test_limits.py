@@ -337,6 +337,40 @@ for i in range(3):
 assert order == ["second", "first"] * 3, order
 """)
 
+    def test_depth_of_main_is_not_that_of_whom_it_resumes(self):
+        # The C recursion of both was added up: "Cannot recover from stack overflow".
+        self.survives("""
+sys.setrecursionlimit(100_000)
+def deep(n, function):
+    list(map(lambda x: deep(n - 1, function) if n else function(), [1]))
+def how_deep(n=1):
+    "Until there is no C stack left."
+    try:
+        deep(n, nothing)
+    except RecursionError:
+        return n
+    return how_deep(n + n // 4 + 1)
+def task():
+    schedule_remove()
+    levels.append(t.nesting_level)
+    sorted([1, 2], key=lambda x: -x)
+    schedule()                         # softly, but for the C functions above
+    levels.append(t.nesting_level)
+levels = []
+most = how_deep() // 2
+for n in most, most * 3 // 4, 1:
+    for m in most, most * 3 // 4, 1:
+        t = tasklet(deep)(n, task)
+        stackless.run()
+        level = t.nesting_level
+        t.insert()
+        tasklet(sorted)([1, 2], key=lambda x: schedule() and x)
+        deep(m, stackless.run)
+        assert not t.alive
+        assert levels == [level, level], (levels, level)
+        levels.clear()
+""")
+
     def test_endless_nesting_of_mains_dispatchers(self):
         self.survives("""
 def other():
