@@ -733,6 +733,19 @@ int
 _PyStackless_CallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
                     PyObject **stack_pointer, int oparg)
 {
+    int pops = 3 + (oparg & 1);
+    PyObject **base = stack_pointer - pops;
+    if (Py_IS_TYPE(base[0], &PyMethod_Type)
+        && _PyStackless_IsPythonFunction(PyMethod_GET_FUNCTION(base[0]))) {
+        PyObject *func = PyMethod_GET_FUNCTION(base[0]), *self = PyMethod_GET_SELF(base[0]);
+        _PyStackless_Begin(frame, stack_pointer, pops, 1);
+        step_outcome outcome =
+            (oparg & 1) && PyDict_GET_SIZE(base[3]) > 0
+            ? _PyStackless_PushStarred(tstate, func, self, base[2], base[3])
+            : _PyStackless_PushFunction(tstate, func, self, &PyTuple_GET_ITEM(base[2], 0),
+                                        PyTuple_GET_SIZE(base[2]), NULL);
+        return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, pops);
+    }
     return call_ex(tstate, frame, stack_pointer, oparg, 0);
 }
 

@@ -150,8 +150,15 @@ _PyStackless_EnterDeep(PyThreadState *tstate, _PyInterpreterFrame *frame)
     return STEP_PUSHED;
 }
 
-/* Can the arguments be copied into the frame as they are, and the frame be anywhere?
-   (RETURN_GENERATOR takes it off the data stack.) */
+/* May the frame be anywhere?  (RETURN_GENERATOR takes it off the data stack.) */
+static inline int
+is_plain(PyCodeObject *code)
+{
+    return (code->co_flags & (CO_OPTIMIZED | CO_GENERATOR | CO_COROUTINE
+                              | CO_ASYNC_GENERATOR)) == CO_OPTIMIZED;
+}
+
+/* Is it so, and the arguments can be copied into the frame as they are? */
 static inline int
 is_simple(PyCodeObject *code, int nargs)
 {
@@ -223,6 +230,31 @@ init_other_locals(_PyInterpreterFrame *frame)
     }
 }
 
+/* A frame in a block of its own, for arguments that are not simply the parameters.  NULL
+   without an exception: to be made in another way. */
+static Py_NO_INLINE _PyInterpreterFrame *
+make_bound_frame(PyThreadState *tstate, PyObject *func, const stackless_arguments *all)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
+    size_t words = (size_t)code->co_framesize;
+    if (words >= Py_ARRAY_LENGTH(sched->kept) || !is_plain(code)) {
+        return NULL;
+    }
+    _PyInterpreterFrame *frame = _PyStackless_AllocFrame(sched, words);
+    if (frame == NULL) {
+        return NULL;
+    }
+    if (!_PyStackless_BindArguments((PyFunctionObject *)func, frame->localsplus, all)) {
+        _PyStackless_FreeFrame(sched, frame, words);
+        return NULL;
+    }
+    _PyFrame_Initialize(frame, (PyFunctionObject *)Py_NewRef(func), NULL, code,
+                        code->co_nlocalsplus);
+    frame->owner = FRAME_OWNED_BY_TASKLET;
+    return frame;
+}
+
 _PyInterpreterFrame *
 _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
                        PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -232,7 +264,11 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
     size_t words = (size_t)code->co_framesize;
     if (kwnames != NULL || words >= Py_ARRAY_LENGTH(sched->kept) || nargs >= INT_MAX
         || !is_simple(code, (int)nargs + (self != NULL))) {
-        return make_frame_slow(tstate, func, self, args, nargs, kwnames);
+        stackless_arguments all = { .self = self, .args = args, .nargs = nargs,
+                                    .kwnames = kwnames };
+        _PyInterpreterFrame *frame = make_bound_frame(tstate, func, &all);
+        return frame != NULL ? frame
+                             : make_frame_slow(tstate, func, self, args, nargs, kwnames);
     }
     _PyInterpreterFrame *frame = _PyStackless_AllocFrame(sched, words);
     if (frame == NULL) {
@@ -244,6 +280,28 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
         init_other_locals(frame);
     }
     return frame;
+}
+
+step_outcome
+_PyStackless_PushStarred(PyThreadState *tstate, PyObject *func, PyObject *self,
+                         PyObject *args, PyObject *kwargs)
+{
+    PyObject *const *items = &PyTuple_GET_ITEM(args, 0);
+    Py_ssize_t nargs = PyTuple_GET_SIZE(args);
+    stackless_arguments all = { .self = self, .args = items, .nargs = nargs, .tuple = args,
+                                .kwargs = kwargs };
+    _PyInterpreterFrame *frame = make_bound_frame(tstate, func, &all);
+    if (frame == NULL) {
+        PyObject *kwnames;
+        PyObject *const *unpacked = _PyStack_UnpackDict(tstate, items, nargs, kwargs,
+                                                        &kwnames);
+        if (unpacked == NULL) {
+            return STEP_FAILED;
+        }
+        frame = make_frame_slow(tstate, func, self, unpacked, nargs, kwnames);
+        _PyStack_UnpackDict_Free(unpacked, nargs, kwnames);
+    }
+    return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
 }
 
 Py_NO_INLINE step_outcome

@@ -190,6 +190,28 @@ _PyStackless_Deliver(PyThreadState *tstate, step_outcome outcome, PyObject *valu
     return 1;
 }
 
+/* What a call of a Python function hands over, borrowed. */
+typedef struct {
+    PyObject *self;               // before the others, or NULL
+    PyObject *const *args;
+    Py_ssize_t nargs;
+    PyObject *kwnames;            // of the values that follow args, or NULL
+    PyObject *tuple;              // whose items args are, or NULL
+    PyObject *kwargs;             // instead of kwnames: an exact dict, or NULL
+} stackless_arguments;
+
+/* Fills the locals of a frame of the function: the parameters with new references, the others
+   with NULL.  0: left to upstream, nothing is owned by `locals`.  Runs no code, and no
+   exception is set. */
+extern int _PyStackless_BindArguments(PyFunctionObject *func, PyObject **locals,
+                                      const stackless_arguments *arguments);
+
+/* Pushes the frame of func(self, *args, **kwargs); self may be NULL, kwargs is an exact dict
+   that is not empty.  Borrows all. */
+extern step_outcome _PyStackless_PushStarred(PyThreadState *tstate, PyObject *func,
+                                             PyObject *self, PyObject *args,
+                                             PyObject *kwargs);
+
 /* The frame of a call of a Python function, linked to nothing.  `self` may be NULL.
    Borrows all. */
 extern _PyInterpreterFrame *_PyStackless_MakeFrame(
