@@ -22,6 +22,7 @@ from typing import Any
 
 from arguments import arguments_of_all, parse
 from catalogue import Row, Workload
+from report import kind_of_build
 from runner import Interpreter, Sampler, WorkloadFailed, find_greenlet, quietest_cpu
 
 MODULE = "workloads_greenlet_api"
@@ -125,12 +126,13 @@ def main() -> int:
     # The folder comes after the standard library, where ours is.
     who = {"ours": Interpreter(arguments.python, [str(place)]),
            "PyPI": Interpreter(arguments.stock, [str(place)])}
+    builds = {name: python.describe() for name, python in who.items()}
     samples, failures = measure(arguments, workloads, who)
+    print(f"both {kind_of_build(builds['ours'])}")
     print(table(workloads, samples))
     for line in failures:
         print(f"failed: {line}")
     if arguments.json:
-        builds = {name: python.describe() for name, python in who.items()}
         arguments.json.write_text(json.dumps(
             {"builds": builds, "quick": arguments.quick, "samples": samples,
              "failures": failures}, indent=1) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Iterable
@@ -188,6 +189,7 @@ def table(rows: list[Result], data: dict[str, Any]) -> str:
     ruler = "  ".join("-" * width for width in widths)
     text = [f"ours:  {data['builds']['ours']['version']}",
             f"stock: {data['builds']['stock']['version']}",
+            f"both:  {kind_of_build(data['builds']['ours'])}",
             "x: relative to one generator resume on the stock build in the same round "
             f"({yardstick_text(data['samples'])}); whole loop iterations, nothing subtracted",
             ""]
@@ -205,6 +207,14 @@ def table(rows: list[Result], data: dict[str, Any]) -> str:
     text += [f"note: {note}" for note in data["notes"]]
     text += [f"FAILED: {failure}" for failure in data["failures"]]
     return "\n".join(text)
+
+
+def kind_of_build(build: dict[str, Any]) -> str:
+    """Which optimisations it was configured with, in words."""
+    options = shlex.split(build.get("config") or "")
+    chosen = [option for option in options
+              if option.startswith(("--enable-optimizations", "--with-lto", "--with-pydebug"))]
+    return f"built with {' '.join(chosen)}" if chosen else "built without --enable-optimizations"
 
 
 def yardstick_text(samples: list[dict[str, Any]]) -> str:

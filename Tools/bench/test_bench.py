@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import contextlib
+import io
+import sys
 import unittest
 import xml.etree.ElementTree
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import arguments
 import bench_greenlet
 import catalogue
 import plot
@@ -111,8 +117,37 @@ class SummaryTests(unittest.TestCase):
             self.assertIn(each.label, text)
         self.assertIn("FAILED: x", text)
         self.assertIn("greenlet with only 10", text)
+        self.assertIn("both:  built without --enable-optimizations", text)
         drawn = xml.etree.ElementTree.fromstring(plot.picture(rows))
         self.assertTrue(drawn.tag.endswith("svg"))
+
+
+class KindOfBuildTests(unittest.TestCase):
+    def parse(self, *options: str) -> argparse.Namespace:
+        parser = argparse.ArgumentParser()
+        arguments.arguments_of_all(parser)
+        parser.add_argument("--quick")
+        parser.add_argument("--cache")
+        given = ["--python", sys.executable, "--stock", sys.executable, *options]
+        with mock.patch.object(sys, "argv", ["bench", *given]):
+            return arguments.parse(parser)
+
+    def test_the_report_says_how_both_were_built(self) -> None:
+        self.assertEqual(report.kind_of_build({"config": "'--enable-optimizations' '--with-lto' 'CC=x'"}),
+                         "built with --enable-optimizations --with-lto")
+        self.assertEqual(report.kind_of_build({"config": "'CC=x'"}),
+                         "built without --enable-optimizations")
+
+    def test_optimised_builds_take_the_place_of_those_given(self) -> None:
+        self.assertEqual(self.parse().python, Path(sys.executable))
+        parsed = self.parse("--optimised", "--build-optimised", "echo /bin/sh; echo /bin/cat")
+        self.assertEqual((parsed.python, parsed.stock), (Path("/bin/sh"), Path("/bin/cat")))
+        self.assertEqual(parsed.cache, Path("/bin/bench-peers"))
+
+    def test_a_build_that_fails_is_an_error(self) -> None:
+        with contextlib.redirect_stderr(io.StringIO()) as output, self.assertRaises(SystemExit):
+            self.parse("--optimised", "--build-optimised", "exit 3")
+        self.assertIn("--optimised: the build failed", output.getvalue())
 
 
 class PictureTests(unittest.TestCase):

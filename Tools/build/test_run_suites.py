@@ -11,6 +11,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import profile_task
 import run_suites
 from run_suites import Part, Suite
 
@@ -114,6 +115,17 @@ class RunTests(unittest.TestCase):
         status, output, _ = self.run_suites(jobs=1)
         self.assertEqual(status, 1)
         self.assertRegex(output, r"error: failed: test suite .*; to repeat:\n +STACKLESS_DEBUG= \S+python -c")
+
+
+class TrainingTests(unittest.TestCase):
+    """What optimised builds are trained on runs; that it does nobody sees in the build."""
+
+    def test_it_runs(self) -> None:
+        try:
+            import stackless  # noqa: F401
+        except ImportError:
+            self.skipTest("run by an interpreter that is not ours")
+        profile_task.train(operations=1)
 
 
 if __name__ == "__main__":
