@@ -296,10 +296,14 @@ _PyStackless_CatchesErrors(_PyInterpreterFrame *frame)
 /* PyThreadState_Clear(): the thread ends; its tasklets become orphans. */
 extern void _PyStackless_ThreadEnd(PyThreadState *tstate);
 
-/* A garbage collection of `generation` starts.  `full` tells that the program
-   asked for it (gc.collect(), interpreter shutdown). */
-extern void _PyStackless_CollectionStart(PyThreadState *tstate, int generation,
-                                         int asked_for);
+/* A garbage collection of `generation` starts.  `asked_for` tells that the program
+   asked for it (gc.collect(), interpreter shutdown).  The lists are still empty. */
+extern void _PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for,
+                                         PyGC_Head *unreachable, PyGC_Head *finalizers);
+/* It calls Python code as long as there is something in the list. */
+extern void _PyStackless_CollectionCalls(PyGC_Head *list);
+/* It will delete what is in the list, which is still empty.  The other one is gone. */
+extern void _PyStackless_CollectionDeletes(PyGC_Head *list);
 
 /* _Py_HandleSystemExit(): 1 if the TaskletExit that is set has to be printed
    instead of ending the process. */

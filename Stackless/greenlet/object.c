@@ -242,12 +242,6 @@ _PyGreenlet_FindScheduler(PyGreenlet *g)
 
 /* --- deletion --------------------------------------------------------------------------- */
 
-static int
-is_collecting(PyThreadState *tstate)
-{
-    return tstate->interp->gc.collecting;
-}
-
 /* The greenlet is kept for its thread to delete. */
 static void
 postpone(_PyStackless_Scheduler *sched, PyGreenlet *g)
@@ -324,7 +318,7 @@ greenlet_delete(PyGreenlet *g)
     PyThreadState *tstate = _PyThreadState_GET();
     PyObject *exc = PyErr_GetRaisedException();
     Py_ssize_t refs = Py_REFCNT(g);
-    if (sched->tstate != tstate || is_collecting(tstate)) {
+    if (sched->tstate != tstate || _PyStackless_MayBeCollecting(tstate)) {
         postpone(sched, g);
     }
     else {
@@ -340,7 +334,7 @@ greenlet_delete(PyGreenlet *g)
 void
 _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched)
 {
-    if (is_collecting(sched->tstate)) {
+    if (_PyStackless_MayBeCollecting(sched->tstate)) {
         return;
     }
     PyObject *list = sched->postponed;

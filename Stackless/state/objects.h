@@ -333,6 +333,14 @@ typedef struct {
     Py_ssize_t count;
 } stackless_kept_blocks;
 
+/* The garbage collection that the thread has made last. */
+typedef struct {
+    PyTaskletObject *owner;            // who made it, to be compared only; NULL: another thread
+    PyGC_Head *heads[3];               // of its lists, on the C stack; NULL: not in use
+    PyGC_Head away[3];                 // that they hang on while it is suspended
+    uint8_t is_away;
+} stackless_collection;
+
 struct _PyStackless_Scheduler {
     stackless_modstate *mod;           // first
     Py_ssize_t refcount;
@@ -371,6 +379,7 @@ struct _PyStackless_Scheduler {
     Py_ssize_t nmodules;               // when libraries were last looked for
     unsigned int library_looks;
     uint8_t same_place;                // whoever begins does so at the same address
+    stackless_collection collection;   // see switch/collecting.c
     hard_entry *main_entries;          // of main's frames, while main is away
     uint32_t nmain_entries;
     uint32_t main_entries_size;
@@ -403,7 +412,6 @@ struct _PyStackless_Scheduler {
         uint64_t unusual_switch;       // one of them: not the fast way
     };
     uint8_t finishing;                 // the current tasklet has ended
-    uint8_t collecting;                // its thread made the last garbage collection
     uint8_t in_channel_callback;
 
     /* Sleeping for want of work: sched/threads.c. */

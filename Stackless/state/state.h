@@ -12,6 +12,7 @@ extern "C" {
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
+#include "pycore_interp.h"        // PyInterpreterState.gc
 #include "Stackless/state/objects.h"
 
 /* modstate.c */
@@ -370,6 +371,24 @@ _PyStackless_SwapThreadFields(PyThreadState *tstate, _PyStackless_Scheduler *sch
     if (_PyStackless_NeedsMarks(tstate, sched) || next->depth < 0) {
         _PyStackless_SwapExcInfo(tstate, t, next);
     }
+}
+
+/* Is the current tasklet within a garbage collection that it has started? */
+static inline int
+_PyStackless_IsCollecting(const _PyStackless_Scheduler *sched)
+{
+    return sched->collection.owner == sched->current && sched->tstate->interp->gc.collecting;
+}
+
+/* Is a garbage collection in progress, and nobody knows that another tasklet of the calling
+   thread has started it? */
+static inline int
+_PyStackless_MayBeCollecting(PyThreadState *tstate)
+{
+    const _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    return tstate->interp->gc.collecting
+           && (sched == NULL || sched->collection.owner == NULL
+               || sched->collection.owner == sched->current);
 }
 
 /* Is it inside run()? */

@@ -298,6 +298,10 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     token_init();
     _PyStackless_NoticeLibraries(tstate, sched);
 
+    int collects = sched->collection.owner == main && tstate->interp->gc.collecting;
+    if (collects) {
+        _PyStackless_HangListsAway(sched);
+    }
     sched->main_frame = tstate->current_frame;
     int c_recursion = tstate->c_recursion_remaining;
     stackless_c_fields fields;
@@ -318,6 +322,9 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     ((_PyThreadStateImpl *)tstate)->stackless_inlines = 0;
     assert(tstate->datastack_top == sched->datastack_base);
 
+    if (collects) {
+        _PyStackless_HangListsBack(sched);
+    }
     _PyStackless_LinkMainEntries(sched);
     sched->base.previous = NULL;
     tstate->current_frame = sched->main_frame;

@@ -135,7 +135,7 @@ finalize_generator(PyObject *self)
         return;
     }
     if (gen->gi_frame_state == FRAME_SUSPENDED_YIELD_FROM
-        && _PyThreadState_GET()->interp->gc.collecting && delegates_to_running(gen)) {
+        && _PyStackless_MayBeCollecting(_PyThreadState_GET()) && delegates_to_running(gen)) {
         gen->gi_frame_state = FRAME_SUSPENDED;     // closes this one alone
     }
     _PyGen_Finalize(self);

@@ -19,9 +19,7 @@
    (An entry frame may be the topmost one, or follow another one: when a finalizer runs
    while the bottom frame of an eval loop, already unlinked, is being cleared.)
 
-   The garbage collector keeps the heads of its lists on the C stack, so nobody is
-   switched hard from within a collection, and no slice is put back over main's part of
-   the stack while main is within one. */
+   The garbage collector keeps the heads of its lists on the C stack: see collecting.c. */
 
 #include "Python.h"
 #include "pycore_interp.h"        // PyInterpreterState.gc
@@ -116,12 +114,6 @@ reserve(void **mem, uint32_t *capacity, size_t wanted, size_t itemsize)
 }
 
 static int
-is_collecting(PyThreadState *tstate, _PyStackless_Scheduler *sched)
-{
-    return tstate->interp->gc.collecting && sched->collecting;
-}
-
-static int
 prepare_hard(PyTaskletObject *t)
 {
     if (_PyStackless_EnsureExtra(t) < 0) {
@@ -186,12 +178,6 @@ _PyStackless_PrepareOverlay(PyThreadState *tstate, _PyStackless_Scheduler *sched
     uintptr_t near = (uintptr_t)&here - ENTER_STACK;
     if (sched->nhard == 0 || near >= (uintptr_t)sched->hard_far) {
         return 0;
-    }
-    if (is_collecting(tstate, sched)) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "cannot switch tasklets here: a garbage collection is in progress, "
-                        "and there are tasklets to run that need its part of the C stack");
-        return -1;
     }
     size_t nentries = 0;
     for (_PyInterpreterFrame *f = tstate->current_frame; f != NULL; f = f->previous) {
@@ -512,6 +498,9 @@ static Py_NO_INLINE void *
 leave_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject *t,
            stackless_hard *h, char *near)
 {
+    if (sched->collection.owner == t && tstate->interp->gc.collecting) {
+        _PyStackless_HangListsAway(sched);
+    }
     save_hard(tstate, sched, t, h);
     _PyStackless_Main *main = &sched->cstack;
     PyTaskletObject *next = sched->current;
@@ -539,16 +528,12 @@ execute(PyThreadState *tstate, _PyStackless_Scheduler *sched, char *near,
 {
     stackless_op op = sched->call;
     op_outcome outcome;
-    const char *obstacle = sched->obstacle;
-    if (obstacle == NULL && is_collecting(tstate, sched)) {
-        obstacle = "a garbage collection is in progress";
-    }
-    if (obstacle != NULL) {
+    if (sched->obstacle != NULL) {
         outcome = _PyStackless_Execute(tstate, sched, &op, SWITCH_NOT, result);
         if (outcome == OP_NEEDS_SWITCH) {
             PyErr_Format(PyExc_RuntimeError,
                          "cannot switch tasklets here: there are C functions between this "
-                         "call and the scheduler, and %s", obstacle);
+                         "call and the scheduler, and %s", sched->obstacle);
             outcome = OP_ERROR;
         }
     }
@@ -589,7 +574,7 @@ call_or_leave(void *arg, char *near)
 int
 _PyStackless_CanLeaveHard(_PyStackless_Scheduler *sched)
 {
-    return !is_collecting(sched->tstate, sched) && sched->obstacle == NULL;
+    return sched->obstacle == NULL;
 }
 
 /* Is a call of schedule(), from within C functions, an ordinary one but for these?  See
@@ -671,6 +656,9 @@ end_call(_PyStackless_Scheduler *sched, int resumed)
     PyTaskletObject *t = sched->current;
     PyObject *result;
     PyObject *failure = NULL;
+    if (sched->collection.is_away && sched->collection.owner == t) {
+        _PyStackless_HangListsBack(sched);
+    }
     if (resumed && (t->epoch != sched->epoch || sched->epoch == UINT16_MAX)) {
         failure = instrument_frames(sched->tstate);
     }
@@ -762,6 +750,9 @@ _PyStackless_AbandonHard(PyTaskletObject *t)
         }
         unlink_hard(sched_of(t), extra_of(t)->hard);
         extra_of(t)->hard = NULL;
+        if (sched_of(t)->collection.owner == t) {
+            _PyStackless_AbandonCollection(sched_of(t));
+        }
         t->frame = NULL;
         t->flags &= ~TASKLET_WITH_FRAMES;
     }

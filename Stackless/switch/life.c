@@ -56,15 +56,16 @@ show_blocked(_PyStackless_Scheduler *sched)
    time.  In between they count as reachable, so a million waiting tasklets cost the
    collector nothing. */
 void
-_PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for)
+_PyStackless_CollectionStart(PyThreadState *tstate, int generation, int asked_for,
+                             PyGC_Head *unreachable, PyGC_Head *finalizers)
 {
+    _PyStackless_NoteCollection(tstate, unreachable, finalizers);
     PyThreadState *ts = PyInterpreterState_ThreadHead(tstate->interp);
     for (; ts != NULL; ts = PyThreadState_Next(ts)) {
         _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
         if (sched == NULL) {
             continue;
         }
-        sched->collecting = ts == tstate;
         if (generation == 2
             && (asked_for || sched->nblocked > 2 * sched->nblocked_tracked + 1000)) {
             show_blocked(sched);
@@ -177,6 +178,7 @@ end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     if (sched->current != sched->main) {
         sched->datastack_root = NULL;  // in use: upstream frees the data stack
     }
+    _PyStackless_AbandonCollection(sched);
     show_blocked(sched);               // nobody will do so later
     _PyStackless_ForgetBusy(sched);
     ((_PyThreadStateImpl *)tstate)->stackless = NULL;

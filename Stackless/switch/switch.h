@@ -106,6 +106,18 @@ extern void _PyStackless_ResumeHard(PyThreadState *tstate,
    and whatever its C functions own are lost. */
 extern void _PyStackless_AbandonHard(PyTaskletObject *t);
 
+/* collecting.c */
+
+/* A collection starts, in the calling thread.  The two lists are empty from now on. */
+extern void _PyStackless_NoteCollection(PyThreadState *tstate, PyGC_Head *unreachable,
+                                        PyGC_Head *finalizers);
+/* The current tasklet, which is collecting, is left, or goes on. */
+extern void _PyStackless_HangListsAway(_PyStackless_Scheduler *sched);
+extern void _PyStackless_HangListsBack(_PyStackless_Scheduler *sched);
+/* If a tasklet was left while it was collecting: it will never go on.  What it has found is
+   left to the next collection. */
+extern void _PyStackless_AbandonCollection(_PyStackless_Scheduler *sched);
+
 /* libraries.c */
 
 extern void _PyStackless_LookForLibraries(_PyStackless_Scheduler *sched, PyObject *modules);

@@ -31,7 +31,7 @@ if OURS:
     SOFT = stackless.enable_softswitch(None)
 
 needs_soft = unittest.skipUnless(
-    SOFT, "a greenlet that was left hard is not collected, nor entered in a collection")
+    SOFT, "a greenlet that was left hard is not collected")
 needs_ours = unittest.skipUnless(OURS, "about the built-in greenlet, this is another one")
 
 # Is there a garbage collection at every switch?

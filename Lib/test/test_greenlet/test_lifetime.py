@@ -8,7 +8,7 @@ import weakref
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .support import (
-    ChildTestCase, Error, GreenletTestCase, echo, needs_soft, run_python, switch_back)
+    ChildTestCase, Error, GreenletTestCase, echo, run_python, switch_back)
 
 
 class X:
@@ -416,7 +416,6 @@ class Collection(GreenletTestCase):
         self.assertIsNotNone(refs[0]())
         self.assertIs(type(g.switch()), X)
 
-    @needs_soft
     def test_switching_in_a_collection(self):
         log = []
         other = self.started(echo, 0)
@@ -429,6 +428,41 @@ class Collection(GreenletTestCase):
         del c
         gc.collect()
         self.assertEqual(log, [1])
+
+    def test_waiting_in_a_collection(self):
+        # It was refused, and the finalizer failed.
+        class Cycle:
+            def __init__(self):
+                self.me = self
+
+            def __del__(self):
+                log.append(switch_back("waits"))
+
+        def collect():
+            for i in range(3):
+                Cycle()
+            gc.collect()
+            return "end"
+
+        log = []
+        unraisable = self.catch_unraisable()
+        gc.collect()
+        g = greenlet(collect)
+        self.assertEqual(g.switch(), "waits")
+        others = [self.started(echo, i) for i in range(3)]
+        for i in 1, 2:
+            self.assertEqual(gc.collect(), 0)      # one is in progress
+            self.assertEqual(g.switch(i), "waits")
+            self.assertEqual([other.switch(i) for other in others], [i] * 3)
+        self.assertEqual(g.switch(3), "end")
+        self.assertEqual(log, [1, 2, 3])
+        self.assertEqual(unraisable, [])
+        for other in others:
+            other.switch(None)
+        Cycle.__del__ = lambda self: log.append("finalized")
+        Cycle()
+        gc.collect()
+        self.assertEqual(log[3:], ["finalized"])
 
     def test_collection_by_many_greenlets(self):
         def run():

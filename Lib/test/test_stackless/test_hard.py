@@ -800,28 +800,6 @@ class Ends(StacklessTestCase):
         r().kill()
         self.assertIsNone(r())
 
-    @needs_order
-    def test_collection_on_the_stack(self):
-        # The collector's lists are on the C stack.
-        class C:
-            def __del__(self):
-                try:
-                    schedule()
-                except RuntimeError as e:
-                    errors.append(str(e))
-        errors = []
-
-        def body():
-            c = C()
-            c.c = c
-            del c
-            gc.collect()
-        tasklet(body)()
-        tasklet(list)()
-        stackless.run()
-        self.assertEqual(len(errors), 1)
-        self.assertIn("a garbage collection is in progress", errors[0])
-
     def test_threads(self):
         def thread():
             def body(n):

@@ -11,7 +11,6 @@ from stackless import channel, schedule, schedule_remove, tasklet
 from .constructs import SOFT, WARM
 from .constructs_c import THROUGH_C
 from .constructs_inline import INLINED
-from . import support
 from .support import StacklessTestCase, needs_order, reset_scheduler
 
 
@@ -225,10 +224,6 @@ class InMain(StacklessTestCase):
     def test_all_constructs_receive(self):
         for table in (SOFT, WARM, INLINED, THROUGH_C):
             for name, construct in table.items():
-                if name == "collector_callback" and not support.SOFT:
-                    # Within a collection the sender, which is left hard above main,
-                    # cannot be put back over main's part of the stack.
-                    continue
                 with self.subTest(construct=name):
                     ch = channel()
                     t = tasklet(ch.send)("value")
