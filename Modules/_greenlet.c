@@ -260,35 +260,10 @@ add_capsule(PyObject *module)
     return err;
 }
 
-/* The scheduler's module learns what greenlets are. */
-static int
-init_tasklets(void)
-{
-    PyObject *module = PyImport_ImportModule("_stackless");
-    if (module == NULL) {
-        return -1;
-    }
-    stackless_modstate *state = PyModule_GetState(module);
-    int err = 0;
-    if (state->greenlet_tasklet_type == NULL) {
-        state->greenlet_tasklet_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-            module, &_PyGreenlet_TaskletSpec, (PyObject *)state->tasklet_type);
-    }
-    state->greenlets = &_PyGreenlet_Hooks;
-    if (state->str_run == NULL) {
-        state->str_run = PyUnicode_InternFromString("run");
-    }
-    if (state->greenlet_tasklet_type == NULL || state->str_run == NULL) {
-        err = -1;
-    }
-    Py_DECREF(module);
-    return err;
-}
-
 static int
 module_exec(PyObject *module)
 {
-    if (PyType_Ready(&PyGreenlet_Type) < 0 || init_tasklets() < 0
+    if (PyType_Ready(&PyGreenlet_Type) < 0 || _PyGreenlet_GetStackless() == NULL
         || init_exception(&_PyGreenlet_Error, "greenlet.error",
                           "A greenlet cannot be switched to.", NULL) < 0
         || init_exception(&_PyGreenlet_Exit, "greenlet.GreenletExit",

@@ -461,14 +461,36 @@ stackless_kill_all(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef kill_all_def = {"kill_all", stackless_kill_all, METH_NOARGS, NULL};
 
+/* The function `name` of a builtin module (new reference), whatever has been put in its
+   place; NULL with an exception. */
+static PyObject *
+builtin_function(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModuleLevel(module_name, NULL, NULL, NULL, 0);
+    PyModuleDef *def = module && PyModule_Check(module) ? PyModule_GetDef(module) : NULL;
+    PyMethodDef *method = def != NULL ? def->m_methods : NULL;
+    PyObject *func = NULL;
+    while (method != NULL && method->ml_name != NULL && strcmp(method->ml_name, name) != 0) {
+        method++;
+    }
+    if (method != NULL && method->ml_name != NULL) {
+        func = PyCFunction_New(method, module);
+    }
+    else if (module != NULL) {
+        func = PyObject_GetAttrString(module, name);
+    }
+    Py_XDECREF(module);
+    return func;
+}
+
 static int
 register_at_exit(PyObject *module)
 {
     PyObject *func = PyCFunction_New(&kill_all_def, module);
-    PyObject *atexit = func ? PyImport_ImportModule("atexit") : NULL;
-    PyObject *res = atexit ? PyObject_CallMethod(atexit, "register", "O", func) : NULL;
+    PyObject *reg = func ? builtin_function("atexit", "register") : NULL;
+    PyObject *res = reg ? PyObject_CallOneArg(reg, func) : NULL;
     Py_XDECREF(func);
-    Py_XDECREF(atexit);
+    Py_XDECREF(reg);
     Py_XDECREF(res);
     return res == NULL ? -1 : 0;
 }

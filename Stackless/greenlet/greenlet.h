@@ -193,6 +193,12 @@ extern int _PyGreenlet_SetParent(PyGreenlet *g, PyObject *parent);
 extern _PyStackless_Scheduler *_PyGreenlet_FindScheduler(PyGreenlet *g);
 extern Py_ssize_t _PyGreenlet_CountMain(void);
 
+/* setup.c */
+
+/* The interpreter's module _stackless (borrowed), which knows of greenlets; NULL with an
+   exception. */
+extern PyObject *_PyGreenlet_GetStackless(void);
+
 /* switch.c */
 
 extern const stackless_greenlet_hooks _PyGreenlet_Hooks;

@@ -145,12 +145,11 @@ _PyGreenlet_GetScheduler(PyThreadState *tstate)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     if (sched == NULL) {
-        PyObject *module = PyImport_ImportModule("_stackless");
+        PyObject *module = _PyGreenlet_GetStackless();
         if (module == NULL) {
             return NULL;
         }
         sched = _PyStackless_GetScheduler(tstate, module);
-        Py_DECREF(module);
     }
     else if (sched->postponed != NULL) {
         _PyGreenlet_DeletePostponed(sched);

@@ -774,15 +774,34 @@ builtin_function(const char *name)
     return func && PyCFunction_Check(func) ? (void *)PyCFunction_GET_FUNCTION(func) : NULL;
 }
 
-int
-_PyStackless_InitCalls(void)
+static PyObject *
+never_called(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    Py_UNREACHABLE();
+}
+
+/* functools.partial(...)(), if the program has not put something else in its place. */
+static int
+find_partial(void)
 {
     PyObject *partial = _PyImport_GetModuleAttrString("_functools", "partial");
     if (partial == NULL) {
         return -1;
     }
-    known.partial_call = ((PyTypeObject *)partial)->tp_call;
+    PyTypeObject *type = (PyTypeObject *)partial;
+    int is_known = PyType_Check(partial) && PyType_HasFeature(type, Py_TPFLAGS_IMMUTABLETYPE)
+                   && strcmp(type->tp_name, "functools.partial") == 0;
+    known.partial_call = is_known ? type->tp_call : never_called;
     Py_DECREF(partial);
+    return 0;
+}
+
+int
+_PyStackless_InitCalls(void)
+{
+    if (find_partial() < 0) {
+        return -1;
+    }
     known.next = builtin_function("next");
     known.build_class = builtin_function("__build_class__");
     known.gen_send = method_of(&PyGen_Type, "send");

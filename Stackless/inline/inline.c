@@ -40,6 +40,7 @@
 #include "pycore_context.h"       // PyContext
 #include "pycore_function.h"
 #include "pycore_global_strings.h" // _Py_ID()
+#include "pycore_interp.h"        // PyInterpreterState.builtins_copy
 #include "pycore_object.h"
 #include "pycore_opcode_utils.h"
 #include "pycore_runtime.h"       // _Py_SINGLETON()
@@ -624,7 +625,8 @@ static const char probe_source[] =
 int
 _PyStackless_InitInlining(void)
 {
-    PyObject *globals = Py_BuildValue("{s:O}", "__builtins__", PyEval_GetBuiltins());
+    PyObject *globals = Py_BuildValue("{s:O}", "__builtins__",
+                                      PyInterpreterState_Get()->builtins_copy);
     PyObject *code = Py_CompileString(probe_source, "<stackless>", Py_file_input);
     PyObject *res = globals && code ? PyEval_EvalCode(code, globals, globals) : NULL;
     if (res != NULL) {

@@ -14,6 +14,13 @@ _PyStackless_ModuleOfType(PyTypeObject *type)
 }
 
 stackless_modstate *
+_PyStackless_StateOfModule(PyObject *module)
+{
+    return PyModule_Check(module) && PyModule_GetDef(module) == &_PyStackless_Module
+           ? PyModule_GetState(module) : NULL;
+}
+
+stackless_modstate *
 _PyStackless_StateOfType(PyTypeObject *type)
 {
     return PyModule_GetState(_PyStackless_ModuleOfType(type));

@@ -19,6 +19,8 @@ extern "C" {
 
 extern struct PyModuleDef _PyStackless_Module;         // _stackless.c
 extern stackless_modstate *_PyStackless_StateOfType(PyTypeObject *type);
+/* NULL without an exception: the object is something else. */
+extern stackless_modstate *_PyStackless_StateOfModule(PyObject *module);
 extern PyObject *_PyStackless_ModuleOfType(PyTypeObject *type);
 /* The function `name` that `source` defines, with one global.  Its frames are left out
    of tracebacks, of f_back and of tracing. */

@@ -2,6 +2,7 @@
 
 #include "Python.h"
 #include "pycore_frame.h"         // _PyFrame_GetFrameObject()
+#include "pycore_interp.h"        // PyInterpreterState.sysdict_copy
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "Stackless/types/types.h"
 
@@ -200,14 +201,19 @@ tasklet_get_hook(PyObject *self, void *closure)
     return Py_NewRef(func ? func : Py_None);
 }
 
-/* Calls sys.settrace or sys.setprofile. */
+/* Calls what sys.settrace or sys.setprofile was when the interpreter began: a debugger may
+   have put a function of its own there, to be told when the program calls it. */
 static PyObject *
 call_setter(const hook_kind *kind, PyObject *value)
 {
-    PyObject *sys = PyImport_ImportModule("sys");
-    PyObject *res = sys ? PyObject_CallMethod(sys, kind->setter, "O", value) : NULL;
-    Py_XDECREF(sys);
-    return res;
+    PyObject *names = PyInterpreterState_Get()->sysdict_copy;
+    PyObject *setter = names ? PyDict_GetItemString(names, kind->setter) : NULL;
+    if (setter == NULL) {
+        PyErr_Format(PyExc_RuntimeError, "no %s function can be set any more: the "
+                     "interpreter is being finalized", kind->what);
+        return NULL;
+    }
+    return PyObject_CallOneArg(setter, value);
 }
 
 static int

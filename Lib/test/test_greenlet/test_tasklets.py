@@ -11,7 +11,7 @@ import unittest
 import greenlet as module
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .support import OURS, Error, GreenletTestCase, echo, switch_back
+from .support import OURS, ChildTestCase, Error, GreenletTestCase, echo, switch_back
 
 if not OURS:
     raise unittest.SkipTest("about tasklets, which this interpreter has none of")
@@ -446,6 +446,49 @@ class Many(TaskletTestCase):
             tasklet(hub)(count)
         stackless.run()
         self.assertEqual(sorted(done), [3, 5, 8])
+
+
+class ReplacedModule(ChildTestCase):
+    """A thread's first greenlet takes the scheduler's module, whatever is in its place."""
+
+    def check_replaced(self, replace):
+        self.run_ok(f"""
+import greenlet, sys, threading, types
+{replace}
+def thread():
+    g = greenlet.greenlet(lambda x: greenlet.getcurrent().parent.switch(x + 1))
+    done.append(g.switch(1))
+done = []
+t = threading.Thread(target=thread)
+t.start()
+t.join()
+assert done == [2], done
+""")
+
+    def test_replaced(self):
+        # It was taken for the module that it was not: a crash.
+        self.check_replaced("sys.modules['_stackless'] = types.ModuleType('_stackless')")
+        self.check_replaced("sys.modules['_stackless'] = None")
+
+    def test_deleted(self):
+        # Another one was imported, which knew nothing of greenlets: a crash.
+        self.check_replaced("del sys.modules['_stackless']")
+
+    def test_import_hook(self):
+        # It ran the program's code within getcurrent().
+        self.check_replaced("import builtins; builtins.__import__ = None")
+
+    def test_replaced_before(self):
+        self.run_ok("""
+import sys, types
+sys.modules["_stackless"] = types.ModuleType("_stackless")
+try:
+    import greenlet
+except ImportError as e:
+    assert str(e).startswith("_stackless must be the builtin module, not <module"), e
+else:
+    raise AssertionError("greenlet was imported")
+""")
 
 
 if __name__ == "__main__":

@@ -338,5 +338,72 @@ assert sorted(ended) == ["isolated", "isolated", "legacy"], ended
 """)
 
 
+class ReplacedNames(ChildTestCase):
+    """What the module's own code needs it does not look up where programs put other things."""
+
+    def test_builtins(self):
+        self.run_ok("""
+            import builtins
+            names = {name: getattr(builtins, name)
+                     for name in ("type", "dict", "list", "range", "next", "sorted", "__import__")}
+            def refuse(*args, **kwargs):
+                raise AssertionError(args)
+            for name in names:
+                if name != "__import__":
+                    setattr(builtins, name, refuse)
+            try:
+                import _stackless
+            finally:
+                for name, value in names.items():
+                    setattr(builtins, name, value)
+            import stackless
+            class C:
+                def __add__(self, other):
+                    stackless.schedule()
+                    return stackless.getcurrent().restorable
+            got = []
+            t = stackless.tasklet(lambda: got.append(C() + 1))()
+            stackless.run()
+            assert got == [True], got
+        """)
+
+    def test_partial(self):
+        # What had the type of something else in its place was taken for a partial(): a crash.
+        for other in ("operator.itemgetter", "type('partial', (_functools.partial,), {})",
+                      "lambda: 1", "5"):
+            self.run_ok(f"""
+                import _functools, operator
+                _functools.partial = {other}
+                import stackless
+                def task():
+                    for i in range(50):
+                        got.add(first("items"))
+                        got.add(first(*("items",)))
+                first = operator.itemgetter(0)
+                got = set()
+                stackless.tasklet(task)()
+                stackless.run()
+                assert got == {{"i"}}, got
+            """)
+
+    def test_atexit(self):
+        # Tasklets of threads are to be killed, whatever has become of atexit.register().
+        self.run_ok("""
+            import atexit
+            real = atexit.register
+            registered = []
+            atexit.register = registered.append
+            import stackless
+            assert not registered
+            def task():
+                try:
+                    list(map(lambda _: stackless.schedule_remove(), [0]))
+                finally:
+                    print("killed")
+            t = stackless.tasklet(task)()
+            stackless.run()
+            """)
+
+
 if __name__ == "__main__":
     unittest.main()

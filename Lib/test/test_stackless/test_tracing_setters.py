@@ -143,5 +143,86 @@ class Setters(ChildTestCase):
         """)
 
 
+class Replaced(ChildTestCase):
+    """Debuggers put functions of their own into module sys, which complain when a program
+    calls them.  They were called when a trace_function was set."""
+
+    SCRIPT = """
+        import sys
+        def complain(*args):
+            complaints.append(args)
+        complaints = []
+        real = sys.settrace, sys.setprofile
+        def trace(frame, event, arg):
+            pass
+        """
+
+    def replaced(self, script):
+        self.run_ok(self.SCRIPT + script)
+
+    REPLACE = """
+        sys.settrace = sys.setprofile = complain
+        """
+    USE = """
+        import stackless
+        def task():
+            me = stackless.current
+            for name in ("trace_function", "profile_function"):
+                setattr(me, name, trace)
+                assert getattr(me, name) is trace
+                setattr(me, name, None)
+                assert getattr(me, name) is None
+            stackless.schedule_remove()
+        t = stackless.tasklet(task)
+        for i in range(3):
+            t.trace_function = t.profile_function = trace
+            assert (t.trace_function, t.profile_function) == (trace, trace)
+            t.trace_function = t.profile_function = None
+            if i == 0:
+                t()
+                stackless.run()
+            elif i == 1:
+                t.run()
+        assert not t.alive
+        task_ = stackless.tasklet(task)()
+        stackless.run()
+        task_.kill()
+        stackless.current.trace_function = None
+        assert not complaints, complaints
+        """
+
+    def test_replaced_before(self):
+        self.replaced(self.REPLACE + self.USE)
+
+    def test_replaced_afterwards(self):
+        self.replaced("""
+        import stackless
+        """ + self.REPLACE + self.USE)
+
+    def test_deleted(self):
+        self.replaced("""
+        del sys.settrace, sys.setprofile
+        """ + self.USE)
+
+    def test_the_module_is_replaced(self):
+        self.replaced("""
+        import stackless, types
+        sys.modules["sys"] = types.SimpleNamespace(settrace=complain, setprofile=complain)
+        """ + self.USE)
+
+    def test_hooks_are_told(self):
+        # Those that see what the interpreter's own functions do.
+        self.replaced("""
+        import stackless
+        events = []
+        sys.addaudithook(lambda event, args: events.append(event))
+        """ + self.REPLACE + """
+        t = stackless.tasklet(lambda: None)
+        t.trace_function = t.profile_function = trace
+        assert {"sys.settrace", "sys.setprofile"} <= set(events), events
+        assert not complaints
+        """)
+
+
 if __name__ == "__main__":
     unittest.main()
