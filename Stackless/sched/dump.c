@@ -1,5 +1,5 @@
-/* What all tasklets are doing, for people: stackless.dump(), the errors that tell of a
-   deadlock, and faulthandler.
+/* What all tasklets are doing, for people: stackless.dump() and the errors that tell of a
+   deadlock.  (faulthandler has faulthandler.c.)
 
    Who is found where: the current and the runnable ones in their thread's queue (without
    a current one if the thread sleeps), those inside run() among its watchdogs, the blocked ones in the channels on its `busy` list.
@@ -8,29 +8,17 @@
 
    All output is bounded: a million tasklets are counted, and a few are shown.  Frames are
    read where they are; no frame object is made, and no Python code runs in between, so
-   that nobody moves.
-
-   _PyStackless_DumpSuspended() may run in a signal handler: it allocates nothing, takes
-   no lock and writes with write(2) only.  It does not look for paused tasklets, since the collector's lists may be in disorder.
-   Like faulthandler itself it may meet something that another thread is just changing. */
+   that nobody moves. */
 
 #include "Python.h"
 #include "pycore_code.h"          // PyCodeObject
-#include "pycore_fileutils.h"     // _Py_write_noraise()
 #include "pycore_frame.h"         // _PyFrame_GetFirstComplete()
 #include "pycore_gc.h"            // _PyGCHead_NEXT()
 #include "pycore_interp.h"        // PyInterpreterState.gc
-#include "pycore_pymem.h"         // _PyMem_IsPtrFreed()
 #include "pycore_pystate.h"       // _PyThreadState_GET()
-#include "pycore_traceback.h"     // _Py_DumpASCII()
 #include "Stackless/sched/sched.h"
 
-enum {
-    DEADLOCK_SHOWN = 10,          // blocked tasklets in a message
-    SIGNAL_TASKLETS = 100,        // of each thread, in a signal handler
-    SIGNAL_FRAMES = 20,           // of each of them
-    SIGNAL_STEPS = 10000,         // along a list
-};
+enum { DEADLOCK_SHOWN = 10 };     // blocked tasklets in a message
 
 /* --- looking for tasklets ---------------------------------------------------------- */
 
@@ -436,130 +424,4 @@ _PyStackless_SetDeadlock(_PyStackless_Scheduler *sched, const char *message,
     }
     PyErr_SetObject(PyExc_RuntimeError, d.text);
     Py_DECREF(d.text);
-}
-
-/* --- faulthandler --------------------------------------------------------------------------- */
-
-static void
-put(int fd, const char *text)
-{
-    (void)_Py_write_noraise(fd, text, strlen(text));
-}
-
-static void
-put_pointer(int fd, const char *before, const void *p)
-{
-    put(fd, before);
-    put(fd, "0x");
-    _Py_DumpHexadecimal(fd, (uintptr_t)p, sizeof(void *) * 2);
-}
-
-static void
-put_frames(int fd, _PyInterpreterFrame *f)
-{
-    int n = 0, steps = 0;
-    for (; f != NULL && steps < SIGNAL_STEPS && !_PyMem_IsPtrFreed(f);
-         f = f->previous, steps++) {
-        if (f->owner == FRAME_OWNED_BY_CSTACK || f->f_executable == NULL
-            || _PyMem_IsPtrFreed(f->f_executable) || !PyCode_Check(f->f_executable)
-            || _PyFrame_IsIncomplete(f)) {
-            continue;
-        }
-        if (++n > SIGNAL_FRAMES) {
-            continue;
-        }
-        PyCodeObject *code = _PyFrame_GetCode(f);
-        put(fd, "  File \"");
-        _Py_DumpASCII(fd, code->co_filename);
-        put(fd, "\", line ");
-        int line = PyUnstable_InterpreterFrame_GetLine(f);
-        _Py_DumpDecimal(fd, line > 0 ? (size_t)line : 0);
-        put(fd, " in ");
-        _Py_DumpASCII(fd, code->co_name);
-        put(fd, "\n");
-    }
-    if (n > SIGNAL_FRAMES) {
-        put(fd, "  and ");
-        _Py_DumpDecimal(fd, (size_t)(n - SIGNAL_FRAMES));
-        put(fd, " more frames\n");
-    }
-    if (n == 0) {
-        put(fd, "  <no Python frame>\n");
-    }
-}
-
-static void
-put_tasklet(int fd, PyTaskletObject *t, _PyInterpreterFrame *frame)
-{
-    put_pointer(fd, t->flags & TASKLET_IS_MAIN ? "\nMain tasklet " : "\nTasklet ", t);
-    if (tasklet_is_blocked(t)) {
-        put_pointer(fd, t->state == TASKLET_SENDING ? " sending to channel "
-                                                    : " receiving from channel ",
-                    t->channel);
-    }
-    else {
-        put(fd, t->state == TASKLET_RUNNABLE ? " runnable" : " paused");
-    }
-    put(fd, t->flags & TASKLET_STARTED ? " (most recent call first):\n"
-                                       : " (not started)\n");
-    if (t->flags & TASKLET_STARTED) {
-        put_frames(fd, frame);
-    }
-}
-
-static int
-visit_put(PyTaskletObject *t, void *arg)
-{
-    int *state = arg;                  // file descriptor, and how many may still be shown
-    if (_PyMem_IsPtrFreed(t) || state[1] == 0) {
-        return 1;
-    }
-    state[1]--;
-    if (!(t->flags & TASKLET_IS_MAIN) && !tasklet_is_executing(t)) {
-        put_tasklet(state[0], t, t->frame);
-    }
-    return 0;
-}
-
-static void
-put_thread(int fd, PyInterpreterState *interp, _PyStackless_Scheduler *sched)
-{
-    PyTaskletObject *current = sched->current;
-    if (current == NULL || (sched->runcount == 1 && sched->nblocked == 0
-                            && current == sched->main)) {
-        return;
-    }
-    put_pointer(fd, "\nTasklets of thread ", (void *)sched->tstate->thread_id);
-    put(fd, ": ");
-    _Py_DumpDecimal(fd, (size_t)sched->runcount);
-    put(fd, " in its queue, ");
-    _Py_DumpDecimal(fd, (size_t)sched->nblocked);
-    put(fd, " blocked; current ");
-    put_pointer(fd, current == sched->main ? "(main) " : "", current);
-    put(fd, sched->sleeper != NULL ? ", asleep\n" : "\n");
-    if (current != sched->main) {
-        put_tasklet(fd, sched->main, sched->main_frame);
-    }
-    int state[] = { fd, SIGNAL_TASKLETS };
-    PyTaskletObject *t = queue_head(sched);
-    for (Py_ssize_t i = 0; i < sched->runcount && t != NULL; i++, t = t->next) {
-        if (visit_put(t, state)) {
-            break;
-        }
-    }
-    state[1] = SIGNAL_TASKLETS;
-    (void)visit_blocked(interp, sched, visit_put, state);
-}
-
-void
-_PyStackless_DumpSuspended(int fd, PyInterpreterState *interp)
-{
-    PyThreadState *ts = PyInterpreterState_ThreadHead(interp);
-    for (int n = 0; ts != NULL && n < SIGNAL_TASKLETS && !_PyMem_IsPtrFreed(ts);
-         ts = PyThreadState_Next(ts), n++) {
-        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
-        if (sched != NULL && !_PyMem_IsPtrFreed(sched)) {
-            put_thread(fd, interp, sched);
-        }
-    }
 }

@@ -1,11 +1,13 @@
 """stackless.dump(), faulthandler, and what the message of a deadlock tells."""
 
 import gc
+import importlib.util
 import io
 import json
 import os
 import re
 import sys
+import textwrap
 import threading
 import time
 import unittest
@@ -503,6 +505,207 @@ class FaultHandler(ChildTestCase):
         self.assertEqual(len(re.findall(r"Tasklet 0x\w+ receiving from", text))
                          + len(re.findall(r"Tasklet 0x\w+ sending to", text)), 100)
         self.assertIn("5002 blocked", text)
+
+    BUSY = {
+        "tasklets": """
+            import stackless
+            ch = stackless.channel()
+            def deep(n):
+                if n:
+                    return deep(n - 1)
+                stackless.schedule()
+                ch.receive()
+            def work():
+                for i in range(50):
+                    stackless.tasklet(deep)(i % 20)
+                stackless.run()
+                while ch.balance < 0:
+                    ch.send(1)
+                stackless.run()
+        """,
+        "short-lived code": """
+            import stackless
+            def work():
+                names = {"schedule": stackless.schedule}
+                exec("def f(n):\\n if n: return f(n - 1)\\n schedule()\\n schedule()", names)
+                for i in range(5):
+                    stackless.tasklet(names["f"])(10)
+                stackless.run()
+        """,
+        "within C functions": """
+            import stackless
+            class Key:
+                def __init__(self, n):
+                    self.n = n
+                def __hash__(self):
+                    if self.n:
+                        hash(Key(self.n - 1))
+                    stackless.schedule()
+                    return 1
+            def work():
+                for i in range(20):
+                    stackless.tasklet(hash)(Key(5))
+                stackless.run()
+        """,
+        "generators": """
+            import stackless
+            def generate(n):
+                if n:
+                    yield from generate(n - 1)
+                stackless.schedule()
+                yield n
+            def work():
+                for i in range(20):
+                    stackless.tasklet(lambda: [x for x in generate(5)])()
+                stackless.run()
+        """,
+        "greenlets": """
+            import greenlet
+            def deep(n):
+                return deep(n - 1) if n else main.switch()
+            main = greenlet.getcurrent()
+            def work():
+                greenlets = [greenlet.greenlet(deep) for i in range(20)]
+                for g in greenlets + greenlets:
+                    g.switch(10) if not g else g.switch()
+        """,
+    }
+
+    def test_later_while_busy(self):
+        # A thread without the GIL followed lists and frames that were freed meanwhile.
+        for name, source in self.BUSY.items():
+            with self.subTest(name):
+                self.run_ok(textwrap.dedent(source) + textwrap.dedent("""
+                    import faulthandler, os, time
+                    with open(os.devnull, "w") as null:
+                        faulthandler.dump_traceback_later(0.0002, repeat=True, file=null)
+                        end = time.monotonic() + 1
+                        while time.monotonic() < end:
+                            work()
+                        faulthandler.cancel_dump_traceback_later()
+                """))
+
+    @unittest.skipUnless(hasattr(os, "fork"), "needs POSIX signals")
+    def test_on_signals_while_busy(self):
+        # Which come at any moment, also in the middle of a switch.
+        for name, source in self.BUSY.items():
+            with self.subTest(name):
+                self.run_ok(textwrap.dedent(source) + textwrap.dedent("""
+                    import faulthandler, os, random, signal, time
+                    rng = random.Random(1)
+                    with open(os.devnull, "w") as null:
+                        faulthandler.register(signal.SIGALRM, file=null)
+                        end = time.monotonic() + 1
+                        while time.monotonic() < end:
+                            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 5e-4))
+                            work()
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                        faulthandler.unregister(signal.SIGALRM)
+                """))
+
+    def test_frames(self):
+        # The same files, lines and names as anybody else sees, of all kinds of frames.
+        self.run_ok("""
+            import faulthandler, re, stackless, tempfile
+            ch = stackless.channel()
+            names = {"ch": ch}
+            body = "".join(f"  x = [{i},\\n   {i}]\\n\\n" for i in range(2000))
+            exec(f"def long(n):\\n if n:\\n{body}  return long(n - 1)\\n{body}  ch.receive()\\n"
+                 f" if n:\\n{body} ch.receive()", names)
+            def generator():
+                yield ch.receive()
+            async def coroutine():
+                async def inner():
+                    ch.receive()
+                await inner()
+            def run(c):
+                try:
+                    c.send(None)
+                except StopIteration:
+                    pass
+            class C:
+                def __enter__(self):
+                    ch.receive()
+                def __exit__(self, *args):
+                    pass
+                def method(self):
+                    with self: pass
+            def caller(f):
+                return f()
+            caller.__code__ = caller.__code__.replace(co_name="c\u00e4ller\u20ac\U0001f600",
+                                                      co_filename="f\u00fcr.py")
+            functions = [
+                lambda: names["long"](0), lambda: names["long"](3),
+                lambda: [x for x in generator()], lambda: list(generator()),
+                lambda: run(coroutine()), C().method, lambda: caller(ch.receive),
+                lambda: [x for x in ch], ch.receive,
+                lambda: exec("ch.receive()", {"ch": ch}),
+                lambda: list(map(lambda _: ch.receive(), [0])),
+            ]
+            tasklets = [stackless.tasklet(f)() for f in functions]
+            stackless.run()
+            with tempfile.TemporaryFile("w+") as file:
+                faulthandler.dump_traceback(file)
+                file.seek(0)
+                text = file.read()
+            def escaped(s):
+                return "".join(c if " " <= c <= "~" else f"\\\\x{ord(c):02x}" if c < "\u0100"
+                               else f"\\\\u{ord(c):04x}" if c < "\U00010000"
+                               else f"\\\\U{ord(c):08x}" for c in s)
+            for t in tasklets:
+                lines = []
+                frame = t.frame
+                while frame is not None:
+                    code = frame.f_code
+                    lines.append(f'  File "{escaped(code.co_filename)}", line {frame.f_lineno}'
+                                 f' in {escaped(code.co_name)}')
+                    frame = frame.f_back
+                found = re.search(rf"Tasklet 0x0*{id(t):x} receiving.*:\\n((  .*\\n)+)", text)
+                assert found, (t, text)
+                if not lines:
+                    lines = ["  <no Python frame>"]
+                assert found[1].splitlines() == lines, (found[1], lines)
+                t.kill()
+        """)
+
+    def test_long_names(self):
+        text = self.run_status("""
+            import faulthandler, stackless
+            ch = stackless.channel()
+            def f():
+                ch.receive()
+            for name in ("n" * 1000, "\u00fc" * 1000, "\u20ac" * 1000):
+                f.__code__ = f.__code__.replace(co_name=name)
+                stackless.tasklet(f)()
+            stackless.run()
+            faulthandler.dump_traceback()
+        """, 0).stderr
+        names = re.findall(r" in (\S{100,})\n", text)
+        self.assertEqual(len(names), 3)
+        self.assertTrue(all(name.endswith("...") and len(name) < 3000 for name in names))
+
+    @unittest.skipUnless(importlib.util.find_spec("resource"), "needs limits of resources")
+    def test_without_a_descriptor_to_be_had(self):
+        text = self.stderr("import resource;"
+                           "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3));"
+                           "faulthandler.dump_traceback()")
+        self.assertIn("Tasklets are left out", text)
+        self.assertNotIn("blocked", text)
+
+    def test_no_descriptor_is_left_open(self):
+        self.run_status("""
+            import faulthandler, os, stackless
+            stackless.tasklet(stackless.channel().receive)()
+            stackless.run()
+            def free():
+                fd = os.open(os.devnull, os.O_RDONLY)
+                os.close(fd)
+                return fd
+            before = free()
+            for i in range(5):
+                faulthandler.dump_traceback()
+            assert free() == before
+        """, 0)
 
     def test_without_tasklets(self):
         text = self.run_status("""
