@@ -13,6 +13,7 @@
    Choosing the next tasklet never allocates. */
 
 #include "Python.h"
+#include "pycore_pystate.h"       // _Py_GetConfig()
 #include "Stackless/sched/sched.h"
 
 /* --- switching ------------------------------------------------------------------------ */
@@ -838,11 +839,13 @@ uncaught(_PyStackless_Scheduler *sched, PyObject *exc)
         return NULL;
     }
     if (PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)) {
-        if (!_PyStackless_IsInitialThread(sched)) {
+        int is_main = _Py_IsMainInterpreter(sched->tstate->interp);
+        if (!_PyStackless_IsInitialThread(sched)
+            || (is_main && _Py_GetConfig()->inspect)) {
             Py_DECREF(exc);
             return NULL;
         }
-        if (_Py_IsMainInterpreter(sched->tstate->interp)) {
+        if (is_main) {
             return exit_from_main(sched, exc);
         }
     }

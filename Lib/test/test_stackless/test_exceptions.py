@@ -355,13 +355,56 @@ class Exit(ChildTestCase):
             """)
         self.assertEqual(out, "")
 
+    INSPECTED = (
+        "import sys, stackless\n"
+        "def task():\n"
+        "    raise SystemExit(51)\n"
+        "for call in (lambda: task(), lambda: list(map(lambda _: task(), [0]))):\n"
+        "    t = stackless.tasklet(call)()\n"
+        "    print(stackless.run(), t.alive)\n")
+
+    def check_inspected(self, r, after=""):
+        # Main got the TaskletExit that ends the process, which it did not.
+        self.assertEqual(r.stdout, "None False\nNone False\n" + after)
+        self.assertNotIn("Exit", r.stderr)
+
     def test_interactive_exit_is_silenced(self):
-        r = self.run_status(None, 0, "-i", "-c",
-                            "import sys, stackless\n"
-                            "stackless.tasklet(sys.exit)(51)\n"
-                            "stackless.run()\n"
-                            "print('alive')\n",
+        r = self.run_status(None, 0, "-i", "-q", "-c", self.INSPECTED,
                             stdin="print('prompt')\n")
+        self.check_inspected(r, "prompt\n")
+
+    def test_inspect_variable(self):
+        # In the environment when the interpreter starts.
+        r = self.run_status(f"""
+            import os, subprocess, sys
+            r = subprocess.run([sys.executable, "-q", "-c", {self.INSPECTED!r}], input=b"",
+                               env=os.environ | {{"PYTHONINSPECT": "1"}})
+            sys.exit(r.returncode)
+            """, 0)
+        self.check_inspected(r)
+
+    def test_exit_at_the_prompt(self):
+        # Inspecting, nothing is silenced any more.
+        for options in (("-i", "-q", "-c", ""), ("-i", "-q")):
+            r = self.run_status(None, 51, *options,
+                                stdin="import sys, stackless\n"
+                                      "stackless.tasklet(sys.exit)(51); stackless.run()\n"
+                                      "print('goes on')\n")
+            self.assertNotIn("goes on", r.stdout)
+
+    def test_inspected_exit_of_main(self):
+        r = self.run_status(None, 0, "-i", "-q", "-c", "import sys; sys.exit(51)",
+                            stdin="print('prompt')\n")
+        self.assertIn("SystemExit: 51", r.stderr)
+        self.assertIn("prompt", r.stdout)
+
+    def test_inspected_exit_of_a_greenlet(self):
+        # It goes to main, as any exception of a greenlet does.
+        r = self.run_status(None, 0, "-i", "-q", "-c",
+                            "import sys, greenlet\n"
+                            "greenlet.greenlet(sys.exit).switch(51)\n",
+                            stdin="print('prompt')\n")
+        self.assertIn("SystemExit: 51", r.stderr)
         self.assertIn("prompt", r.stdout)
 
     def test_keyboard_interrupt_status(self):
