@@ -175,6 +175,7 @@ _PyGreenlet_KeepTarget(PyTaskletObject *t, PyObject *target)
 /* See stackless_greenlet_hooks. */
 extern PyObject *_PyGreenlet_Unlink(PyTaskletObject *t);
 extern void _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched);
+extern void _PyGreenlet_ForgetMain(_PyStackless_Scheduler *sched);
 
 /* The calling thread's scheduler (borrowed), or NULL with an exception.  Deletes what was
    postponed: runs Python code. */

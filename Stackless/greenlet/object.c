@@ -173,9 +173,21 @@ of_plain_tasklet(PyTaskletObject *t)
         *slot = (PyObject *)g;
         if (t->flags & TASKLET_IS_MAIN) {
             main_greenlets++;
+            sched_of(t)->main_greenlet = (PyObject *)g;
         }
     }
     return (PyGreenlet *)*slot;
+}
+
+void
+_PyGreenlet_ForgetMain(_PyStackless_Scheduler *sched)
+{
+    PyGreenlet *g = greenlet_cast(sched->main_greenlet);
+    PyTaskletObject *t = g->tasklet;
+    sched->main_greenlet = NULL;
+    main_greenlets--;
+    g->tasklet = NULL;
+    Py_DECREF(t);                      // the caller has one
 }
 
 PyGreenlet *
@@ -440,6 +452,7 @@ greenlet_dealloc(PyObject *self)
     if (t != NULL) {
         if (t->flags & TASKLET_IS_MAIN) {
             main_greenlets--;
+            sched_of(t)->main_greenlet = NULL;
         }
         Py_DECREF(t);
     }

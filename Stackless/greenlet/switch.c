@@ -826,4 +826,5 @@ const stackless_greenlet_hooks _PyGreenlet_Hooks = {
     .own = own,
     .begins_below = begins_below,
     .delete_postponed = _PyGreenlet_DeletePostponed,
+    .forget_main = _PyGreenlet_ForgetMain,
 };

@@ -154,7 +154,7 @@ tasklet_info(PyTaskletObject *t, Py_ssize_t depth)
         "id", PyLong_FromVoidPtr(t),
         "type", Py_TYPE(t)->tp_name,
         "state", state_name(t),
-        "main", t->flags & TASKLET_IS_MAIN ? Py_True : Py_False,
+        "main", tasklet_is_main(t) ? Py_True : Py_False,
         "atomic", t->flags & TASKLET_ATOMIC ? Py_True : Py_False,
         "interrupted", extra_of(t) != NULL && extra_of(t)->interrupted ? Py_True : Py_False,
         "thread_sleeps", t == sched_of(t)->sleeper ? Py_True : Py_False,
@@ -362,7 +362,7 @@ static void
 append_waiting(deadlock_text *d, PyTaskletObject *t, tasklet_state state,
                PyChannelObject *ch)
 {
-    const char *main = t->flags & TASKLET_IS_MAIN ? "main " : "";
+    const char *main = tasklet_is_main(t) ? "main " : "";
     append_text(d, PyUnicode_FromFormat("\n  %s<%s at %p> ", main, Py_TYPE(t)->tp_name, t));
     if (ch != NULL) {
         append_text(d, PyUnicode_FromFormat(

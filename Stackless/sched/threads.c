@@ -519,6 +519,12 @@ static void
 move_tasklet(PyTaskletObject *t, _PyStackless_Scheduler *to)
 {
     _PyStackless_Scheduler *from = sched_of(t);
+    if (t->flags & TASKLET_IS_MAIN) {
+        t->flags &= ~TASKLET_IS_MAIN;              // of a thread that has ended
+        if (from->main_greenlet != NULL) {
+            from->mod->greenlets->forget_main(from);
+        }
+    }
     if (t->flags & TASKLET_STARTED) {
         relink(t, from, to);
     }

@@ -290,6 +290,9 @@ typedef struct {
     /* Deletes the greenlets whose deletion other threads or a garbage collection have left
        to this thread. */
     void (*delete_postponed)(_PyStackless_Scheduler *sched);
+    /* The main tasklet of a thread that has ended goes to another one: sched->main_greenlet,
+       which is not NULL and dead, has no tasklet any more. */
+    void (*forget_main)(_PyStackless_Scheduler *sched);
 } stackless_greenlet_hooks;
 
 /* The types and callbacks of an interpreter: the state of module _stackless. */
@@ -427,11 +430,12 @@ struct _PyStackless_Scheduler {
 
     /* Greenlets. */
     PyObject *greenlet_trace;          // greenlet.settrace(), or NULL
+    PyObject *main_greenlet;           // borrowed; outlives main as one, if it is referred to
     PyObject *postponed;               // list of greenlets to delete, or NULL
-    uint8_t carry_tracing;             // in the switch under way: greenlets share sys.settrace()
+    uint8_t carry_tracing;             // at once, of a switch: greenlets share sys.settrace()
 
     /* What a switch leaves over.  Decref'ing may run any code, so it has to wait
-       until the thread state is whole again. */
+       until the thread state is whole again.  Whoever runs first lets go of it. */
     PyTaskletObject *left;             // strong: the tasklet that was switched from
     int ntrash;
     PyObject *trash[12];

@@ -144,12 +144,21 @@ tasklet_is_blocked(const PyTaskletObject *t)
     return t->state >= TASKLET_RECEIVING;
 }
 
+/* Is it its thread's main tasklet?  (The flag stays with that of a thread that has ended,
+   until it is bound to another one.) */
+static inline int
+tasklet_is_main(const PyTaskletObject *t)
+{
+    return (t->flags & TASKLET_IS_MAIN) && sched_of(t)->tstate != NULL;
+}
+
 /* Are its frames and fields those of its thread's state?  It is CURRENT, or its thread
    sleeps in it (or did when it ended, and will never return from there). */
 static inline int
 tasklet_is_executing(const PyTaskletObject *t)
 {
-    return t->state == TASKLET_CURRENT || sched_of(t)->sleeper == t;
+    return t->state == TASKLET_CURRENT
+           || (sched_of(t)->sleeper == t && t->state != TASKLET_IDLE);
 }
 
 static inline int

@@ -149,18 +149,24 @@ drop_runnable(_PyStackless_Scheduler *sched)
     }
 }
 
-/* A tasklet whose frames are on the C stack of a thread that has ended: nobody can go
-   on with it.  Except main of a thread that returned, it leaks what its frames own, as
+/* A tasklet whose frames are those of a thread that has ended, or on its C stack: nobody can
+   go on with it.  Except main of a thread that returned, it leaks what its frames own, as
    the thread does. */
+static void
+end_tasklet(PyThreadState *tstate, PyTaskletObject *t)
+{
+    t->flags &= ~TASKLET_WITH_FRAMES;
+    _PyStackless_SetState(t, TASKLET_IDLE);
+    _PyTasklet_SetTempval(t, NULL);
+    _PyStackless_ClearExtra(tstate, t);
+}
+
 static void
 end_current(PyThreadState *tstate, PyTaskletObject *t)
 {
     t->next = t->prev = NULL;
     sched_of(t)->runcount = 0;
-    t->flags &= ~TASKLET_WITH_FRAMES;
-    _PyStackless_SetState(t, TASKLET_IDLE);
-    _PyTasklet_SetTempval(t, NULL);
-    _PyStackless_ClearExtra(tstate, t);
+    end_tasklet(tstate, t);
     Py_DECREF(t);                      // the queue's
 }
 
@@ -195,6 +201,9 @@ end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     Py_CLEAR(sched->postponed);
     if (current->state == TASKLET_CURRENT) {
         end_current(tstate, current);
+    }
+    if (main->state == TASKLET_PAUSED) {
+        end_tasklet(tstate, main);
     }
     Py_DECREF(main);
     _PyStackless_ReleaseScheduler(sched);

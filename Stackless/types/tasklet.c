@@ -121,7 +121,7 @@ static int
 tasklet_clear(PyObject *self)
 {
     PyTaskletObject *t = tasklet_cast(self);
-    if (t->flags & TASKLET_IS_MAIN) {
+    if (tasklet_is_main(t)) {
         return 0;
     }
     if (_PyTasklet_IsHard(t)) {
@@ -270,7 +270,7 @@ bind_check(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
     if (t->state == TASKLET_RUNNABLE || tasklet_is_blocked(t)) {
         return set_error("tasklet is scheduled");
     }
-    if (t->flags & TASKLET_IS_MAIN) {
+    if (tasklet_is_main(t)) {
         return set_error(args == NULL && kwargs == NULL
                          ? "can't unbind the main tasklet"
                          : "tasklet has C state on its stack");
@@ -720,8 +720,9 @@ tasklet_set_ignore_nesting(PyObject *self, PyObject *value)
 static int
 has_c_state(PyTaskletObject *t)
 {
-    return (t->flags & TASKLET_IS_MAIN) || sched_of(t)->sleeper == t || _PyTasklet_IsHard(t)
-           || _PyTasklet_NestingLevel(t) != 0 || tasklet_is_watchdog(t);
+    return tasklet_is_main(t) || tasklet_is_executing(t) || _PyTasklet_IsHard(t)
+           || _PyTasklet_NestingLevel(t) != 0 || tasklet_is_watchdog(t)
+           || ((t->flags & TASKLET_STARTED) && t->frame == NULL);  // a former main
 }
 
 int

@@ -46,6 +46,12 @@ get_flag(PyObject *self, void *flag)
     return PyBool_FromLong(tasklet_cast(self)->flags & (int)(intptr_t)flag);
 }
 
+static PyObject *
+tasklet_get_is_main(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(tasklet_is_main(tasklet_cast(self)));
+}
+
 static int
 tasklet_set_block_trap(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
 {
@@ -286,8 +292,7 @@ PyGetSetDef _PyTasklet_GetSet[] = {
     {"block_trap", get_flag, tasklet_set_block_trap,
      PyDoc_STR("If true, an operation that would block it raises instead."),
      (void *)TASKLET_BLOCK_TRAP},
-    {"is_main", get_flag, NULL, PyDoc_STR("It is its thread's main tasklet."),
-     (void *)TASKLET_IS_MAIN},
+    {"is_main", tasklet_get_is_main, NULL, PyDoc_STR("It is its thread's main tasklet.")},
     {"is_current", tasklet_get_is_current, NULL,
      PyDoc_STR("It is its thread's current tasklet.")},
     {"frame", tasklet_get_frame, NULL, PyDoc_STR("The topmost frame, or None.")},
