@@ -225,7 +225,8 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
     else if (decide_successor(sched, TASKLET_PAUSED, NULL, d) < 0) {
         return OP_ERROR;
     }
-    if (d->next == cur && diverted(sched, d) == NULL) {
+    if (d->next == cur && _PyStackless_Diverted(sched, d) == NULL) {
+        _PyStackless_SetPending(sched, cur, NULL); // as if `value` had been there
         *result = Py_NewRef(op->value ? op->value : (PyObject *)cur);
         return explode_bomb(sched, result);
     }
@@ -421,8 +422,8 @@ decide_run_tasklet(_PyStackless_Scheduler *sched, const stackless_op *op, decisi
         return OP_DONE;
     }
     if (t == sched->current) {
-        *result = Py_None;
-        return OP_DONE;
+        *result = _PyStackless_TakeResult(t);
+        return *result != NULL ? OP_DONE : OP_ERROR;
     }
     *d = (decision){
         .next = t,
@@ -443,7 +444,7 @@ execute_run_tasklet(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (outcome != OP_SWITCHED) {
         return outcome;
     }
-    _PyStackless_SetPending(sched, cur, NULL);
+    /* What is in cur's tempval by then, and that may be its own, is the result. */
     _PyStackless_Commit(sched, &d);
     if (d.fate == TASKLET_PAUSED) {
         _PyStackless_Discard(sched, (PyObject *)cur);

@@ -51,7 +51,7 @@ def make_program(seed: int, length: int = 12) -> dict[Any, list[tuple]]:
         "throw_pending": 1, "send": 7, "receive": 7, "send_exception": 1,
         "preference": 2, "schedule_all": 1, "close": 1, "open": 1, "tempval": 1,
         "bomb": 1, "block_trap": 1, "spawn": 3, "next": 1, "look": 2, "end": 1,
-        "fail": 1,
+        "fail": 1, "own_tempval": 2,
     }
     names, numbers = list(weights), list(weights.values())
     serial = 0
@@ -62,7 +62,8 @@ def make_program(seed: int, length: int = 12) -> dict[Any, list[tuple]]:
         name = rng.choices(names, numbers)[0]
         target = rng.choice(["M", *range(TASKLETS)])
         ch = rng.randrange(CHANNELS)
-        if name in ("schedule", "schedule_remove", "look", "run", "end", "fail"):
+        if name in ("schedule", "schedule_remove", "look", "run", "end", "fail",
+                    "own_tempval"):
             return name, serial
         if name == "spawn":
             return name, rng.randrange(TASKLETS)
@@ -294,6 +295,7 @@ class Model:
 
     def schedule(self, value):
         if len(self.queue) == 1:
+            self.current.tempval = None
             return value
         self.current.tempval = value
         return self.switch(self.choose(self.queue[1:]))
@@ -303,6 +305,7 @@ class Model:
         target = self.next_when_leaving()
         if target is None:
             if me is self.wakeup_target():
+                me.tempval = None
                 return value
             raise RuntimeError(DEADLOCK)
         me.tempval = value
@@ -344,11 +347,15 @@ class Model:
         if t in self.queue:
             self.queue.remove(t)
 
+    def take_own(self):
+        value, self.current.tempval = self.current.tempval, None
+        return value
+
     def trun(self, name, serial):
         t = self.tasklets[name]
         self.check_runnable(t)
         if t is self.current:
-            return None
+            return self.take_own()
         if t not in self.queue:
             self.queue.append(t)
         return self.switch(t)
@@ -357,7 +364,7 @@ class Model:
         t = self.tasklets[name]
         self.check_runnable(t)
         if t is self.current:
-            return None
+            return self.take_own()
         if t not in self.queue:
             self.queue.append(t)
         me = self.current
@@ -462,6 +469,9 @@ class Model:
         t = self.tasklets[name]
         if t.alive and t is not self.current:
             t.tempval = serial
+
+    def own_tempval(self, serial):
+        self.current.tempval = serial
 
     def bomb(self, name, serial):
         t = self.tasklets[name]
@@ -597,6 +607,9 @@ class Real:
         if name == "block_trap":
             stackless.getcurrent().block_trap = op[1]
             return None
+        if name == "own_tempval":
+            stackless.getcurrent().tempval = op[1]
+            return None
         if name in ("send", "send_exception", "receive", "next", "preference",
                     "schedule_all", "close", "open"):
             ch = self.channels[op[1]]
@@ -695,6 +708,7 @@ def run_real(program: dict, hard: bool = False,
         if callback is None:
             stackless.set_schedule_callback(None)
         stackless.getmain().block_trap = False
+        stackless.getmain().tempval = None
         for t in real.tasklets.values():
             if not t.is_main:
                 if t.blocked:

@@ -481,6 +481,79 @@ class Discipline(StacklessTestCase):
             stackless.main.tempval = 5
         self.assertEqual(tasklet(task)().run(), 5)
 
+    def test_run_returns_the_caller_s_own_tempval(self):
+        # It was forgotten.
+        def task():
+            caller = stackless.current
+            for t in (paused, caller):
+                for method in (t.run, t.switch):
+                    caller.tempval = "own"
+                    if t is paused and method == t.switch:
+                        tasklet(caller.insert)()
+                    log.append(method())
+                    log.append(caller.tempval)
+        paused = tasklet(lambda: [schedule_remove(None) for i in range(10)])()
+        paused.run()
+        for way in (lambda f: f(), lambda f: list(map(lambda _: f(), [0]))):
+            log = []
+            self.run_tasklet(way, task)
+            self.assertEqual(log, ["own", None] * 4)
+        log = []
+        task()
+        self.assertEqual(log, ["own", None] * 4)
+        paused.kill()
+
+    def test_a_bomb_of_its_own(self):
+        main = stackless.main
+        for call in (tasklet(nothing)().run, main.run, main.switch):
+            main.tempval = bomb(Error, "own")
+            with self.assertRaisesRegex(Error, "own"):
+                call()
+            self.assertIsNone(main.tempval)
+        stackless.run()
+
+    def test_other_calls_do_not_return_it(self):
+        main = stackless.main
+        ch = stackless.channel()
+
+        def check(call, expected=None):
+            main.tempval = "own"
+            self.assertEqual(call(), expected)
+            self.assertIsNone(main.tempval)
+        check(lambda: schedule("result"), "result")            # without a switch
+        check(schedule, main)
+        tasklet(nothing)()
+        check(lambda: schedule("result"), "result")
+        tasklet(nothing)()
+        check(schedule, main)
+        tasklet(nothing)()
+        check(stackless.run)
+        check(tasklet(schedule)().kill)
+        receiver = self.receiver(ch)
+        check(lambda: ch.send(1))
+        self.assertDead(receiver)
+        tasklet(ch.send)(2)
+        check(ch.receive, 2)
+        stackless.run()
+
+    def test_it_stays_if_the_call_fails(self):
+        main = stackless.main
+        main.tempval = "own"
+        stackless.switch_trap(1)
+        try:
+            t = tasklet(nothing)()
+            for call in (t.run, t.switch, schedule, t.kill):
+                with self.assertRaisesRegex(RuntimeError, "switch_trap"):
+                    call()
+                self.assertEqual(main.tempval, "own")
+        finally:
+            stackless.switch_trap(-1)
+        with self.assertRaises(RuntimeError):
+            tasklet().run()
+        self.assertEqual(main.tempval, "own")
+        main.tempval = None
+        stackless.run()
+
     def test_run_of_the_current_tasklet(self):
         tasklet(nothing)()
         with self.unchanged():
