@@ -389,6 +389,11 @@ static PyObject *
 stackless_set_schedule_callback(PyObject *module, PyObject *callback)
 {
     stackless_modstate *state = get_state(module);
+    /* The callback is told of each thread's main tasklet, but not of the caller's: it has
+       been there all the time, though nobody may have asked for it. */
+    if (callback != Py_None && get_scheduler(module) == NULL) {
+        return NULL;
+    }
     PyObject *old = set_callback(&state->schedule_callback, callback,
                                  "schedule callback must be callable");
     _PyStackless_NoteUnusual(state);

@@ -361,7 +361,8 @@ static op_outcome
 begin(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *op,
       int how, decision *d, handover *h, PyObject **result)
 {
-    int called = 0, again;
+    schedule_told told = {0};
+    int again;
     h->raises = op->code == OP_GREENLET_THROW;
     do {
         PyGreenlet *old = h->target;
@@ -382,7 +383,7 @@ begin(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *
         }
         *d = (decision){ .next = t, .fate = TASKLET_PAUSED, .direct = 1,
                          .insert_next = !tasklet_is_queued(t), .carry_tracing = 1 };
-        again = _PyStackless_PrepareCommit(tstate, sched, d, how, &called);
+        again = _PyStackless_PrepareCommit(tstate, sched, d, how, &told);
     } while (again > 0);
     if (again < 0) {
         return OP_ERROR;
@@ -517,14 +518,12 @@ finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *value, Py
     }
     handover h = {0};
     decision d;
-    int reached = decide_end(sched, gt, &value, &exc, &d, &h);
-    if (sched->mod->schedule_callback != NULL) {
-        sched->finishing = 1;
-        _PyStackless_CallScheduleCallback(sched, t, d.next);
-        sched->finishing = 0;
+    schedule_told told = {0};
+    int reached;
+    do {
         reached = decide_end(sched, gt, &value, &exc, &d, &h);
-    }
-    d.fate = TASKLET_IDLE;
+        d.fate = TASKLET_IDLE;
+    } while (_PyStackless_TellSwitch(sched, &d, &told));
     h.raises = exc != NULL;
     h.result = exc;
     if (!h.raises && reached) {

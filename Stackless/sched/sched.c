@@ -18,16 +18,6 @@
 
 /* --- switching ------------------------------------------------------------------------ */
 
-static void
-report_callback_error(void)
-{
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *where = PyUnicode_FromString("Error in scheduling callback");
-    PyErr_SetRaisedException(exc);
-    PyErr_WriteUnraisable(where);
-    Py_XDECREF(where);
-}
-
 int
 _PyStackless_CheckThrown(_PyStackless_Scheduler *sched)
 {
@@ -58,30 +48,8 @@ _PyStackless_CheckMaySwitch(_PyStackless_Scheduler *sched)
     return 0;
 }
 
-void
-_PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched, PyTaskletObject *prev,
-                                  PyTaskletObject *next)
-{
-    PyObject *callback = Py_NewRef(sched->mod->schedule_callback);
-    Py_INCREF(next);
-    PyObject *exc = PyErr_GetRaisedException();
-    sched->in_schedule_callback = 1;
-    PyObject *res = PyObject_CallFunctionObjArgs(
-        callback, prev != NULL ? (PyObject *)prev : Py_None, next, NULL);
-    if (res == NULL) {
-        report_callback_error();
-    }
-    sched->in_schedule_callback = 0;
-    Py_XDECREF(res);
-    PyErr_SetRaisedException(exc);
-    Py_DECREF(next);
-    Py_DECREF(callback);
-}
-
-/* Who becomes current instead of d->next, which stays next in the queue: the one whose
-   run() has a soft time limit that is over.  Or NULL. */
-static PyTaskletObject *
-diverted(_PyStackless_Scheduler *sched, const decision *d)
+PyTaskletObject *
+_PyStackless_Diverted(_PyStackless_Scheduler *sched, const decision *d)
 {
     PyTaskletObject *w = sched->divert_to;
     return w != NULL && !d->direct && w != d->next && w->state == TASKLET_PAUSED ? w : NULL;
@@ -128,7 +96,7 @@ _PyStackless_Commit(_PyStackless_Scheduler *sched, const decision *d)
 {
     PyTaskletObject *cur = sched->current;
     PyTaskletObject *next = d->next;
-    PyTaskletObject *instead = diverted(sched, d);
+    PyTaskletObject *instead = _PyStackless_Diverted(sched, d);
     if (d->insert_next) {
         if (tasklet_is_blocked(next)) {
             _PyStackless_Unblock(next);
@@ -155,16 +123,12 @@ _PyStackless_Commit(_PyStackless_Scheduler *sched, const decision *d)
 
 int
 _PyStackless_PrepareCommit(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                           const decision *d, int how, int *called)
+                           const decision *d, int how, schedule_told *told)
 {
     if (_PyStackless_CheckMaySwitch(sched) < 0) {
         return -1;
     }
-    if (sched->mod->schedule_callback != NULL && d->next != NULL && !*called) {
-        *called = 1;
-        PyTaskletObject *instead = diverted(sched, d);
-        _PyStackless_CallScheduleCallback(sched, sched->current,
-                                          instead != NULL ? instead : d->next);
+    if (sched->mod->schedule_callback != NULL && _PyStackless_TellSwitch(sched, d, told)) {
         return 1;
     }
     return how == SWITCH_HARD ? 0 : _PyStackless_PrepareLeave(tstate, sched);
@@ -197,7 +161,7 @@ decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                    const stackless_op *op, int how, decide_function decide,
                    decision *d, PyObject **result)
 {
-    int called = 0;
+    schedule_told told = {0};
     for (;;) {
         op_outcome outcome = decide(sched, op, d, result);
         if (outcome != OP_SWITCHED) {
@@ -206,7 +170,7 @@ decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         if (how == SWITCH_NOT) {
             return _PyStackless_CheckMaySwitch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = _PyStackless_PrepareCommit(tstate, sched, d, how, &called);
+        int again = _PyStackless_PrepareCommit(tstate, sched, d, how, &told);
         if (again <= 0) {
             return again < 0 ? OP_ERROR : OP_SWITCHED;
         }
@@ -514,44 +478,11 @@ execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 
 /* --- channels -------------------------------------------------------------------------------- */
 
-static int
-check_no_channel_callback(_PyStackless_Scheduler *sched)
-{
-    if (sched->in_channel_callback) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "Recursive channel call due to callbacks!");
-        return -1;
-    }
-    return 0;
-}
-
-static int
-call_channel_callback(_PyStackless_Scheduler *sched, PyChannelObject *ch,
-                      PyObject *value, int sending, int willblock)
-{
-    PyTaskletObject *cur = sched->current;
-    PyObject *callback = Py_NewRef(sched->mod->channel_callback);
-    PyObject *saved = cur->tempval;
-    cur->tempval = Py_XNewRef(value);
-    sched->in_channel_callback = 1;
-    PyObject *res = PyObject_CallFunction(callback, "OOii", ch, cur, sending, willblock);
-    sched->in_channel_callback = 0;
-    if (cur->flags & TASKLET_RAISES) {
-        Py_XDECREF(saved);             // another thread threw into it
-    }
-    else {
-        Py_XSETREF(cur->tempval, saved);
-    }
-    Py_DECREF(callback);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
-}
-
 /* Nobody waits at the other end. */
 static op_outcome
 execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int how, int *called, stackless_place *place,
-              PyObject **result)
+              const stackless_op *op, int how, schedule_told *told,
+              stackless_place *place, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -573,7 +504,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (how == SWITCH_NOT) {
         return OP_NEEDS_SWITCH;
     }
-    int again = _PyStackless_PrepareCommit(tstate, sched, &d, how, called);
+    int again = _PyStackless_PrepareCommit(tstate, sched, &d, how, told);
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
@@ -581,7 +512,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (d.next == NULL) {
         stackless_nap nap = { .fate = fate, .channel = ch, .place = place,
                               .value = op->value, .flags = returns_none };
-        *called = 0;
+        *told = (schedule_told){0};
         return _PyStackless_Sleep(tstate, sched, &nap, result);
     }
     _PyStackless_SetPending(sched, cur, Py_XNewRef(op->value));
@@ -595,7 +526,7 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 /* A partner waits: the value is handed over. */
 static op_outcome
 execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                 const stackless_op *op, int how, int *called, PyObject **result)
+                 const stackless_op *op, int how, schedule_told *told, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
@@ -613,7 +544,7 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         if (how == SWITCH_NOT) {
             return _PyStackless_CheckMaySwitch(sched) < 0 ? OP_ERROR : OP_NEEDS_SWITCH;
         }
-        int again = _PyStackless_PrepareCommit(tstate, sched, &d, how, called);
+        int again = _PyStackless_PrepareCommit(tstate, sched, &d, how, told);
         if (again != 0) {
             *result = NULL;
             return again < 0 ? OP_ERROR : OP_DONE;
@@ -659,7 +590,7 @@ execute_handover_elsewhere(_PyStackless_Scheduler *sched, const stackless_op *op
         PyErr_SetString(PyExc_RuntimeError, "tasklet has no thread");
         return OP_ERROR;
     }
-    if (tell && check_no_channel_callback(sched) < 0) {
+    if (tell && _PyStackless_CheckNoChannelCallback(sched) < 0) {
         return OP_ERROR;
     }
     _PyStackless_Unblock(partner);
@@ -673,7 +604,7 @@ execute_handover_elsewhere(_PyStackless_Scheduler *sched, const stackless_op *op
         *result = partner->tempval;
         partner->tempval = NULL;
     }
-    if (tell && call_channel_callback(sched, ch, op->value, sending, 0) < 0) {
+    if (tell && _PyStackless_CallChannelCallback(sched, ch, op->value, sending, 0) < 0) {
         /* It is too late to fail: the value has been handed over. */
         PyErr_FormatUnraisable("Exception ignored in the channel callback");
     }
@@ -697,27 +628,27 @@ execute_channel_from(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 {
     PyChannelObject *ch = (PyChannelObject *)op->target;
     int sending = op->code == OP_SEND;
-    int called = 0;
-    int told = sched->mod->channel_callback == NULL;
+    schedule_told told = {0};
+    int called = sched->mod->channel_callback == NULL;
     for (;;) {
         int partner = sending ? ch->balance < 0 : ch->balance > 0;
         if (partner && sched_of(ch->first) != sched) {
-            return execute_handover_elsewhere(sched, op, !told, result);
+            return execute_handover_elsewhere(sched, op, !called, result);
         }
-        if (!told) {
+        if (!called) {
             if (how == SWITCH_NOT && would_switch(sched->current, ch, sending)) {
                 return OP_NEEDS_SWITCH;
             }
-            told = 1;
-            if (check_no_channel_callback(sched) < 0
-                || call_channel_callback(sched, ch, op->value, sending, !partner) < 0) {
+            called = 1;
+            if (_PyStackless_CheckNoChannelCallback(sched) < 0
+                || _PyStackless_CallChannelCallback(sched, ch, op->value, sending, !partner) < 0) {
                 return OP_ERROR;
             }
             continue;
         }
         op_outcome outcome = partner
-            ? execute_handover(tstate, sched, op, how, &called, result)
-            : execute_block(tstate, sched, op, how, &called, place, result);
+            ? execute_handover(tstate, sched, op, how, &told, result)
+            : execute_block(tstate, sched, op, how, &told, place, result);
         if (outcome != OP_DONE) {
             return outcome;
         }
@@ -893,16 +824,16 @@ _PyStackless_CommitEnd(_PyStackless_Scheduler *sched, const decision *d)
 void
 _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *exc)
 {
-    PyTaskletObject *t = sched->current;
     decision d;
+    schedule_told told = {0};
     exc = uncaught(sched, exc);
-    _PyStackless_DecideAfterEnd(sched, &exc, &d);
-    if (sched->mod->schedule_callback != NULL) {
-        sched->finishing = 1;
-        _PyStackless_CallScheduleCallback(sched, t, d.next);
-        sched->finishing = 0;
+    do {
+        if (sched->mod->schedule_callback == NULL || told.times > 0) {
+            _PyStackless_StopTracing(tstate);      // the callback saw that it was traced
+        }
         _PyStackless_DecideAfterEnd(sched, &exc, &d);
-    }
+    } while (sched->mod->schedule_callback != NULL
+             && _PyStackless_TellSwitch(sched, &d, &told));
     if (exc != NULL) {
         _PyStackless_SetPending(sched, d.next, exc);
         d.next->flags |= TASKLET_RAISES;

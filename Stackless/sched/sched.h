@@ -23,14 +23,10 @@ extern op_outcome _PyStackless_Execute(PyThreadState *tstate,
                                        const stackless_op *op, int how,
                                        PyObject **result);
 /* Picks who follows a tasklet that ended, with `exc` (stolen, may be NULL) if it
-   was not caught in it, and makes that one current. */
+   was not caught in it, and makes that one current.  Runs Python code before. */
 extern void _PyStackless_Finish(PyThreadState *tstate,
                                 _PyStackless_Scheduler *sched, PyObject *exc);
 
-/* Runs the program's callback, which must be set.  prev == NULL: None. */
-extern void _PyStackless_CallScheduleCallback(_PyStackless_Scheduler *sched,
-                                              PyTaskletObject *prev,
-                                              PyTaskletObject *next);
 /* 0 if it does not matter that t, which is not alive, cannot get this exception; -1 with
    RuntimeError otherwise. */
 extern int _PyTasklet_CheckThrowDead(PyTaskletObject *t, PyObject *bomb);
@@ -300,11 +296,36 @@ typedef struct {
 /* Whether switching is allowed here: 0, or -1 with an exception. */
 extern int _PyStackless_CheckMaySwitch(_PyStackless_Scheduler *sched);
 
-/* Everything that can fail or run code before a commit: 0, or -1 with an exception.  The
-   callback may change the queues, so what was decided before must be decided again after
-   it: 1 is returned.  *called: 0 at first. */
+/* Who becomes current instead of d->next, which stays next in the queue: the one whose
+   run() has a soft time limit that is over.  Or NULL. */
+extern PyTaskletObject *_PyStackless_Diverted(_PyStackless_Scheduler *sched,
+                                              const decision *d);
+
+/* callbacks.c: whom the schedule callback was told of in the operation under way. */
+typedef struct {
+    PyTaskletObject *next;        // to be compared only
+    int times;
+} schedule_told;
+
+/* Tells the schedule callback, if there is one, that the current tasklet is to be left for
+   what was decided, unless it knows.  The callback, or another thread meanwhile, may change
+   that: 1, it is to be decided again.  *told: empty at first. */
+extern int _PyStackless_TellSwitch(_PyStackless_Scheduler *sched, const decision *d,
+                                   schedule_told *told);
+/* Tells it that the calling thread's main tasklet came into being; that of the initial
+   thread has always been there. */
+extern void _PyStackless_TellMain(_PyStackless_Scheduler *sched);
+/* -1 with an exception: the current tasklet is in the channel callback. */
+extern int _PyStackless_CheckNoChannelCallback(_PyStackless_Scheduler *sched);
+/* Runs the channel callback, which must be set: 0, or -1 with an exception. */
+extern int _PyStackless_CallChannelCallback(_PyStackless_Scheduler *sched,
+                                            PyChannelObject *ch, PyObject *value, int sending,
+                                            int willblock);
+
+/* Everything that can fail or run code before a commit: 0, or -1 with an exception.  1: the
+   callback was told. */
 extern int _PyStackless_PrepareCommit(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                                      const decision *d, int how, int *called);
+                                      const decision *d, int how, schedule_told *told);
 
 /* The commit common to all: `d->next` becomes current.  The current tasklet's state is
    changed to its fate; if it leaves the queue, the queue's reference to it is the

@@ -373,15 +373,19 @@ hand_on_with_callback(_PyStackless_Scheduler *sched, PyTaskletObject *head,
                       PyObject **result)
 {
     PyTaskletObject *t = sched->current;
+    schedule_told told = {0};
+    decision d;
     _PyStackless_QueueUnlink(sched, t);
     _PyStackless_QueueLink(sched, head, t);
     _PyStackless_SetState(t, TASKLET_CURRENT);
-    _PyStackless_CallScheduleCallback(sched, t, head);
-    if (t->next == t) {
+    do {
+        d = (decision){ .next = t->next, .fate = TASKLET_RUNNABLE, .direct = 1 };
+    } while (d.next != t && _PyStackless_TellSwitch(sched, &d, &told));
+    if (d.next == t) {
         return finish_nap(sched, result);
     }
     _PyStackless_SetState(t, TASKLET_RUNNABLE);
-    return hand_on(sched, t->next);
+    return hand_on(sched, d.next);
 }
 
 /* The thread woke up with something to do, or for a signal, or without hope. */

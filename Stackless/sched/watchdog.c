@@ -718,6 +718,9 @@ _PyStackless_WatchTick(PyThreadState *tstate)
         return 0;
     }
     if (w->soft) {
+        if (sched->in_schedule_callback) {
+            return 0;                  // which has been told who is next
+        }
         sched->divert_to = sched->timed;
         sched->watch_switch = 1;
         _Py_unset_eval_breaker_bit(tstate, STACKLESS_WATCH_BIT);

@@ -88,6 +88,15 @@ extern void _PyStackless_ExchangeHook(tasklet_extra *a, tasklet_extra *b, int tr
 /* Takes away the trace and profile functions in `extra`.  Runs Python code; keeps an
    exception that is set. */
 extern void _PyStackless_DropHooks(PyThreadState *tstate, tasklet_extra *extra);
+extern void _PyStackless_StopTracingSlow(PyThreadState *tstate);
+/* The current tasklet ends: its trace and profile functions go.  Runs Python code. */
+static inline void
+_PyStackless_StopTracing(PyThreadState *tstate)
+{
+    if (((uintptr_t)tstate->c_tracefunc | (uintptr_t)tstate->c_profilefunc) != 0) {
+        _PyStackless_StopTracingSlow(tstate);
+    }
+}
 /* Takes away what a handler or a finalizer has set in a tasklet that ended. */
 extern void _PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched);
 /* Brings the code of all frames of a chain up to date with what is monitored. */

@@ -308,6 +308,17 @@ _PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 }
 
 void
+_PyStackless_StopTracingSlow(PyThreadState *tstate)
+{
+    if (tstate->c_tracefunc != NULL && _PyEval_SetTrace(tstate, NULL, NULL) < 0) {
+        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being traced");
+    }
+    if (tstate->c_profilefunc != NULL && _PyEval_SetProfile(tstate, NULL, NULL) < 0) {
+        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being profiled");
+    }
+}
+
+void
 _PyStackless_NoteVersion(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     uintptr_t version = _Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker)

@@ -511,18 +511,6 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return frame;
 }
 
-/* A tasklet takes its trace and profile function with it. */
-static void
-stop_tracing(PyThreadState *tstate)
-{
-    if (tstate->c_tracefunc != NULL && _PyEval_SetTrace(tstate, NULL, NULL) < 0) {
-        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being traced");
-    }
-    if (tstate->c_profilefunc != NULL && _PyEval_SetProfile(tstate, NULL, NULL) < 0) {
-        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being profiled");
-    }
-}
-
 /* Empties the stack of the dispatcher's frame, which is shared: whoever finds something on it
    takes it for the result of a bottom frame of its own.  NULL: there is nothing. */
 static inline PyObject *
@@ -547,7 +535,6 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     }
     else {
         Py_XDECREF(value);
-        stop_tracing(tstate);
         _PyStackless_Finish(tstate, sched, exc);
     }
     _PyStackless_SetLeft(sched, t);

@@ -125,9 +125,7 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     sched->current = sched->main;
     sched->runcount = 1;
     ((_PyThreadStateImpl *)tstate)->stackless = sched;
-    if (sched->mod->schedule_callback != NULL) {
-        _PyStackless_CallScheduleCallback(sched, NULL, sched->main);
-    }
+    _PyStackless_TellMain(sched);
     return sched;
 }
 
