@@ -99,9 +99,10 @@ _PyStackless_ClearFrame(PyThreadState *tstate, _PyInterpreterFrame *frame);
 /* tp_iternext of exact channels; the marker by which FOR_ITER knows them. */
 extern PyObject *_PyChannel_IterNext(PyObject *self);
 
-extern void
-_PyStackless_AnnounceCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                          PyObject *callable);
+extern void _PyStackless_AnnounceNext(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                      PyObject *iter);
+extern void _PyStackless_AnnounceCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
+                                      PyObject *callable, PyObject *args);
 
 /* FOR_ITER is about to call the iterator's tp_iternext itself. */
 static inline void
@@ -109,17 +110,18 @@ _PyStackless_AnnounceIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
                           PyObject *iter)
 {
     if (Py_TYPE(iter)->tp_iternext == _PyChannel_IterNext) {
-        _PyStackless_AnnounceCall(tstate, frame, iter);
+        _PyStackless_AnnounceNext(tstate, frame, iter);
     }
 }
 
-/* CALL_FUNCTION_EX is about to call `callable` through PyObject_Call(). */
+/* CALL_FUNCTION_EX is about to call `callable` with the tuple `args` through
+   PyObject_Call(). */
 static inline void
 _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                            PyObject *callable)
+                            PyObject *callable, PyObject *args)
 {
     if (((_PyThreadStateImpl *)tstate)->stackless != NULL && !PyFunction_Check(callable)) {
-        _PyStackless_AnnounceCall(tstate, frame, callable);
+        _PyStackless_AnnounceCall(tstate, frame, callable, args);
     }
 }
 

@@ -4,7 +4,8 @@
    take place.  The queues may be changed, by it and by other threads; what was decided before
    is decided again afterwards (sched.c).
 
-   Within the channel callback, no channel can be used. */
+   The channel callback may switch.  That it is under way is the affair of the tasklet in
+   which it runs (stackless_moment); only there no channel can be used. */
 
 #include "Python.h"
 #include "Stackless/sched/sched.h"
@@ -74,7 +75,7 @@ _PyStackless_TellSwitch(_PyStackless_Scheduler *sched, const decision *d,
 int
 _PyStackless_CheckNoChannelCallback(_PyStackless_Scheduler *sched)
 {
-    if (sched->in_channel_callback) {
+    if (sched->moment.in_channel_callback) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Recursive channel call due to callbacks!");
         return -1;
@@ -90,9 +91,9 @@ _PyStackless_CallChannelCallback(_PyStackless_Scheduler *sched, PyChannelObject 
     PyObject *callback = Py_NewRef(sched->mod->channel_callback);
     PyObject *saved = cur->tempval;
     cur->tempval = Py_XNewRef(value);
-    sched->in_channel_callback = 1;
+    sched->moment.in_channel_callback = 1;
     PyObject *res = PyObject_CallFunction(callback, "OOii", ch, cur, sending, willblock);
-    sched->in_channel_callback = 0;
+    sched->moment.in_channel_callback = 0;
     if (cur->flags & TASKLET_RAISES) {
         Py_XDECREF(saved);             // another thread threw into it
     }

@@ -319,8 +319,8 @@ decide_interrupt(_PyStackless_Scheduler *sched, const stackless_op *op, decision
                  PyObject **result)
 {
     PyTaskletObject *w = (PyTaskletObject *)op->target;
-    if (w != sched->timed) {
-        *result = Py_None;             // the schedule callback has woken it
+    if (w != sched->timed || (sched->current->flags & TASKLET_RAISES)) {
+        *result = Py_None;             // woken, or thrown into, during the schedule callback
         return OP_DONE;
     }
     *d = (decision){ .next = w, .fate = TASKLET_PAUSED, .direct = 1,
@@ -340,7 +340,6 @@ execute_interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (outcome != OP_SWITCHED) {
         return outcome;
     }
-    _PyStackless_SetPending(sched, cur, NULL);
     _PyStackless_SetPending(sched, d.next, Py_NewRef(cur));
     d.next->flags &= ~TASKLET_RETURNS_NONE;
     _PyStackless_Commit(sched, &d);

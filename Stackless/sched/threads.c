@@ -417,6 +417,17 @@ wake_up(_PyStackless_Scheduler *sched, const stackless_nap *nap, saved_pending *
     return OP_DONE;
 }
 
+/* In the middle of an instruction: nobody can be interrupted here. */
+static int
+handle_events(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    _PyInterpreterFrame *handling = sched->moment.handling;
+    sched->moment.handling = tstate->current_frame;
+    int err = _Py_HandlePending(tstate);
+    sched->moment.handling = handling;
+    return err;
+}
+
 op_outcome
 _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                    const stackless_nap *nap, PyObject **result)
@@ -445,7 +456,7 @@ _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_Discard(sched, (PyObject *)t);
     if (outcome == OP_DONE && *result == NULL) {
         _PyStackless_EmptyTrash(sched);
-        if (interrupted && _Py_HandlePending(tstate) < 0) {
+        if (interrupted && handle_events(tstate, sched) < 0) {
             return OP_ERROR;
         }
     }

@@ -633,8 +633,17 @@ interrupt_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_o
 {
     Watch *w = sched->watch;
     unsigned int stops = w->stops;
+    PyTaskletObject *t = sched->current;
+    PyObject *tempval = t->tempval;    // nobody's result: it is to stay
+    t->tempval = NULL;
     sched->call = op;
     PyObject *result = _PyStackless_CallFromC(sched);
+    if (t->tempval == NULL) {
+        t->tempval = tempval;
+    }
+    else {
+        _PyStackless_Discard(sched, tempval);
+    }
     if (result == NULL && sched->watch == w && w->stops == stops) {
         PyErr_Clear();                 // it could not be left: not now, then
         return 0;
@@ -655,13 +664,16 @@ static int
 interrupt(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     PyTaskletObject *t = sched->current;
-    if (sched->between || (t->flags & TASKLET_ATOMIC) || sched->switch_trap
-        || sched->in_schedule_callback || sched->in_channel_callback) {
+    if ((t->flags & TASKLET_ATOMIC) || sched->switch_trap || sched->in_schedule_callback
+        || sched->moment.in_channel_callback) {
         return 0;
     }
     int nested = _PyStackless_NestingLevel(tstate, sched) != 0;
     if (nested && !(t->flags & TASKLET_IGNORE_NESTING) && !sched->watch->ignore_nesting) {
         return 0;
+    }
+    if (_PyStackless_CheckThrown(sched) < 0) {
+        return -1;
     }
     stackless_op op = { .code = OP_INTERRUPT, .target = (PyObject *)sched->timed };
     if (nested || sched->mod->hard_only) {
@@ -701,12 +713,14 @@ _PyStackless_WatchTick(PyThreadState *tstate)
         return 0;
     }
     Watch *w = sched->watch;
+    int handling = sched->moment.handling == tstate->current_frame;
+    int between = handling && sched->moment.between;
     if (w->slice) {
         look_at_clock(sched, w);
     }
-    if (w->limit && !w->due) {
-        count_ticks(sched, w, tstate->current_frame, sched->between);
-        if (sched->ntrash && !sched->between) {
+    if (w->limit && !w->due && handling == between) {
+        count_ticks(sched, w, tstate->current_frame, between);
+        if (sched->ntrash && !between) {
             _PyStackless_EmptyTrash(sched);
         }
         w->due = w->ticks > w->limit;
@@ -726,7 +740,7 @@ _PyStackless_WatchTick(PyThreadState *tstate)
         _Py_unset_eval_breaker_bit(tstate, STACKLESS_WATCH_BIT);
         return 0;
     }
-    return interrupt(tstate, sched);
+    return handling ? 0 : interrupt(tstate, sched);
 }
 
 /* --- going on -------------------------------------------------------------------------------- */
@@ -773,7 +787,7 @@ finish_jump(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             target = jump = next;      // a debugger has set frame.f_lineno
         }
     }
-    sched->jumped = 1;
+    sched->moment.jumped = 1;
     frame->instr_ptr = target;
     frame->return_offset = 0;
     if (target != jump && target->op.code == INSTRUMENTED_LINE && !tstate->tracing) {
@@ -800,7 +814,7 @@ _PyStackless_FinishInterrupted(PyThreadState *tstate, _PyStackless_Scheduler *sc
                                       : PY_MONITORING_EVENT_PY_START;
         if (_Py_call_instrumentation(tstate, event, frame, instr) == 0
             && frame->instr_ptr != instr) {
-            sched->jumped = 1;         // a debugger has set frame.f_lineno
+            sched->moment.jumped = 1;  // a debugger has set frame.f_lineno
             frame->return_offset = 0;
         }
     }

@@ -113,14 +113,35 @@ typedef struct {
     PyObject **limit;
 } stackless_datastack;
 
-/* The fields of the thread state that belong to the C functions under way: what main
-   and those who are suspended hard keep, in addition. */
+/* What is true of the current tasklet for a moment, within a C function of ours that may run
+   Python code.  It belongs to that C function, so it travels with the tasklet if that code
+   switches: whoever runs meanwhile finds nothing of it. */
+typedef struct {
+    pending_op pending;
+    _PyInterpreterFrame *handling;     // in which pending events are being handled, not by an
+                                       // instruction: nobody is interrupted there
+    union {
+        struct {
+            uint8_t between;           // and its instruction at instr_ptr is finished
+            uint8_t jumped;            // that one is not begun, after a jump
+            uint8_t in_channel_callback;
+        };
+        uint32_t flags;
+    };
+} stackless_moment;
+
+/* The fields of the thread state and the scheduler that belong to the C functions under
+   way: what main and those who are suspended hard keep, in addition. */
 typedef struct {
     stackless_datastack datastack;
     PyObject *exception;
     PyObject *delete_later;
     int tracing;
     int what_event;
+    int rare;                          // what follows is valid; otherwise 0
+    int recursion_headroom;
+    int makes_calls;                   // it runs the interpreter's pending calls
+    stackless_moment moment;
 } stackless_c_fields;
 
 /* The frame at the bottom of an eval loop that was called from C, and the entry frame
@@ -131,11 +152,10 @@ typedef struct {
 } hard_entry;
 
 /* Of what follows, the part that is nearly always empty: an exception is set, something is
-   being traced, the data stack has several chunks or a token is on its way. */
+   being traced, the data stack has several chunks, or see stackless_moment. */
 typedef struct {
     stackless_c_fields fields;
     size_t root_top;
-    pending_op pending;                // if it is this tasklet's
 } hard_rest;
 
 /* What a tasklet keeps that was left with C functions between its frames. */
@@ -344,6 +364,21 @@ typedef struct {
     uint8_t is_away;
 } stackless_collection;
 
+/* Of the call that the eval loop is about to make by itself, for _PyStackless_DirectSize().
+   All of it is to be compared only. */
+typedef struct {
+    _PyInterpreterFrame *frame;        // NULL: no such call
+    void *fn;                          // the C function
+    PyObject *self;
+    PyObject *const *args;
+} announced_call;
+
+/* Whose is a field that is true for a while only?  Any Python code may switch, and while
+   its tasklet is away, others find the scheduler.  So such a field either
+     - is set and read without Python code in between ("at once" below),
+     - or belongs to a callback within which switches are refused,
+     - or is in `moment`, and travels with the tasklet.
+   All others are the thread's, whoever runs. */
 struct _PyStackless_Scheduler {
     stackless_modstate *mod;           // first
     Py_ssize_t refcount;
@@ -354,13 +389,11 @@ struct _PyStackless_Scheduler {
     PyTaskletObject *current;
     Py_ssize_t runcount;
 
-    pending_op pending;
-    stackless_op call;                 // what a builtin's caller wants; read at once
-    PyObject *call_result;             // likewise: what the builtin returns
-    void (*commit)(_PyStackless_Scheduler *);      // likewise: _PyStackless_LeaveHard()
-
-    _PyInterpreterFrame *announced_frame;
-    PyObject *announced;               // borrowed; see _PyStackless_AnnounceCall
+    stackless_moment moment;
+    stackless_op call;                 // at once: what a builtin's caller wants
+    PyObject *call_result;             // at once: what the builtin returns
+    void (*commit)(_PyStackless_Scheduler *);      // at once: _PyStackless_LeaveHard()
+    announced_call announced;          // cleared when the call begins, or is left hard
 
     /* The dispatcher. */
     _PyInterpreterFrame base;          // below the bottom frame of each tasklet
@@ -370,12 +403,13 @@ struct _PyStackless_Scheduler {
     PyObject **datastack_base;         // its beginning: nothing is in use
     _PyInterpreterFrame *main_frame;   // main's current_frame while it is away
     int c_recursion_base;              // c_recursion_remaining at nesting level 0
-    int starting;
+    int starting;                      // at once: the eval loop is being entered
     _PyErr_StackItem exc_root;         // below the exceptions a tasklet handles
 
     /* Hard switching. */
     _PyStackless_Main cstack;
-    char *far;                         // where the C stack of the current tasklet begins
+    char *far;                         // where the C stack of the current tasklet begins;
+                                       // hard.slice.far while it is suspended hard
     stackless_hard *hard;              // list
     Py_ssize_t nhard;
     char *hard_far;                    // not below the `far` of any of them
@@ -393,14 +427,12 @@ struct _PyStackless_Scheduler {
     PyTaskletObject *timed;            // one of them: inside run() with a time limit
     PyTaskletObject *divert_to;        // timed, whose soft time limit is over
     struct _PyStackless_Watch *watch;  // NULL: no time limit so far
-    uint8_t between;                   // the instruction at instr_ptr is finished,
-    uint8_t jumped;                    // or not begun, after a jump
 
     PyChannelObject *busy;             // channels that had waiters since last looked
     Py_ssize_t nblocked;
     Py_ssize_t nblocked_tracked;       // at the last look
 
-    PyObject *last_context;            // of the tasklet left last, to be compared only
+    PyObject *last_context;            // at once, to be compared only: of the one left
     uintptr_t seen_version;            // of instrumentation
     uint8_t left_state;                // these three as in a tasklet that was left in
     uint8_t left_flags;                // schedule()
@@ -408,25 +440,26 @@ struct _PyStackless_Scheduler {
     union {
         struct {
             int switch_trap;
-            uint8_t in_schedule_callback;
+            uint8_t in_schedule_callback;  // switches are refused
             uint8_t watch_switch;      // the next switch is to be noticed
             uint16_t tracing_elsewhere;    // see tstate.c
         };
         uint64_t unusual_switch;       // one of them: not the fast way
     };
-    uint8_t finishing;                 // the current tasklet has ended
-    uint8_t in_channel_callback;
+    uint8_t finishing;                 // in a schedule callback: the current one has ended
 
     /* Sleeping for want of work: sched/threads.c. */
     uint8_t signalled;                 // `lock` has been released for the sleeper
     uint8_t joined_at_exit;            // waits_for_thread
-    PyTaskletObject *sleeper;          // NULL: the thread does not sleep.  Borrowed
+    PyTaskletObject *sleeper;          // NULL: the thread does not sleep (asleep, it runs no
+                                       // Python code).  Borrowed
     PyTaskletObject *woken;            // while it does: head of the run queue, or NULL
     PyThread_type_lock lock;           // made when first needed; held but for a moment
 
     const char *obstacle;              // its thread's _PyStackless_SwitchObstacle()
 
-    PyObject *exit_exc;                // SystemExit under way from a tasklet to main
+    PyObject *exit_exc;                // SystemExit under way from a tasklet to main, or that
+                                       // has been caught there: told by identity
 
     /* Greenlets. */
     PyObject *greenlet_trace;          // greenlet.settrace(), or NULL

@@ -12,7 +12,7 @@ extern "C" {
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
-#include "pycore_interp.h"        // PyInterpreterState.gc
+#include "pycore_interp.h"        // PyInterpreterState.ceval, gc
 #include "Stackless/state/objects.h"
 
 /* modstate.c */
@@ -483,6 +483,35 @@ _PyStackless_NewShortReference(PyObject *op)
     op->ob_refcnt++;
     return op;
 #endif
+}
+
+/* --- what is true for a moment ------------------------------------------------------ */
+
+static inline int
+_PyStackless_MomentMatters(const stackless_moment *moment)
+{
+    return ((uintptr_t)moment->pending.owner | (uintptr_t)moment->handling
+            | moment->flags) != 0;
+}
+
+/* Is anything of that true, or in the same way of the thread state? */
+static inline int
+_PyStackless_HasRareFields(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    return _PyStackless_MomentMatters(&sched->moment) || tstate->recursion_headroom != 0
+           || tstate->interp->ceval.pending.handling_thread == tstate;
+}
+
+/* The operation of a token that was lost on its way is forgotten. */
+static inline void
+_PyStackless_DropPending(_PyStackless_Scheduler *sched)
+{
+    pending_op *pending = &sched->moment.pending;
+    if (pending->owner != NULL) {
+        _PyStackless_Discard(sched, pending->op.target);
+        _PyStackless_Discard(sched, pending->op.value);
+        *pending = (pending_op){0};
+    }
 }
 
 /* --- frames in blocks of their own ---------------------------------------------- */

@@ -19,8 +19,8 @@
                              between greenlets leaves them with the thread
    current_exception,        nothing in a tasklet that is suspended softly, which has
    delete_later, tracing,    no C function under way.  Otherwise a stackless_c_fields:
-   what_event, datastack_*   of main in the dispatcher, of a tasklet that is suspended
-                             hard in extra->hard
+   what_event, datastack_*,  of main in the dispatcher, of a tasklet that is suspended
+   recursion_headroom        hard in extra->hard
                              The thread stays untraced after a switch of greenlets in
                              a trace function: `tracing` counts those, too, then, and
                              sched->tracing_elsewhere tells how many of them do not
@@ -182,6 +182,59 @@ _PyStackless_LoadTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
 }
 
+/* A thread that makes the interpreter's pending calls is the only one, and makes none while
+   it does.  If such a call is left, others are to be made all the same. */
+static void
+stop_pending_calls(PyThreadState *tstate)
+{
+    struct _pending_calls *pending = &tstate->interp->ceval.pending;
+    PyMutex_Lock(&pending->mutex);
+    pending->handling_thread = NULL;
+    PyMutex_Unlock(&pending->mutex);
+    _Py_set_eval_breaker_bit(tstate, _PY_CALLS_TO_DO_BIT);
+}
+
+static void
+resume_pending_calls(PyThreadState *tstate)
+{
+    struct _pending_calls *pending = &tstate->interp->ceval.pending;
+    PyMutex_Lock(&pending->mutex);
+    if (pending->handling_thread == NULL) {
+        pending->handling_thread = tstate;
+    }
+    PyMutex_Unlock(&pending->mutex);
+}
+
+static Py_NO_INLINE void
+save_rare(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_c_fields *save)
+{
+    save->rare = 1;
+    save->recursion_headroom = tstate->recursion_headroom;
+    tstate->recursion_headroom = 0;
+    save->makes_calls = tstate->interp->ceval.pending.handling_thread == tstate;
+    if (save->makes_calls) {
+        stop_pending_calls(tstate);
+    }
+    save->moment = sched->moment;
+    sched->moment = (stackless_moment){0};
+}
+
+static Py_NO_INLINE void
+load_rare(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_c_fields *load)
+{
+    _PyStackless_DropPending(sched);
+    assert(!_PyStackless_HasRareFields(tstate, sched));
+    if (load->rare) {
+        tstate->recursion_headroom = load->recursion_headroom;
+        if (load->makes_calls) {
+            resume_pending_calls(tstate);
+        }
+        sched->moment = load->moment;
+    }
+}
+
+/* (The calls of both, as the last thing, take no stack frame.) */
+
 void
 _PyStackless_SaveCFields(PyThreadState *tstate, stackless_c_fields *save)
 {
@@ -198,6 +251,10 @@ _PyStackless_SaveCFields(PyThreadState *tstate, stackless_c_fields *save)
         tstate->what_event = -1;
     }
     sched->tracing_elsewhere = (uint16_t)tstate->tracing;
+    save->rare = 0;
+    if (_PyStackless_HasRareFields(tstate, sched)) {
+        save_rare(tstate, sched, save);
+    }
 }
 
 void
@@ -215,6 +272,9 @@ _PyStackless_LoadCFields(PyThreadState *tstate, const stackless_c_fields *load)
         tstate->tracing = load->tracing;           // what it will take off again
     }
     sched->tracing_elsewhere = (uint16_t)(tstate->tracing - load->tracing);
+    if (load->rare || sched->moment.pending.owner != NULL) {
+        load_rare(tstate, sched, load);
+    }
 }
 
 static void
@@ -291,6 +351,17 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
 }
 
 void
+_PyStackless_StopTracingSlow(PyThreadState *tstate)
+{
+    if (tstate->c_tracefunc != NULL && _PyEval_SetTrace(tstate, NULL, NULL) < 0) {
+        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being traced");
+    }
+    if (tstate->c_profilefunc != NULL && _PyEval_SetProfile(tstate, NULL, NULL) < 0) {
+        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being profiled");
+    }
+}
+
+void
 _PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
     if (tstate->c_tracefunc != NULL) {
@@ -304,17 +375,6 @@ _PyStackless_DropTracing(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         tstate->c_profilefunc = NULL;
         _PyStackless_Discard(sched, tstate->c_profileobj);
         tstate->c_profileobj = NULL;
-    }
-}
-
-void
-_PyStackless_StopTracingSlow(PyThreadState *tstate)
-{
-    if (tstate->c_tracefunc != NULL && _PyEval_SetTrace(tstate, NULL, NULL) < 0) {
-        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being traced");
-    }
-    if (tstate->c_profilefunc != NULL && _PyEval_SetProfile(tstate, NULL, NULL) < 0) {
-        PyErr_FormatUnraisable("Exception ignored when a tasklet stopped being profiled");
     }
 }
 

@@ -31,7 +31,6 @@
 #include "pycore_call.h"
 #include "pycore_ceval.h"         // _Py_HandlePending()
 #include "pycore_code.h"          // _Py_GetBaseOpcode()
-#include "pycore_descrobject.h"   // PyMethodDescrObject
 #include "pycore_modsupport.h"
 #include "pycore_object.h"        // _PyObject_HEAD_INIT()
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
@@ -79,110 +78,13 @@ _PyStackless_PrepareLeaveSlow(PyThreadState *tstate, _PyStackless_Scheduler *sch
     return 0;
 }
 
-/* --- the direct call ------------------------------------------------------- */
-
-void
-_PyStackless_AnnounceCall(PyThreadState *tstate, _PyInterpreterFrame *frame,
-                          PyObject *callable)
-{
-    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
-    if (sched != NULL) {
-        sched->announced_frame = frame;
-        sched->announced = callable;
-    }
-}
-
-/* Does calling `callable` run `fn` with `self`?  `first` is what the evaluation stack
-   has between the callable and the arguments: NULL, or self. */
-static int
-callable_is(PyObject *callable, PyObject *first, void *fn, PyObject *self)
-{
-    if (callable == NULL) {
-        return 0;
-    }
-    if (PyCFunction_CheckExact(callable)) {
-        return first == NULL && PyCFunction_GET_SELF(callable) == self
-               && (void *)PyCFunction_GET_FUNCTION(callable) == fn;
-    }
-    return first == self && Py_IS_TYPE(callable, &PyMethodDescr_Type)
-           && (void *)((PyMethodDescrObject *)callable)->d_method->ml_meth == fn;
-}
-
-/* The size in code units of the instruction that called, if it is `CALL` or `CALL_KW`
-   with these very arguments, else 0. */
-static int
-direct_call_size(_PyInterpreterFrame *frame, int opcode, void *fn, PyObject *self,
-                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    if (args < _PyFrame_Stackbase(frame) + 2
-        || args > (PyObject **)frame + _PyFrame_GetCode(frame)->co_framesize) {
-        return 0;
-    }
-    if (kwnames != NULL) {
-        nargs += PyTuple_GET_SIZE(kwnames);
-    }
-    PyObject *callable = args[-2];
-    if (callable == NULL && args[-1] == self) {
-        /* channel.send(ch, value): self is an argument of the call */
-        callable = args[-3];
-        nargs++;
-    }
-    if (opcode != (kwnames == NULL ? CALL : CALL_KW)
-        || frame->instr_ptr->op.arg != (nargs & 0xff)
-        || !callable_is(callable, args[-1], fn, self)) {
-        return 0;
-    }
-    return 1 + _PyOpcode_Caches[opcode];
-}
-
-/* (Not inlined: a hard switch copies the stack that its caller uses.) */
-Py_NO_INLINE int
-_PyStackless_DirectSize(PyThreadState *tstate, _PyStackless_Scheduler *sched, void *fn,
-                        PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                        PyObject *kwnames)
-{
-    _PyInterpreterFrame *frame = tstate->current_frame;
-    int level = _PyStackless_NestingLevel(tstate, sched);
-    if (level > 1 || frame->owner == FRAME_OWNED_BY_CSTACK) {
-        return 0;
-    }
-    int opcode = frame->instr_ptr->op.code;
-    int deopt = _PyOpcode_Deopt[opcode];
-    if (deopt != CALL) {
-        opcode = _Py_GetBaseOpcode(_PyFrame_GetCode(frame),
-                                   _PyInterpreterFrame_LASTI(frame));
-    }
-    else {
-        opcode = CALL;
-    }
-    switch (opcode) {
-        case CALL:
-        case CALL_KW:
-            if (args == NULL) {
-                return 0;
-            }
-            return direct_call_size(frame, opcode, fn, self, args, nargs, kwnames);
-        case CALL_FUNCTION_EX:
-            /* args is a tuple's, so the override tells what it calls. */
-            if (sched->announced_frame == frame && args != NULL) {
-                PyObject *callable = sched->announced;
-                int bound = PyCFunction_CheckExact(callable);
-                return callable_is(callable, bound ? NULL : self, fn, self);
-            }
-            return 0;
-        case FOR_ITER:
-            return sched->announced_frame == frame && args == NULL
-                   && sched->announced == self ? 1 + _PyOpcode_Caches[FOR_ITER] : 0;
-        default:
-            return 0;
-    }
-}
+/* --- the token ----------------------------------------------------------------- */
 
 void
 _PyStackless_CancelOp(_PyStackless_Scheduler *sched)
 {
-    stackless_op op = sched->pending.op;
-    sched->pending = (pending_op){0};
+    stackless_op op = sched->moment.pending.op;
+    sched->moment.pending = (pending_op){0};
     Py_XDECREF(op.target);
     Py_XDECREF(op.value);
 }
@@ -191,12 +93,12 @@ PyObject *
 _PyStackless_Unwind(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_op op,
                     int size)
 {
-    if (sched->pending.owner != NULL) {
+    if (sched->moment.pending.owner != NULL) {
         /* A token that was lost on its way, because a finalizer or a profiler
            raised an exception of its own. */
         _PyStackless_CancelOp(sched);
     }
-    sched->pending = (pending_op){ .owner = sched->current, .op = op, .size = size };
+    sched->moment.pending = (pending_op){ .owner = sched->current, .op = op, .size = size };
     assert(tstate->current_exception == NULL);
     tstate->current_exception = (PyObject *)&_PyStackless_UnwindToken.exc;
     return NULL;
@@ -208,6 +110,9 @@ call_from_main(_PyStackless_Scheduler *sched)
     PyThreadState *tstate = sched->tstate;
     stackless_op op = sched->call;
     PyObject *result = NULL;
+    if (sched->exit_exc != NULL && Py_REFCNT(sched->exit_exc) == 1) {
+        Py_CLEAR(sched->exit_exc);     // main has caught it, and goes on
+    }
     if (_PyStackless_Execute(tstate, sched, &op, SWITCH_SOFT, &result) == OP_SWITCHED
         && _PyStackless_Dispatch(tstate, sched) == 0) {
         result = _PyStackless_TakeResult(sched->main);
@@ -230,14 +135,15 @@ PyObject *
 _PyStackless_SwitchingCall(_PyStackless_Scheduler *sched, void *fn, PyObject *self,
                            PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    int size = 0;
     if (!(sched->current->flags & TASKLET_IS_MAIN)) {
+        size = _PyStackless_DirectSize(sched->tstate, sched, fn, self, args, nargs, kwnames);
+    }
+    sched->announced.frame = NULL;
+    if (size != 0 && !sched->mod->hard_only) {
         /* Straight from the eval loop: the hook does it, whether or not it turns out
            to need a switch.  That is cheaper than to find out here. */
-        int size = _PyStackless_DirectSize(sched->tstate, sched, fn, self, args, nargs, kwnames);
-        sched->announced_frame = NULL;
-        if (size != 0 && !sched->mod->hard_only) {
-            return _PyStackless_Unwind(sched->tstate, sched, sched->call, size);
-        }
+        return _PyStackless_Unwind(sched->tstate, sched, sched->call, size);
     }
     return _PyStackless_CallFromC(sched);
 }
@@ -308,6 +214,7 @@ _PyStackless_Dispatch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyStackless_NoteVersion(tstate, sched);
     _PyStackless_SaveThreadFields(tstate, main);
     _PyStackless_SaveCFields(tstate, &fields);
+    sched->announced.frame = NULL;
     tstate->exc_info = &sched->exc_root;
     _PyStackless_DataStackEmpty(tstate, sched);
     if (sched->nhard != 0) {
@@ -454,6 +361,18 @@ may_be_monitored_loop(_PyInterpreterFrame *frame)
     return frame->instr_ptr->op.code >= MIN_INSTRUMENTED_OPCODE;
 }
 
+/* The result of the pending call of `t`, or NULL with an exception.  One that was interrupted
+   is in no call that takes its tempval: only what has been thrown into it is taken. */
+static PyObject *
+take_result(PyTaskletObject *t)
+{
+    if (extra_of(t) != NULL && extra_of(t)->interrupted && !(t->flags & TASKLET_RAISES)
+        && (t->tempval == NULL || !Py_IS_TYPE(t->tempval, sched_of(t)->mod->bomb_type))) {
+        return Py_None;
+    }
+    return _PyStackless_TakeResult(t);
+}
+
 /* The current tasklet goes on in `frame` with `value` (NULL: an exception is set). */
 static void
 resume(PyThreadState *tstate, PyTaskletObject *t, _PyInterpreterFrame *frame,
@@ -505,7 +424,7 @@ enter_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     PyObject *value = NULL;
     if ((t->epoch == sched->epoch && sched->epoch != UINT16_MAX)
         || _PyStackless_Instrument(tstate, frame) == 0) {
-        value = _PyStackless_TakeResult(t);
+        value = take_result(t);
     }
     resume(tstate, t, frame, value);
     return frame;
@@ -600,11 +519,12 @@ commit_op(PyThreadState *tstate, _PyStackless_Scheduler *sched,
           _PyInterpreterFrame *frame)
 {
     PyTaskletObject *t = sched->current;
-    assert(sched->pending.owner == t);
+    pending_op pending = sched->moment.pending;
+    assert(pending.owner == t);
     tstate->current_exception = NULL;
-    stackless_op op = sched->pending.op;
-    frame->return_offset = sched->pending.size;
-    sched->pending = (pending_op){0};
+    stackless_op op = pending.op;
+    frame->return_offset = pending.size;
+    sched->moment.pending = (pending_op){0};
     if (may_be_monitored_loop(frame)) {
         _PyStackless_DeferBranch(t, frame);
     }
@@ -704,13 +624,18 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_DebugSwitched(sched);
     if ((_Py_atomic_load_uintptr_relaxed(&tstate->eval_breaker) & _PY_EVAL_EVENTS_MASK)
         && tstate->current_exception == NULL) {
-        sched->between = 1;
+        sched->moment.handling = frame;
+        sched->moment.between = 1;
         (void)_Py_HandlePending(tstate);
-        sched->between = 0;
+        sched->moment.between = 0;
+        sched->moment.handling = NULL;
+        if (sched->ntrash != 0) {
+            _PyStackless_Settle(tstate, sched);
+        }
     }
     assert(frame == tstate->current_frame);
-    if (sched->jumped) {
-        sched->jumped = 0;
+    if (sched->moment.jumped) {
+        sched->moment.jumped = 0;
         if (tstate->current_exception != NULL) {
             frame->return_offset = 1;  // the one at instr_ptr raises it
         }

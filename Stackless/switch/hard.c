@@ -134,7 +134,7 @@ needs_rest(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return tstate->current_exception != NULL
            || tstate->tracing != 0 || tstate->what_event != -1
            || tstate->datastack_chunk != sched->datastack_root
-           || sched->pending.owner != NULL;
+           || _PyStackless_HasRareFields(tstate, sched);
 }
 
 static int
@@ -297,15 +297,6 @@ move_frames_back(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_ha
     memcpy(home, h->data, h->data_used * sizeof(PyObject *));
 }
 
-/* The operation of a token that was lost is forgotten. */
-static void
-drop_pending(_PyStackless_Scheduler *sched)
-{
-    _PyStackless_Discard(sched, sched->pending.op.target);
-    _PyStackless_Discard(sched, sched->pending.op.value);
-    sched->pending = (pending_op){0};
-}
-
 static void
 save_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_hard *h)
 {
@@ -313,8 +304,6 @@ save_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_ha
     if (rest != NULL) {
         _PyStackless_SaveCFields(tstate, &rest->fields);
         rest->root_top = sched->datastack_root->top;
-        rest->pending = sched->pending;
-        sched->pending = (pending_op){0};
         return;
     }
     /* So it was when memory was prepared; what the operation has called since then left
@@ -323,21 +312,18 @@ save_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_ha
            && tstate->datastack_chunk == sched->datastack_root);
     h->delete_later = tstate->delete_later;
     tstate->delete_later = NULL;
-    if (sched->pending.owner != NULL) {
-        drop_pending(sched);
-    }
+    _PyStackless_DropPending(sched);
+    assert(!_PyStackless_HasRareFields(tstate, sched));
 }
 
 static void
 load_c_fields(PyThreadState *tstate, _PyStackless_Scheduler *sched, stackless_hard *h)
 {
-    if (sched->pending.owner != NULL) {
-        drop_pending(sched);
-    }
+    _PyStackless_DropPending(sched);
+    assert(!_PyStackless_HasRareFields(tstate, sched));
     hard_rest *rest = h->rest;
     if (rest != NULL) {
         sched->datastack_root->top = rest->root_top;
-        sched->pending = rest->pending;
         _PyStackless_LoadCFields(tstate, &rest->fields);
         return;
     }
@@ -394,7 +380,7 @@ save_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     h->c_recursion = sched->c_recursion_base - tstate->c_recursion_remaining;
     h->data_used = (uint32_t)root_in_use(tstate, sched);
     save_c_fields(tstate, sched, h);
-    sched->announced_frame = NULL;
+    sched->announced.frame = NULL;
     move_frames_to_copy(sched, t, h);
     link_hard(sched, t, h);
     _PyStackless_Check(sched, t);

@@ -250,6 +250,10 @@ _PyChannel_IterNext(PyObject *self)
 {
     PyChannelObject *ch = channel_cast(self);
     if (ch->closing && ch->balance <= 0) {
+        _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(_PyThreadState_GET());
+        if (sched != NULL) {
+            sched->announced.frame = NULL;         // see _PyStackless_SwitchingCall()
+        }
         return NULL;
     }
     return channel_switching_call(ch, OP_RECEIVE, NULL, _PyChannel_IterNext, NULL, 0,
