@@ -213,13 +213,18 @@ static PyObject *
 call_setter(const hook_kind *kind, PyObject *value)
 {
     PyObject *names = PyInterpreterState_Get()->sysdict_copy;
-    PyObject *setter = names ? PyDict_GetItemString(names, kind->setter) : NULL;
+    PyObject *setter = NULL;
+    if (names != NULL && PyDict_GetItemStringRef(names, kind->setter, &setter) < 0) {
+        return NULL;
+    }
     if (setter == NULL) {
         PyErr_Format(PyExc_RuntimeError, "no %s function can be set any more: the "
                      "interpreter is being finalized", kind->what);
         return NULL;
     }
-    return PyObject_CallOneArg(setter, value);
+    PyObject *result = PyObject_CallOneArg(setter, value);
+    Py_DECREF(setter);
+    return result;
 }
 
 static int
