@@ -23,6 +23,21 @@ import _greenlet
 _greenlet.__name__ = __name__ + "._greenlet"
 _sys.modules[_greenlet.__name__] = _greenlet
 
+
+def _load_file():
+    """Load _greenlet.so, if there is one: it is empty, but tools look for it (memray)."""
+    import _imp
+    from _frozen_importlib_external import ExtensionFileLoader, PathFinder
+    spec = PathFinder.find_spec("_greenlet")
+    if spec is not None and isinstance(spec.loader, ExtensionFileLoader):
+        try:
+            _imp.create_dynamic(spec)
+        except ImportError:
+            pass                       # it is for another interpreter
+
+
+_load_file()
+
 from _greenlet import (
     _C_API,
     CLOCKS_PER_SEC,

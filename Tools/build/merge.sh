@@ -90,11 +90,11 @@ write_setup_local() {
     {
         echo "# Written by Tools/build/merge.sh from the list of our C files."
         echo '*static*'
-        sources=$(sed -n -e '/_bytecodes\.c$/d' -e '/^Modules\/_test/d' -e '/_soft\.c$/d' \
+        sources=$(sed -n -e '/_bytecodes\.c$/d' -e '/^Modules\/_test/d' -e '/_soft\.c$/d' -e '/_file\.c$/d' \
             -e 's|^Modules/\(.*\.c\)$|\1|p' -e 's|^\(Stackless/.*\.c\)$|../\1|p' "$merged/list.new" | tr '\n' ' ')
         [ -z "$sources" ] || echo "_stackless $sources"
         # Further built-in modules among these files need just their name.
-        sed -n -e '/^Modules\/_test/d' -e '/_soft\.c$/d' -e '/^Modules\/_[^/]*\.c$/p' "$merged/list.new" | while read -r file; do
+        sed -n -e '/^Modules\/_test/d' -e '/_\(soft\|file\)\.c$/d' -e '/^Modules\/_[^/]*\.c$/p' "$merged/list.new" | while read -r file; do
             sed -n 's/^\(PyMODINIT_FUNC \)\{0,1\}PyInit_\([A-Za-z0-9_]*\)(.*/\2/p' "$srcdir/$file"
         done | grep -v '^_stackless$'
         echo '*shared*'
@@ -108,7 +108,8 @@ write_setup_local() {
 
 # Rules for upstream's make, read through $MAKEFILES (see Makefile.pre.in):
 # header dependencies, which upstream keeps in fixed lists, and directories to
-# install, likewise.
+# install, likewise.  And X.so of Modules/X_file.c, which makesetup would take
+# for the built-in module X.
 write_rules() {
     {
         sh "$srcdir/Tools/build/header_deps.sh" "$tree" "$merged/list.new"
@@ -120,6 +121,12 @@ write_rules() {
             test/*) echo "libinstall: TESTSUBDIRS += $dir" ;;
             *) echo "libinstall: LIBSUBDIRS += $dir" ;;
             esac
+        done
+        sed -n 's|^Modules/\(.*\)_file\.c$|\1|p' "$merged/list.new" | while read -r name; do
+            # shellcheck disable=SC2016
+            printf '%s\n' "sharedmods sharedinstall: SHAREDMODS += Modules/$name.so" "sharedmods: Modules/$name.so" \
+                "Modules/$name.so: Modules/${name}_file.c" \
+                "	\$(BLDSHARED) \$(PY_STDMODULE_CFLAGS) \$(CCSHARED) \$< -o \$@"
         done
         sed -n 's|^Include/\(.*\)/[^/]*\.h$|\1|p' "$merged/list.new" | sort -u | while read -r dir; do
             [ ! -d "$pristine/Include/$dir" ] || continue

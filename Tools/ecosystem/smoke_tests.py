@@ -16,6 +16,9 @@ OK, SKIPPED, WORSE, BOTH = "passes", "skipped", "WORSE THAN STOCK", "fails with 
 PACKAGES = {
     "eventlet_server": ["eventlet"],
     "gevent_server": ["gevent", "requests"],
+    "gevent_finalizers": ["gevent"],
+    "scipy_callbacks": ["scipy"],
+    "memray_stacks": ["memray"],
     "sqlalchemy_asyncio": ["sqlalchemy[asyncio]", "aiosqlite"],
     "greenback_await": ["greenback"],
     "numpy_arrays": ["numpy"],

@@ -51,6 +51,19 @@ class Here(unittest.TestCase):
         spec = sys.modules["greenlet._greenlet"].__spec__
         self.assertEqual(spec.origin, "built-in")
 
+    @unittest.skipUnless(os.path.exists("/proc/self/maps"), "this system does not tell what is loaded")
+    def test_library_that_tools_look_for(self):
+        # memray follows greenlets once a library of this name is loaded: it attributed
+        # memory to the wrong stacks.
+        code = "def loaded():\n" \
+               "    with open('/proc/self/maps') as file:\n" \
+               "        return '/_greenlet.' in file.read()\n" \
+               "before = loaded()\n" \
+               "import greenlet, _greenlet, sys\n" \
+               "print(before, loaded(), sys.modules['greenlet._greenlet'] is _greenlet)\n"
+        done = run(sys.executable, "-c", code)
+        self.assertEqual((done.stdout.split(), done.stderr), (["False", "True", "True"], ""))
+
 
 @functools.cache
 def environment():
