@@ -292,17 +292,23 @@ class Wild(World):
     def in_another_tasklet(self, f: Thunk) -> Any:
         return stackless.tasklet(lambda: f())().run()
 
-    def in_a_task(self, f: Thunk, g: Thunk) -> Any:
-        """In tasks of asyncio."""
-        async def task(h: Thunk) -> Any:
+    def in_a_task(self, f: Thunk, g: Thunk) -> None:
+        """In tasks of asyncio; some turns of the loop, since the program may break it (contexts)."""
+        async def task(h: Thunk) -> None:
             await asyncio.sleep(0)
-            result = h()
+            h()
             await asyncio.sleep(0)
-            return result
-
-        async def main() -> Any:
-            return await asyncio.gather(task(f), task(g), return_exceptions=True)
-        return asyncio.run(main())
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        tasks = [loop.create_task(task(h)) for h in (f, g)]
+        try:
+            for _ in range(8):
+                loop.call_soon(loop.stop)
+                loop.run_forever()
+        finally:
+            self.kept.append(tasks)
+            if not loop.is_running():
+                loop.close()
 
     def in_context_of(self, t: Any, f: Thunk) -> Any:
         return t.context_run(f)
