@@ -820,6 +820,7 @@ const stackless_greenlet_hooks _PyGreenlet_Hooks = {
     .look_up = look_up,
     .finish = finish,
     .traced_type = &traced_type,
+    .type = &PyGreenlet_Type,
     .take_traced = take_traced,
     .unlink = _PyGreenlet_Unlink,
     .own = own,

@@ -298,6 +298,7 @@ typedef struct {
        steals it, returns the value (new reference), or NULL with an exception. */
     PyTypeObject *traced_type;
     PyObject *(*take_traced)(_PyStackless_Scheduler *sched, PyObject *traced);
+    PyTypeObject *type;           // of greenlets
     /* t's greenlet is dead from now on, if t is the tasklet of one that was made.  Returns
        the reference that it had, or NULL. */
     PyObject *(*unlink)(PyTaskletObject *t);

@@ -243,7 +243,9 @@ translate(_PyInterpreterFrame *frame, PyObject **from, PyObject **to, size_t siz
 static void
 move_frames_to_copy(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_hard *h)
 {
-    memcpy(h->data, sched->datastack_base, h->data_used * sizeof(PyObject *));
+    if (h->data_used != 0) {           // or there may be no copy
+        memcpy(h->data, sched->datastack_base, h->data_used * sizeof(PyObject *));
+    }
     h->nentries = 0;
     _PyInterpreterFrame **link = &t->frame, *above = NULL, *frame;
     while ((frame = *link) != &sched->base) {
@@ -294,7 +296,9 @@ move_frames_back(_PyStackless_Scheduler *sched, PyTaskletObject *t, stackless_ha
         }
     }
     t->frame = entry != NULL ? entry : translate(t->frame, h->data, home, h->data_used);
-    memcpy(home, h->data, h->data_used * sizeof(PyObject *));
+    if (h->data_used != 0) {
+        memcpy(home, h->data, h->data_used * sizeof(PyObject *));
+    }
 }
 
 static void

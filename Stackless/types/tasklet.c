@@ -21,13 +21,23 @@
 
 /* --- tempval ------------------------------------------------------------------ */
 
+/* Does it only keep the greenlet alive that t has switched to (_PyGreenlet_KeepTarget())? */
+static int
+tempval_is_target(PyTaskletObject *t)
+{
+    enum { IN_SWITCH = TASKLET_STARTED | TASKLET_RETURNS_NONE };
+    const stackless_greenlet_hooks *greenlets = sched_of(t)->mod->greenlets;
+    return greenlets != NULL && (t->flags & IN_SWITCH) == IN_SWITCH && !tasklet_is_blocked(t)
+           && PyObject_TypeCheck(t->tempval, greenlets->type);
+}
+
 PyObject *
 _PyTasklet_GetTempval(PyTaskletObject *t)
 {
     if (t->flags & TASKLET_RETURNS_SELF) {
         return Py_NewRef(t);
     }
-    if (t->tempval == NULL) {
+    if (t->tempval == NULL || tempval_is_target(t)) {
         return Py_None;
     }
     if (t->flags & TASKLET_RAISES && !Py_IS_TYPE(t->tempval, sched_of(t)->mod->bomb_type)) {

@@ -107,6 +107,17 @@ class Queue(TaskletTestCase):
         self.assertEqual(stackless.getruncount(), 1)
         g.switch()
 
+    def test_has_no_result_while_it_is_suspended(self):
+        # What it switched to was seen there, unless it had been left hard.
+        main = module.getcurrent()
+        for call in (lambda: main.switch(), lambda: list(map(lambda x: main.switch(), [0]))):
+            g = greenlet(lambda: (seen.append(stackless.getcurrent()), call()))
+            seen = []
+            g.switch()
+            with self.subTest(call):
+                self.assertIsNone(seen[0].tempval)
+            g.switch()
+
     def test_takes_the_place_of_the_caller(self):
         log = []
         other = tasklet(log.append)("other")
