@@ -111,14 +111,28 @@ bind_defaults(PyFunctionObject *func, PyCodeObject *code, PyObject **locals, int
     return 0;
 }
 
+/* What __exit__(self, *exc) gets where a `with` ends without an exception. */
+static struct {
+    PyGC_Head gc;                 // the type says that instances have one
+    PyObject_VAR_HEAD
+    PyObject *items[3];
+} no_exception = {
+    .ob_base = PyVarObject_HEAD_INIT(&PyTuple_Type, 3)
+    .items = { Py_None, Py_None, Py_None },
+};
+
 /* The tuple of a function's *args: the last `n` arguments.  New reference, or NULL. */
 static PyObject *
 other_arguments(const stackless_arguments *a, Py_ssize_t n)
 {
+    PyObject *const *first = a->args + (a->nargs - n);
+    if (n == 3 && first[0] == Py_None && first[1] == Py_None && first[2] == Py_None) {
+        return (PyObject *)&no_exception.ob_base;      // immortal
+    }
     if (a->tuple != NULL && n == PyTuple_GET_SIZE(a->tuple)) {
         return Py_NewRef(a->tuple);
     }
-    return _PyTuple_FromArray(a->args + (a->nargs - n), n);
+    return _PyTuple_FromArray(first, n);
 }
 
 /* The dict of its **kwargs, of so many keywords.  Likewise. */
@@ -174,7 +188,8 @@ _PyStackless_BindArguments(PyFunctionObject *func, PyObject **locals,
     for (; k < code->co_nlocalsplus; k++) {
         locals[k] = NULL;
     }
-    Py_ssize_t others = bind_keywords(code, nparams, locals, a);
+    Py_ssize_t others = a->kwnames != NULL || a->kwargs != NULL
+                        ? bind_keywords(code, nparams, locals, a) : 0;
     if (others < 0 || (n < nparams && bind_defaults(func, code, locals, n) < 0)) {
         return 0;
     }

@@ -615,7 +615,8 @@ find_quick(PyObject **base, int oparg)
     }
     if (base[1] == NULL && oparg == 1 && PyCFunction_CheckExact(callable)) {
         return (void *)PyCFunction_GET_FUNCTION(callable) == known.next
-               && PyGen_CheckExact(base[2]) && is_ready_generator(base[2])
+               && (PyGen_CheckExact(base[2]) ? is_ready_generator(base[2])
+                                             : is_python_next(base[2]))
                ? SOFT_NEXT : SOFT_NOT;
     }
     if (base[1] != NULL && oparg > 0 && Py_IS_TYPE(callable, &PyMethodDescr_Type)) {
@@ -693,10 +694,20 @@ _PyStackless_Call(PyThreadState *tstate, _PyInterpreterFrame *frame,
     PyObject *method = python_method(base, &owner);
     if (method != NULL) {
         int has_self = base[1] != NULL;
-        return _PyStackless_BeginCall(
-            tstate, frame, stack_pointer, pops, 1 + INLINE_CACHE_ENTRIES_CALL,
-            CONTINUE_NONE, NULL, NULL, 0, method, owner, base + 2 - has_self,
-            oparg + has_self);
+        _PyStackless_Begin(frame, stack_pointer, pops, 1 + INLINE_CACHE_ENTRIES_CALL);
+        step_outcome outcome = _PyStackless_PushFunction(
+            tstate, method, owner, base + 2 - has_self, oparg + has_self, NULL);
+        if (has_self && Py_IS_TYPE(base[0], &PyMethod_Type)) {
+            /* So the end of a `with` calls __exit__. */
+            _PyStackless_RecycleMethod(_PyStackless_PeekScheduler(tstate), base);
+        }
+        return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, pops);
+    }
+    PyTypeObject *type = Py_TYPE(base[0]);
+    if (type->tp_call == PyType_Type.tp_call && base[1] == NULL
+        && _PyStackless_CallPlainClass((PyTypeObject *)base[0], tstate, frame,
+                                       stack_pointer, oparg)) {
+        return 1;
     }
     soft_kind kind = find_quick(base, oparg);
     if (kind == SOFT_NOT) {

@@ -4,6 +4,7 @@
 
 #include "Python.h"
 #include "pycore_ceval.h"         // _PyEvalFramePushAndInit()
+#include "pycore_code.h"          // INLINE_CACHE_ENTRIES_CALL
 #include "pycore_global_strings.h" // _Py_ID()
 #include "pycore_object.h"        // _PyType_CalculateMetaclass()
 #include "pycore_runtime.h"       // _Py_SINGLETON()
@@ -99,6 +100,42 @@ _PyStackless_NewStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event e
                                       c->localsplus[STATE_C], value);
     Py_DECREF(object);
     return outcome;
+}
+
+/* Is __new__ that of `object`, which does not care for arguments? */
+static inline int
+has_plain_new(PyTypeObject *type)
+{
+    return type->tp_new == PyBaseObject_Type.tp_new && type->tp_vectorcall == NULL;
+}
+
+/* A call of a class without keywords, if the commonest one: with a Python __init__ or, without
+   arguments, none, and no __new__.  1: begun.  0: nothing was done. */
+int
+_PyStackless_CallPlainClass(PyTypeObject *type, PyThreadState *tstate,
+                            _PyInterpreterFrame *frame, PyObject **stack_pointer, int oparg)
+{
+    if (!has_plain_new(type)) {
+        return 0;
+    }
+    PyObject *init = python_init(type);
+    if (init == NULL && (oparg != 0 || type->tp_init != PyBaseObject_Type.tp_init)) {
+        return 0;
+    }
+    int pops = oparg + 2;
+    _PyStackless_Begin(frame, stack_pointer, pops, 1 + INLINE_CACHE_ENTRIES_CALL);
+    PyObject *object = type->tp_new(type, (PyObject *)&_Py_SINGLETON(tuple_empty), NULL);
+    step_outcome outcome = object != NULL ? STEP_DONE : STEP_FAILED;
+    PyObject *value = object;
+    if (init != NULL && object != NULL) {
+        value = NULL;
+        outcome = _PyStackless_PushState(tstate, CONTINUE_INIT, object, NULL, NULL,
+                                         continuation_make_number(0)) != NULL
+                  ? _PyStackless_PushFunction(tstate, init, object, stack_pointer - oparg,
+                                              oparg, NULL)
+                  : STEP_FAILED;
+    }
+    return _PyStackless_Deliver(tstate, outcome, value, stack_pointer, pops);
 }
 
 /* `type` is as _PyStackless_IsSoftClass() wants it. */

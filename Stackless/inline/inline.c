@@ -96,6 +96,7 @@ static step_function *const steps[CONTINUE_COUNT] = {
     [CONTINUE_ATTRIBUTE] = _PyStackless_AttributeStep,
     [CONTINUE_ITER] = _PyStackless_IterStep,
     [CONTINUE_FOR] = _PyStackless_ForStep,
+    [CONTINUE_ITEM] = _PyStackless_ItemStep,
     [CONTINUE_SEND] = _PyStackless_SendStep,
     [CONTINUE_ASYNC] = _PyStackless_AsyncStep,
     [CONTINUE_AWAIT] = _PyStackless_AwaitStep,
@@ -222,13 +223,14 @@ init_frame(_PyInterpreterFrame *frame, PyObject *func, PyCodeObject *code, PyObj
     copy_arguments(frame->localsplus, self, args, nargs);
 }
 
-static Py_NO_INLINE void
-init_other_locals(_PyInterpreterFrame *frame)
+/* Sets them.  (Out of line, and called last: its callers have nothing to save for it.) */
+static Py_NO_INLINE step_outcome
+init_other_locals(_PyInterpreterFrame *frame, PyCodeObject *code)
 {
-    PyCodeObject *code = _PyFrame_GetCode(frame);
     for (int i = code->co_argcount; i < code->co_nlocalsplus; i++) {
         frame->localsplus[i] = NULL;
     }
+    return STEP_PUSHED;
 }
 
 /* A frame in a block of its own, for arguments that are not simply the parameters.  NULL
@@ -277,9 +279,7 @@ _PyStackless_MakeFrame(PyThreadState *tstate, PyObject *func, PyObject *self,
         return NULL;
     }
     init_frame(frame, func, code, self, args, nargs);
-    if (code->co_nlocalsplus != code->co_argcount) {
-        init_other_locals(frame);
-    }
+    (void)init_other_locals(frame, code);
     return frame;
 }
 
@@ -314,8 +314,7 @@ _PyStackless_PushFunctionKw(PyThreadState *tstate, PyObject *func, PyObject *sel
     return frame ? _PyStackless_EnterFrame(tstate, frame) : STEP_FAILED;
 }
 
-/* Nothing has to be saved for a call if there is a block for a simple frame that has no
-   locals but the arguments. */
+/* Nothing has to be saved for a call if there is a block for a simple frame. */
 step_outcome
 _PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *self,
                             PyObject *const *args, Py_ssize_t nargs)
@@ -323,9 +322,9 @@ _PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *sel
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(func);
     size_t words = (size_t)code->co_framesize;
-    Py_ssize_t nlocals = nargs + (self != NULL);
-    if (!_PyStackless_KeepsFrame(sched, words) || !is_simple(code, (int)nlocals)
-        || code->co_nlocalsplus != nlocals || tstate->py_recursion_remaining <= 0) {
+    if (!_PyStackless_KeepsFrame(sched, words) || nargs >= INT_MAX
+        || !is_simple(code, (int)nargs + (self != NULL))
+        || tstate->py_recursion_remaining <= 0) {
         return _PyStackless_PushFunctionKw(tstate, func, self, args, nargs, NULL);
     }
     _PyInterpreterFrame *frame = _PyStackless_TakeFrame(sched, words);
@@ -333,7 +332,8 @@ _PyStackless_PushPositional(PyThreadState *tstate, PyObject *func, PyObject *sel
     frame->previous = tstate->current_frame;
     tstate->current_frame = frame;
     tstate->py_recursion_remaining--;
-    return STEP_PUSHED;
+    return code->co_nlocalsplus == code->co_argcount ? STEP_PUSHED
+                                                     : init_other_locals(frame, code);
 }
 
 step_outcome
@@ -494,9 +494,47 @@ _PyStackless_ExceptionIsLost(PyThreadState *tstate)
     _PyErr_SetString(tstate, PyExc_SystemError, "error return without exception set");
 }
 
+static inline PyObject *
+continuation_kind_object(continuation_kind kind)
+{
+    return (PyObject *)&_PyLong_SMALL_INTS[_PY_NSMALLNEGINTS + kind];
+}
+
+/* The commonest ends: __next__() or __init__() has returned to an instruction. */
+static inline int
+end_quickly(PyThreadState *tstate, _PyInterpreterFrame *c)
+{
+    PyObject *kind = c->localsplus[STATE_KIND];
+    _PyInterpreterFrame *frame = c->previous;
+    if (tstate->current_exception != NULL || c->stacktop != STATE_SIZE + 1
+        || c->instr_ptr != _PyCode_CODE(_PyStackless_ContinuationCode) + RETURNED
+        || _PyStackless_IsContinuation(frame)) {
+        return 0;
+    }
+    PyObject *value = c->localsplus[STATE_SIZE];
+    if (kind == continuation_kind_object(CONTINUE_ITEM)) {
+        if (!_Py_IsImmortal(c->localsplus[STATE_NUMBER])) {
+            return 0;
+        }
+    }
+    else if (kind == continuation_kind_object(CONTINUE_INIT) && value == Py_None) {
+        value = c->localsplus[STATE_A];
+    }
+    else {
+        return 0;
+    }
+    tstate->current_frame = frame;
+    _PyFrame_StackPush(frame, value);
+    _PyStackless_FreeFrame(_PyStackless_PeekScheduler(tstate), c, CONTINUATION_WORDS);
+    return 1;
+}
+
 _PyInterpreterFrame *
 _PyStackless_Continue(PyThreadState *tstate, _PyInterpreterFrame *c)
 {
+    if (end_quickly(tstate, c)) {
+        return tstate->current_frame;
+    }
     step_event event = AT_RAISE;
     PyObject *value = NULL;
     if (tstate->current_exception == NULL) {

@@ -78,6 +78,7 @@ typedef enum {
     CONTINUE_ATTRIBUTE,           // attributes.c
     CONTINUE_ITER,                // iteration.c
     CONTINUE_FOR,
+    CONTINUE_ITEM,
     CONTINUE_SEND,
     CONTINUE_ASYNC,
     CONTINUE_AWAIT,
@@ -321,7 +322,10 @@ extern instruction_hook _PyStackless_GetIter, _PyStackless_Send,
     _PyStackless_GetAwaitable, _PyStackless_GetAIter, _PyStackless_WithExceptStart,
     _PyStackless_ForIter, _PyStackless_InstrumentedForIter, _PyStackless_BeforeWith,
     _PyStackless_BeforeAsyncWith;
-extern step_function _PyStackless_IterStep, _PyStackless_ForStep, _PyStackless_SendStep,
+/* Keeps the bound method *slot for the next `with`, if this is the last reference to it, but
+   not to what it has bound; *slot is NULL then. */
+extern void _PyStackless_RecycleMethod(_PyStackless_Scheduler *sched, PyObject **slot);
+extern step_function _PyStackless_IterStep, _PyStackless_ForStep, _PyStackless_ItemStep, _PyStackless_SendStep,
     _PyStackless_AsyncStep, _PyStackless_AwaitStep, _PyStackless_AIterStep, _PyStackless_NextStep,
     _PyStackless_GeneratorStep, _PyStackless_DelegateStep, _PyStackless_ThrowStep;
 /* The instruction of `frame`, INSTRUMENTED_FOR_ITER, is over, and goes on `offset` code units
@@ -394,6 +398,9 @@ extern step_outcome _PyStackless_CallWithTuple(
 extern int _PyStackless_IsSoftClass(PyTypeObject *type);
 extern step_outcome _PyStackless_CallClass(PyThreadState *tstate, PyTypeObject *type,
                                            const stackless_call *call, PyObject **value);
+extern int _PyStackless_CallPlainClass(
+    PyTypeObject *type, PyThreadState *tstate, _PyInterpreterFrame *frame,
+    PyObject **stack_pointer, int oparg);
 /* __build_class__(func, name, *bases, **kwargs); the bases are classes. */
 extern step_outcome _PyStackless_CallBuildClass(
     PyThreadState *tstate, const stackless_call *call, PyObject **value);

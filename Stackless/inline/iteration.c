@@ -106,6 +106,10 @@ step_outcome
 _PyStackless_CallNext(PyThreadState *tstate, PyObject *iter, PyObject *fallback)
 {
     int is_generator = PyGen_CheckExact(iter);
+    if (!is_generator && fallback == NULL) {
+        PyObject *method = _PyStackless_PythonMethod(Py_TYPE(iter), &_Py_ID(__next__));
+        return _PyStackless_PushFunction(tstate, method, iter, NULL, 0, NULL);
+    }
     if (!_PyStackless_PushContinuation(tstate, CONTINUE_NEXT, fallback, iter, NULL,
                                        is_generator)) {
         return STEP_FAILED;
@@ -459,11 +463,15 @@ step_outcome
 _PyStackless_ForStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
                      PyObject **value)
 {
-    if (event == AT_RETURN && c->localsplus[STATE_A] == NULL
-        && continuation_number(c) % 2 == 0) {
-        return STEP_DONE;              // what __next__() returned is the next item
-    }
     return end_for_iter(tstate, c, event, value);
+}
+
+/* The same of an iterator whose __next__ is a Python function, if it is not instrumented. */
+step_outcome
+_PyStackless_ItemStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
+                      PyObject **value)
+{
+    return event == AT_RETURN ? STEP_DONE : end_for_iter(tstate, c, event, value);
 }
 
 static inline int
@@ -496,9 +504,9 @@ for_iter(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_poi
         || !(method = _PyStackless_PythonMethod(Py_TYPE(iter), &_Py_ID(__next__)))) {
         return 0;
     }
-    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 0, size, CONTINUE_FOR,
-                                  NULL, NULL, 2L * oparg + instrumented, method, iter,
-                                  NULL, 0);
+    return _PyStackless_BeginCall(tstate, frame, stack_pointer, 0, size,
+                                  instrumented ? CONTINUE_FOR : CONTINUE_ITEM, NULL, NULL,
+                                  2L * oparg + instrumented, method, iter, NULL, 0);
 }
 
 int
@@ -736,6 +744,49 @@ _PyStackless_GetAIter(PyThreadState *tstate, _PyInterpreterFrame *frame,
 
 /* --- with --------------------------------------------------------------------- */
 
+/* The bound __exit__ lives from one end of a `with` to the other, and nobody sees it: the one
+   that has been called is kept for the next. */
+
+static PyObject *
+bind_exit(PyObject *function, PyObject *manager)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(_PyThreadState_GET());
+    if (sched->nkept_methods == 0) {
+        return PyMethod_New(function, manager);
+    }
+    PyMethodObject *method = (PyMethodObject *)sched->kept_methods[--sched->nkept_methods];
+    method->im_func = Py_NewRef(function);
+    method->im_self = Py_NewRef(manager);
+    _PyObject_GC_TRACK(method);
+    return (PyObject *)method;
+}
+
+/* manager.__exit__, bound (new reference).  NULL: with an exception, or there is none. */
+static PyObject *
+look_up_exit(PyObject *manager, PyObject *exit)
+{
+    PyObject *function = _PyStackless_PythonMethod(Py_TYPE(manager), exit);
+    return function != NULL ? bind_exit(function, manager)
+                            : _PyObject_LookupSpecial(manager, exit);
+}
+
+void
+_PyStackless_RecycleMethod(_PyStackless_Scheduler *sched, PyObject **slot)
+{
+    PyMethodObject *method = (PyMethodObject *)*slot;
+    if (!_PyStackless_IsLastReference(*slot) || method->im_weakreflist != NULL
+        || _PyStackless_IsLastReference(method->im_func)
+        || _PyStackless_IsLastReference(method->im_self)
+        || sched->nkept_methods == Py_ARRAY_LENGTH(sched->kept_methods)) {
+        return;
+    }
+    _PyObject_GC_UNTRACK(method);
+    _PyStackless_DropReference(method->im_func);
+    _PyStackless_DropReference(method->im_self);
+    sched->kept_methods[sched->nkept_methods++] = *slot;
+    *slot = NULL;
+}
+
 static int
 before_with(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_pointer,
             PyObject *enter, PyObject *exit)
@@ -746,7 +797,7 @@ before_with(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stack_
         return 0;
     }
     Py_INCREF(method);
-    PyObject *exit_method = _PyObject_LookupSpecial(manager, exit);
+    PyObject *exit_method = look_up_exit(manager, exit);
     if (exit_method == NULL) {
         Py_DECREF(method);
         if (!PyErr_Occurred()) {

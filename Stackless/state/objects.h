@@ -399,6 +399,8 @@ struct _PyStackless_Scheduler {
     /* The dispatcher. */
     _PyInterpreterFrame base;          // below the bottom frame of each tasklet
     stackless_kept_blocks kept[32];    // blocks for frames, by size in words
+    PyObject *kept_methods[4];         // bound methods that hold nothing, untracked
+    int nkept_methods;
     stackless_missing missing[STACKLESS_KNOWN_MISSING];
     _PyStackChunk *datastack_root;     // the first chunk of the tasklets' data stack
     PyObject **datastack_base;         // its beginning: nothing is in use

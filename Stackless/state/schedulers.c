@@ -81,6 +81,18 @@ free_frame_pool(_PyStackless_Scheduler *sched)
     }
 }
 
+static void
+free_kept_methods(_PyStackless_Scheduler *sched)
+{
+    while (sched->nkept_methods > 0) {
+        PyObject *op = sched->kept_methods[--sched->nkept_methods];
+        ((PyMethodObject *)op)->im_func = Py_None;     // what it holds must be something
+        ((PyMethodObject *)op)->im_self = Py_None;
+        _PyObject_GC_TRACK(op);
+        Py_DECREF(op);
+    }
+}
+
 void
 _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
 {
@@ -91,6 +103,7 @@ _PyStackless_ReleaseScheduler(_PyStackless_Scheduler *sched)
         PyObject *module = sched->module;
         free_datastack(sched);
         free_frame_pool(sched);
+        free_kept_methods(sched);
         for (int i = 0; i < STACKLESS_KNOWN_MISSING; i++) {
             Py_XDECREF(sched->missing[i].name);
         }

@@ -595,19 +595,23 @@ _PyStackless_MoveFrame(_PyStackless_Scheduler *sched, _PyInterpreterFrame **link
     return 0;
 }
 
-/* Moves the topmost frame, tstate->current_frame, off the data stack if that takes no
-   call. */
+/* Moves the topmost frames, as long as that takes no call, off the data stack.  The first one
+   below them that is left there, if any, is for _PyStackless_PromoteFrames(). */
 static inline void
-_PyStackless_MoveTopFrame(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                          _PyInterpreterFrame *frame)
+_PyStackless_MoveTopFrames(PyThreadState *tstate, _PyStackless_Scheduler *sched)
 {
-    size_t words = (size_t)_PyFrame_GetCode(frame)->co_framesize;
-    if (frame->owner == FRAME_OWNED_BY_THREAD && _PyStackless_KeepsFrame(sched, words)
-        && (PyObject **)frame != &tstate->datastack_chunk->data[0]) {
-        _PyStackless_MoveFrameTo(_PyStackless_TakeFrame(sched, words), frame,
-                                 &tstate->current_frame);
+    _PyInterpreterFrame **link = &tstate->current_frame;
+    do {
+        _PyInterpreterFrame *frame = *link;
+        size_t words = (size_t)_PyFrame_GetCode(frame)->co_framesize;
+        if (frame->owner != FRAME_OWNED_BY_THREAD || !_PyStackless_KeepsFrame(sched, words)
+            || (PyObject **)frame == &tstate->datastack_chunk->data[0]) {
+            return;
+        }
+        _PyStackless_MoveFrameTo(_PyStackless_TakeFrame(sched, words), frame, link);
         tstate->datastack_top = (PyObject **)frame;
-    }
+        link = &(*link)->previous;
+    } while (tstate->datastack_top != sched->datastack_base);
 }
 
 #ifdef __cplusplus

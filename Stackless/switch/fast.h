@@ -361,7 +361,7 @@ fast_schedule_moving(PyThreadState *tstate, _PyInterpreterFrame *frame,
 {
     _PyStackless_DropReference(stack_pointer[-2]);
     fast_end_call(frame, stack_pointer - 2);
-    _PyStackless_MoveTopFrame(tstate, sched, frame);
+    _PyStackless_MoveTopFrames(tstate, sched);
     return tstate->datastack_top == sched->datastack_base
            ? fast_schedule_swap(tstate, sched, tstate->current_frame)
            : _PyStackless_ScheduleFrames(tstate, sched);

@@ -252,7 +252,7 @@ class Objects(StacklessTestCase):
         in_tasklet = list(log)
         log.clear()
         method(*(), **{})
-        self.assertEqual(log, ["c"])
+        self.assertEqual(set(log), {"c"})      # how often depends on the hash
         self.assertEqual(in_tasklet, log)
 
     @needs_soft
