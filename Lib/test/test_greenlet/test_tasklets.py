@@ -318,6 +318,46 @@ class Scheduling(TaskletTestCase):
                     self.assertDead(g)
 
 
+class Forbidden(TaskletTestCase):
+    """stackless.switch_trap() holds for greenlets: around calls of C libraries that would not get
+    over a switch."""
+
+    def check_refused(self, switch, *args):
+        for call in lambda: switch(*args), lambda: list(map(lambda _: switch(*args), [0])):
+            for _ in range(10):                    # cold and warm
+                with self.assertRaisesRegex(RuntimeError, "switch_trap"):
+                    call()
+
+    def test_switches(self):
+        other = self.started(echo, 0)
+        for _ in range(10):
+            other.switch(1)
+        main = getcurrent()
+
+        def run():
+            stackless.switch_trap(1)
+            try:
+                self.check_refused(main.switch)
+                self.check_refused(main.throw, Error)
+                self.check_refused(other.switch, 2)
+                self.check_refused(greenlet(list).switch)
+            finally:
+                stackless.switch_trap(-1)
+            return main.switch("allowed again")
+        g = greenlet(run)
+        self.assertEqual(g.switch(), "allowed again")
+        stackless.switch_trap(1)
+        try:
+            self.check_refused(g.switch)
+            self.check_refused(g.throw)
+            self.check_refused(other.switch, 3)
+        finally:
+            stackless.switch_trap(-1)
+        self.assertEqual(g.switch("end"), "end")
+        self.assertEqual(other.switch(4), 4)
+        other.switch(None)
+
+
 class LookingAgain(TaskletTestCase):
     """`run` is looked up before a switch begins; what the schedule callback does then may
     make it necessary to look again."""
