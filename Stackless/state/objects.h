@@ -378,7 +378,8 @@ typedef struct {
    its tasklet is away, others find the scheduler.  So such a field either
      - is set and read without Python code in between ("at once" below),
      - or belongs to a callback within which switches are refused,
-     - or is in `moment`, and travels with the tasklet.
+     - or is in `moment`, and travels with the tasklet,
+     - or names the tasklet whose affair it is (`collection`).
    All others are the thread's, whoever runs. */
 struct _PyStackless_Scheduler {
     stackless_modstate *mod;           // first
