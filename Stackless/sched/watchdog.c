@@ -721,7 +721,11 @@ _PyStackless_WatchTick(PyThreadState *tstate)
     if (w->limit && !w->due && handling == between) {
         count_ticks(sched, w, tstate->current_frame, between);
         if (sched->ntrash && !between) {
+            unsigned int stops = w->stops;
             _PyStackless_EmptyTrash(sched);
+            if (sched->watch != w || w->stops != stops) {
+                return 0;              // what was dropped has ended the time limit
+            }
         }
         w->due = w->ticks > w->limit;
     }
