@@ -41,7 +41,8 @@ typedef struct {
 enum {
     GREENLET_IS_OWNED = 1,
     GREENLET_BEGAN_BELOW = 2,     // see begins_below() in switch.c
-    GREENLET_BITS = GREENLET_IS_OWNED | GREENLET_BEGAN_BELOW,
+    GREENLET_IS_POSTPONED = 4,    // it is in the scheduler's list of those to be deleted
+    GREENLET_BITS = GREENLET_IS_OWNED | GREENLET_BEGAN_BELOW | GREENLET_IS_POSTPONED,
 };
 
 /* The tasklet of a greenlet that has been made. */

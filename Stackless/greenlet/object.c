@@ -71,6 +71,10 @@ static int
 greenlet_tasklet_traverse(PyObject *self, visitproc visit, void *arg)
 {
     greenlet_tasklet *gt = (greenlet_tasklet *)self;
+    if (gt->link == 0 && _PyTasklet_IsHard(&gt->tasklet)) {
+        Py_VISIT(Py_TYPE(self));       // nobody deletes it, but the scheduler could run it
+        return 0;
+    }
     Py_VISIT(gt->parent);
     if (gt->link & GREENLET_IS_OWNED) {
         Py_VISIT(greenlet_linked(gt));
@@ -99,10 +103,23 @@ greenlet_tasklet_clear(PyObject *self)
     return tasklet_type(self)->tp_clear(self);
 }
 
-/* Instead of the tasklet type's: its greenlet decides what becomes of it. */
+static int is_deletable(PyGreenlet *g);
+static void postpone(_PyStackless_Scheduler *sched, PyGreenlet *g);
+
+/* By the garbage collector only.  Its greenlet is going to be deleted, so nothing that the
+   frames refer to may be cleared.  The greenlet's own finalizer sees to that, too, but may be
+   a subclass's. */
 static void
-greenlet_tasklet_finalize(PyObject *Py_UNUSED(self))
+greenlet_tasklet_finalize(PyObject *self)
 {
+    greenlet_tasklet *gt = (greenlet_tasklet *)self;
+    PyGreenlet *g = greenlet_linked(gt);
+    _PyGC_CLEAR_FINALIZED(self);       // it may survive
+    if (g != NULL && Py_REFCNT(g) > 0 && is_deletable(g)) {
+        PyObject *exc = PyErr_GetRaisedException();
+        postpone(sched_of(&gt->tasklet), g);
+        PyErr_SetRaisedException(exc);
+    }
 }
 
 static void
@@ -257,6 +274,11 @@ _PyGreenlet_FindScheduler(PyGreenlet *g)
 static void
 postpone(_PyStackless_Scheduler *sched, PyGreenlet *g)
 {
+    greenlet_tasklet *gt = greenlet_tasklet_cast(g->tasklet);
+    if (gt->link & GREENLET_IS_POSTPONED) {
+        return;
+    }
+    gt->link |= GREENLET_IS_POSTPONED;
     if (sched->postponed == NULL) {
         sched->postponed = PyList_New(0);
     }
@@ -358,6 +380,7 @@ _PyGreenlet_DeletePostponed(_PyStackless_Scheduler *sched)
             break;
         }
         if (is_deletable(g)) {
+            greenlet_tasklet_cast(g->tasklet)->link &= ~(uintptr_t)GREENLET_IS_POSTPONED;
             greenlet_delete(g);
         }
         Py_DECREF(g);

@@ -794,7 +794,7 @@ static void
 own(PyTaskletObject *t)
 {
     PyGreenlet *g = greenlet_of(t);
-    if (g != NULL && !_PyStackless_IsBeingFreed(g)) {
+    if (g != NULL && Py_REFCNT(g) > 0) {
         _PyGreenlet_Own(t);
     }
 }

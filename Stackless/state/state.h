@@ -456,12 +456,14 @@ _PyStackless_DropReference(PyObject *op)
 /* Pointers that own nothing are weak references: `channel` of who is blocked, the lists `busy`
    and `hard`, a greenlet_tasklet's `link`.  Whoever follows one may come upon an object that
    is being freed, since a subclass's deallocator runs code (drops its slots and its __dict__,
-   or puts the object aside, in the trashcan) before ours is called.  Such a one can be
-   compared and unlinked, but not brought back. */
+   or puts the object aside, in the trashcan) before ours is called.  Or the collector takes
+   it for garbage, does not know of the pointer, and may have cleared what it needs.  Such a
+   one can be compared and unlinked, but not brought back. */
 static inline int
 _PyStackless_IsBeingFreed(const void *op)
 {
-    return Py_REFCNT((PyObject *)op) == 0;
+    return Py_REFCNT((PyObject *)op) == 0
+           || (_Py_AS_GC((PyObject *)op)->_gc_prev & _PyGC_PREV_MASK_COLLECTING) != 0;
 }
 
 /* A new reference from such a pointer; NULL if it is NULL or the object is being freed. */

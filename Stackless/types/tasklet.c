@@ -91,11 +91,24 @@ tasklet_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
     return (PyObject *)tasklet_alloc(type, sched);
 }
 
+static void tasklet_finalize(PyObject *self);
+
+/* Will the collector's finalizer kill it, or keep it? */
+static int
+is_finalized_by_us(PyObject *self)
+{
+    return _PyGreenlet_IsTasklet(tasklet_cast(self))
+           || (Py_TYPE(self)->tp_finalize == tasklet_finalize && !_PyGC_FINALIZED(self));
+}
+
 static int
 tasklet_traverse(PyObject *self, visitproc visit, void *arg)
 {
     PyTaskletObject *t = tasklet_cast(self);
     Py_VISIT(Py_TYPE(self));
+    if (_PyTasklet_IsHard(t) && !is_finalized_by_us(self)) {
+        return 0;                      // it could still be run, so what it has is no garbage
+    }
     Py_VISIT(t->tempval);
     Py_VISIT(*context_of(t));
     const tasklet_extra *extra = extra_of(t);

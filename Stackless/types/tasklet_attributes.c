@@ -145,18 +145,24 @@ tasklet_get_thread_id(PyObject *self, void *Py_UNUSED(closure))
     return tstate ? PyLong_FromUnsignedLong(tstate->thread_id) : PyLong_FromLong(-1);
 }
 
+/* A neighbour on a channel may be garbage, with the channel. */
+static PyObject *
+neighbour(PyTaskletObject *t)
+{
+    PyObject *ref = _PyStackless_NewRefFromWeak(t);
+    return ref != NULL ? ref : Py_NewRef(Py_None);
+}
+
 static PyObject *
 tasklet_get_next(PyObject *self, void *Py_UNUSED(closure))
 {
-    PyTaskletObject *t = tasklet_cast(self)->next;
-    return Py_NewRef(t ? (PyObject *)t : Py_None);
+    return neighbour(tasklet_cast(self)->next);
 }
 
 static PyObject *
 tasklet_get_prev(PyObject *self, void *Py_UNUSED(closure))
 {
-    PyTaskletObject *t = tasklet_cast(self)->prev;
-    return Py_NewRef(t ? (PyObject *)t : Py_None);
+    return neighbour(tasklet_cast(self)->prev);
 }
 
 static PyObject *

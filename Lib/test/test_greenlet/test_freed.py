@@ -190,6 +190,50 @@ check()
 """)
 
 
+class Garbage(Freed):
+
+    def test_nothing_of_it_is_cleared(self):
+        # GreenletExit was raised in frames whose functions had lost their globals, unless the
+        # finalizer that calls for it was the base class's, and called for the first time.
+        self.survives("""
+import contextvars
+source = '''
+def body():
+    var.set("mine")
+    me = greenlet.getcurrent()
+    for i in range(3):
+        try:
+            me.parent.switch()
+        except greenlet.GreenletExit:
+            found.append((var.get(), type(me), sorted(globals())[-1]))
+            if i == 1:
+                raise
+            revived.append(me)
+'''
+class CallsSuper(greenlet.greenlet):
+    def __del__(self):
+        super().__del__()
+for Class in greenlet.greenlet, Greenlet, CallsSuper:
+    revived = []
+    var = contextvars.ContextVar("var")
+    scope = {"var": var, "greenlet": greenlet, "found": found, "revived": revived}
+    exec(source, scope)
+    g = Class(scope.pop("body"))
+    g.gr_context = contextvars.Context()
+    g.switch()
+    g = scope = None
+    for i in range(3):
+        gc.collect()
+        getcurrent()                   # deletes what the collector could not
+        if revived:
+            assert revived.pop()
+            assert not revived
+    assert found == [("mine", Class, "var")] * 2, found
+    assert not gc.garbage
+    check()
+""")
+
+
 class Tasklets(Freed):
 
     def test_what_is_dropped_with_the_tasklet_collects(self):

@@ -386,6 +386,106 @@ assert found == [(True, "mine")], found
 """)
 
 
+class Garbage(Freed):
+    """The collector may have cleared what belongs to the one that is found."""
+
+    def test_a_tasklet_that_cannot_be_cleared(self):
+        # It could be found and run still, and its context was no more.
+        self.survives(HARD + """
+import contextvars
+var = contextvars.ContextVar("var")
+def leave():
+    try:
+        var.set("mine")
+        list(map(lambda x: schedule_remove(None), [1]))
+    finally:
+        found.append(var.get())
+for Class in tasklet, Tasklet:
+    t = Class(leave).set_context(contextvars.Context())()
+    stackless.run()
+    t.tempval = (t,)                   # a tuple keeps what it has
+    t = None
+    for i in range(3):
+        gc.collect()
+        gc.garbage.clear()             # a finalizer that could not kill it has put it there
+    for t in stackless.getuncollectables():
+        t.run()
+    assert found == ["mine"], found
+    found.clear()
+    t = None
+""")
+
+    @needs_soft                        # a waiter that was left hard holds on to its channel
+    def test_a_neighbour_on_a_channel(self):
+        self.survives("""
+class Looks:
+    "Not seen by the collector: called while it clears the others."
+    __slots__ = ()
+    def __del__(self):
+        looked.append((other.prev, other.next, other._channel))
+
+def wait(box, mine):
+    box[0].receive()
+
+for Channel in channel, subclass(channel):
+    for Tasklet in tasklet, subclass(tasklet):
+        looked = []
+        box = [Channel()]
+        Tasklet(wait)(box, [Looks()])
+        stackless.run()
+        others = box[:]
+        other = tasklet(wait)(others, None)
+        stackless.run()
+        others.clear()
+        Tasklet(wait)(box, [Looks()])
+        stackless.run()
+        assert other.prev is box[0].queue and other._channel is box[0]
+        box = None
+        gc.collect()
+        assert looked == [(None, None, None)] * 2, looked
+        assert other.paused
+""")
+
+
+class TimeLimits(Freed):
+
+    @needs_soft                        # the code is counted at other places
+    def test_ended_by_the_code_that_it_counted(self):
+        # A function's code was kept for the sake of the time limit only.  When that let go of
+        # it, run() returned; and whoever did not run any more was interrupted.
+        self.survives("""
+import types
+main = stackless.main
+def callback(r):
+    if armed and stackless.current is not main:
+        armed.clear()
+        ended.append(n)
+        main.run()                     # its run() returns
+def body():
+    for i in range(12):
+        module = compile("def f():\\n for i in range(3): pass", "f", "exec")
+        [code] = [c for c in module.co_consts if isinstance(c, types.CodeType)]
+        callbacks.append(weakref.ref(code, callback))
+        f = types.FunctionType(code, {})
+        module = code = None
+        f()
+armed, ended = [], []
+gc.disable()
+for n in range(5, 400):
+    armed[:] = [1]
+    t = tasklet(body)()
+    t.set_ignore_nesting(True)
+    stackless.run(n, ignore_nesting=True)
+    armed.clear()
+    if not t.scheduled and t.alive:
+        t.insert()
+    while t.alive:
+        stackless.run()
+    callbacks.clear()
+assert ended
+""")
+
+
 class Bombs(Freed):
 
     def test_many_in_each_other(self):
