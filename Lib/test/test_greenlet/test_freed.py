@@ -10,7 +10,7 @@ Each script runs in a child of its own.
 
 import unittest
 
-from .support import OURS, ChildTestCase, needs_many
+from .support import OURS, ChildTestCase, needs_many, needs_soft
 
 if not OURS:
     raise unittest.SkipTest("about tasklets, which this interpreter has none of")
@@ -192,6 +192,7 @@ check()
 
 class Garbage(Freed):
 
+    @needs_soft
     def test_nothing_of_it_is_cleared(self):
         # GreenletExit was raised in frames whose functions had lost their globals, unless the
         # finalizer that calls for it was the base class's, and called for the first time.
