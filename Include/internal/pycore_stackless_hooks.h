@@ -125,7 +125,11 @@ _PyStackless_AnnounceCallEx(PyThreadState *tstate, _PyInterpreterFrame *frame,
     }
 }
 
-/* _Py_DumpTracebackThreads(): writes who is suspended, for any signal handler. */
+/* dump_traceback(): writes the frames that a thread runs, for any signal handler and any
+   other thread; 0: no thread uses tasklets, so upstream's walk will do. */
+extern int _PyStackless_DumpRunning(int fd, PyThreadState *tstate);
+
+/* _Py_DumpTracebackThreads(): writes who is suspended, likewise. */
 extern void _PyStackless_DumpSuspended(int fd, PyInterpreterState *interp);
 
 /* --- instructions that call Python code through C -----------------------------

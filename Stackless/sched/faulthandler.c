@@ -1,5 +1,6 @@
-/* Which tasklets are suspended, and where: what faulthandler adds to its dumps
-   (dump.c is for those who hold the GIL).
+/* What faulthandler's dumps show of a process that uses tasklets: which are suspended, and
+   where; and the frames that run, which upstream's own walk would follow into memory that a
+   switch gives back or overwrites (dump.c is for those who hold the GIL).
 
    A dump is made in any signal handler, after a crash, and by the thread of
    dump_traceback_later(), which does not have the GIL: lists and frames may be changed, freed
@@ -28,6 +29,7 @@ enum {
     MOST_THREADS = 100,
     MOST_TASKLETS = 100,          // of each thread: in its queue, and blocked
     MOST_FRAMES = 20,             // of each of them
+    MOST_RUNNING_FRAMES = 100,    // of each thread; upstream's limit
     MOST_STEPS = 10000,           // along a list
 };
 
@@ -58,6 +60,13 @@ open_pipe(dump *d)
     d->out = ends[0];
     d->in = ends[1];
     return 0;
+}
+
+static void
+close_pipe(const dump *d)
+{
+    close(d->out);
+    close(d->in);
 }
 
 /* Copies memory: 0, or -1 if it is not there. */
@@ -258,17 +267,17 @@ put_frame(const dump *d, const _PyInterpreterFrame *frame, int shown)
 }
 
 static void
-put_frames(const dump *d, const _PyInterpreterFrame *next)
+put_frames(const dump *d, const _PyInterpreterFrame *next, int most)
 {
     _PyInterpreterFrame frame;
     int n = 0;
     for (int steps = 0; steps < MOST_STEPS
                         && peek(d, next, &frame, offsetof(_PyInterpreterFrame, localsplus)) == 0;
          steps++, next = frame.previous) {
-        n += put_frame(d, &frame, n < MOST_FRAMES);
+        n += put_frame(d, &frame, n < most);
     }
-    if (n > MOST_FRAMES) {
-        put_number(d, "  and ", n - MOST_FRAMES);
+    if (n > most) {
+        put_number(d, "  and ", n - most);
         put(d, " more frames\n");
     }
     if (n == 0) {
@@ -300,7 +309,7 @@ put_tasklet(const dump *d, const void *address, const PyTaskletObject *t,
     }
     put(d, t->flags & TASKLET_STARTED ? " (most recent call first):\n" : " (not started)\n");
     if (t->flags & TASKLET_STARTED) {
-        put_frames(d, frame);
+        put_frames(d, frame, MOST_FRAMES);
     }
 }
 
@@ -412,6 +421,25 @@ are_in_use(void)
     return 0;
 }
 
+int
+_PyStackless_DumpRunning(int fd, PyThreadState *ts)
+{
+    dump d = { .fd = fd };
+    if (!are_in_use()) {
+        return 0;
+    }
+    int saved = errno;
+    if (open_pipe(&d) == 0) {
+        put_frames(&d, peek_pointer(&d, &ts->current_frame), MOST_RUNNING_FRAMES);
+        close_pipe(&d);
+    }
+    else {
+        put(&d, "  <there is no pipe to read the frames through>\n");
+    }
+    errno = saved;
+    return 1;
+}
+
 void
 _PyStackless_DumpSuspended(int fd, PyInterpreterState *interp)
 {
@@ -432,7 +460,6 @@ _PyStackless_DumpSuspended(int fd, PyInterpreterState *interp)
             put_thread(&d, interp, ts, sched);
         }
     }
-    close(d.out);
-    close(d.in);
+    close_pipe(&d);
     errno = saved;
 }

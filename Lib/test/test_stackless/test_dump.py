@@ -571,8 +571,6 @@ class FaultHandler(ChildTestCase):
         """,
     }
 
-    @unittest.skipIf(hasattr(sys, "gettotalrefcount"), "upstream's walk of the running frames, "
-                     "by a thread without the GIL, follows what a debug build has overwritten")
     def test_later_while_busy(self):
         # A thread without the GIL followed lists and frames that were freed meanwhile.
         for name, source in self.BUSY.items():
