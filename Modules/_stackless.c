@@ -99,8 +99,8 @@ stackless_schedule_remove(PyObject *module, PyObject *const *args, Py_ssize_t na
 
 PyDoc_STRVAR(run_doc,
 "run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, "
-"totaltimeout=False, *, seconds=0.0)\n--\n\n"
-"Run the other tasklets until none of them can go on, and return None.\n\n"
+"totaltimeout=False, *, seconds=0.0, wait=True)\n--\n\n"
+"Run the other tasklets until none of them can go on or waits for a time, and return None.\n\n"
 "An exception that a tasklet does not catch is raised here.\n\n"
 "timeout > 0: a tasklet that executes more than so many bytecode instructions without\n"
 "a switch is interrupted.  It is paused then, and returned: insert() it to let it go on.\n"
@@ -109,7 +109,8 @@ PyDoc_STRVAR(run_doc,
 "totaltimeout: the time of all tasklets since the call counts.\n"
 "ignore_nesting: interrupt tasklets within C functions, too.\n"
 "threadblock: when nothing can go on, sleep until another thread makes a tasklet of\n"
-"this one runnable, as long as any could.\n\n"
+"this one runnable, as long as any could.\n"
+"wait=False: return when none can go on, though some may wait for a time.\n\n"
 "    while (t := stackless.run(1000)) is not None:\n"
 "        t.insert()");
 
@@ -118,15 +119,17 @@ stackless_run(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
     static const char *const names[] = {"timeout", "threadblock", "soft",
-                                        "ignore_nesting", "totaltimeout", "seconds", NULL};
+                                        "ignore_nesting", "totaltimeout", "seconds", "wait",
+                                        NULL};
     static _PyArg_Parser parser = {.keywords = names,
-                                   .format = "|liiii$d:run"};
+                                   .format = "|liiii$dp:run"};
     _PyStackless_RunArgs run = {0};
+    int wait = 1;
     PyObject *packed = NULL;
     if (nargs || kwnames) {
         if (!_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser, &run.timeout,
                                           &run.threadblock, &run.soft, &run.ignore_nesting,
-                                          &run.totaltimeout, &run.seconds)) {
+                                          &run.totaltimeout, &run.seconds, &wait)) {
             return NULL;
         }
         if (isnan(run.seconds)) {
@@ -136,7 +139,8 @@ stackless_run(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         if (run.seconds > LONGEST_SLICE) {
             run.seconds = 0;
         }
-        if (run.timeout > 0 || run.seconds > 0 || run.threadblock) {
+        run.nowait = !wait;
+        if (run.timeout > 0 || run.seconds > 0 || run.threadblock || run.nowait) {
             packed = PyBytes_FromStringAndSize((const char *)&run, sizeof(run));
             if (packed == NULL) {
                 return NULL;
@@ -147,6 +151,110 @@ stackless_run(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                                       kwnames);
     Py_XDECREF(packed);
     return result;
+}
+
+/* --- time ---------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(sleep_doc,
+"sleep($module, seconds, /)\n--\n\n"
+"Let other tasklets run for so many seconds, at least, and return None.\n\n"
+"0: until the caller's turn comes again.  None or inf: for ever.  ValueError if it is\n"
+"negative or nan.  As an operation that blocks it is refused by block_trap.");
+
+static PyObject *
+stackless_sleep(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs != 1 || kwnames != NULL) {
+        PyErr_Format(PyExc_TypeError, "sleep() takes exactly one argument (%zd given)",
+                     nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
+        return NULL;
+    }
+    _PyStackless_Scheduler *sched = get_scheduler(module);
+    PyTime_t deadline;
+    if (sched == NULL
+        || _PyStackless_ParseTimeout(sched, "seconds", args[0], &deadline) < 0) {
+        return NULL;
+    }
+    if (deadline == STACKLESS_AT_ONCE) {
+        return switching_call(module, OP_SCHEDULE, Py_None, stackless_sleep, args, nargs,
+                              kwnames);
+    }
+    PyObject *channel = _PyStackless_SleepChannel(sched);
+    if (channel == NULL) {
+        return NULL;
+    }
+    sched->call = (stackless_op){ .code = OP_SLEEP, .target = channel, .deadline = deadline };
+    return _PyStackless_SwitchingCall(sched, stackless_sleep, module, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(now_doc,
+"now($module, /)\n--\n\n"
+"What time it is, in seconds, by the clock that sleep() and timeouts go by: the monotonic\n"
+"one, or that which set_clock() or virtual time has put in its place.");
+
+static PyObject *
+stackless_now(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    _PyStackless_Scheduler *sched = get_scheduler(module);
+    PyTime_t now;
+    if (sched == NULL || _PyStackless_AskClock(sched, &now) < 0) {
+        return NULL;
+    }
+    return PyFloat_FromDouble(PyTime_AsSecondsDouble(now));
+}
+
+PyDoc_STRVAR(set_clock_doc,
+"set_clock($module, clock, /)\n--\n\n"
+"Let the calling thread's sleep() and timeouts go by `clock`, a callable that returns a\n"
+"number of seconds; None: the monotonic clock.  Returns the previous one.\n\n"
+"Who waits already goes on to wait for as long as before.  While nobody can run, the clock is\n"
+"asked again at least every 10 ms.  It cannot switch tasklets.");
+
+static PyObject *
+set_clock(PyObject *module, PyObject *clock, int is_virtual)
+{
+    _PyStackless_Scheduler *sched = get_scheduler(module);
+    if (sched == NULL) {
+        return NULL;
+    }
+    PyTime_t now;
+    if (is_virtual && sched->timers.is_virtual) {
+        PyErr_SetString(PyExc_RuntimeError, "time is virtual already");
+        return NULL;
+    }
+    if (is_virtual) {
+        now = 0;
+    }
+    else if (clock != NULL) {
+        PyObject *res = PyObject_CallNoArgs(clock);
+        if (res == NULL || _PyStackless_ClockTime(res, &now) < 0) {
+            Py_XDECREF(res);
+            return NULL;
+        }
+        Py_DECREF(res);
+    }
+    else if (PyTime_Monotonic(&now) < 0) {
+        return NULL;
+    }
+    PyObject *old = _PyStackless_SetClock(sched, clock, now, is_virtual);
+    return old ? old : Py_None;
+}
+
+static PyObject *
+stackless_set_clock(PyObject *module, PyObject *clock)
+{
+    if (clock != Py_None && !PyCallable_Check(clock)) {
+        PyErr_Format(PyExc_TypeError, "the clock must be callable or None, not %s",
+                     Py_TYPE(clock)->tp_name);
+        return NULL;
+    }
+    return set_clock(module, clock == Py_None ? NULL : clock, 0);
+}
+
+static PyObject *
+stackless_virtual_clock(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    return set_clock(module, NULL, 1);
 }
 
 /* --- what there is ------------------------------------------------------------------- */
@@ -506,6 +614,12 @@ static PyMethodDef stackless_methods[] = {
     {"schedule", SWITCHING(_PyStackless_ScheduleFunction), schedule_doc},
     {"schedule_remove", SWITCHING(stackless_schedule_remove), schedule_remove_doc},
     {"run", SWITCHING(stackless_run), run_doc},
+    {"sleep", SWITCHING(stackless_sleep), sleep_doc},
+    {"now", stackless_now, METH_NOARGS, now_doc},
+    {"set_clock", stackless_set_clock, METH_O, set_clock_doc},
+    {"_virtual_clock", stackless_virtual_clock, METH_NOARGS,
+     PyDoc_STR("_virtual_clock($module, /)\n--\n\n"
+               "Let the calling thread's time stand still, and jump when everybody waits.")},
     {"getcurrent", stackless_getcurrent, METH_NOARGS,
      PyDoc_STR("getcurrent($module, /)\n--\n\nThe calling tasklet.")},
     {"getmain", stackless_getmain, METH_NOARGS,

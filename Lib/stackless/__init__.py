@@ -35,17 +35,22 @@ from _stackless import (
     getthreads,
     getuncollectables,
     module as _module,
+    now,
     run,
     schedule,
     schedule_remove,
     set_channel_callback,
+    set_clock,
     set_error_handler,
     set_schedule_callback,
+    sleep,
     switch_trap,
     tasklet,
 )
 
-from stackless._dump import dump       # not in __all__: it is a common name
+# Not in __all__, as sleep() and others: they are common names.
+from stackless._dump import dump
+from stackless._virtual import virtual_time
 
 __all__ = [
     "atomic", "channel", "enable_softswitch", "get_channel_callback",

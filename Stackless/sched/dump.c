@@ -66,7 +66,7 @@ state_name(PyTaskletObject *t)
         case TASKLET_CURRENT:
             return "current";
         case TASKLET_RECEIVING:
-            return "receiving";
+            return t->channel == sched_of(t)->sleep_channel ? "sleeping" : "receiving";
         case TASKLET_SENDING:
             return "sending";
         case TASKLET_PAUSED:
@@ -139,7 +139,8 @@ tasklet_info(PyTaskletObject *t, Py_ssize_t depth)
         return NULL;
     }
     PyObject *channel = Py_None;
-    if (tasklet_is_blocked(t) && t->channel != NULL) {
+    if (tasklet_is_blocked(t) && t->channel != NULL
+        && t->channel != sched_of(t)->sleep_channel) {
         channel = Py_BuildValue("{s:N,s:s,s:i}",
                                 "id", PyLong_FromVoidPtr(t->channel),
                                 "type", Py_TYPE(t->channel)->tp_name,

@@ -93,6 +93,10 @@ _PyStackless_QueueRemove(_PyStackless_Scheduler *sched, PyTaskletObject *t)
     if (sched->sleeper != NULL) {
         _PyStackless_UnqueueAsleep(t);
     }
+    if (t == sched->timers.marked) {
+        sched->timers.marked = NULL;
+        sched->watch_switch |= NOTICE_TIMERS;
+    }
     _PyStackless_QueueUnlink(sched, t);
     _PyStackless_SetState(t, TASKLET_PAUSED);
     Py_DECREF(t);
@@ -102,7 +106,14 @@ void
 _PyStackless_Unblock(PyTaskletObject *t)
 {
     assert(tasklet_is_blocked(t));
+    PyChannelObject *ch = t->channel;
+    if (tasklet_has_timer(t)) {
+        _PyStackless_StopTimer(t);     // the channel's last reference may be in the trash now
+    }
     _PyChannel_Unlink(sched_of(t), t);
+    if (ch->first == NULL) {
+        ch->special = 0;
+    }
     _PyStackless_SetState(t, TASKLET_PAUSED);
 }
 

@@ -55,10 +55,11 @@ _PyStackless_Diverted(_PyStackless_Scheduler *sched, const decision *d)
     return w != NULL && !d->direct && w != d->next && w->state == TASKLET_PAUSED ? w : NULL;
 }
 
-/* The current tasklet leaves the queue for `fate`: who follows?  0 or -1 (deadlock). */
+/* The current tasklet leaves the queue for `fate`, perhaps `timed`: until a deadline.  Who
+   follows?  0 or -1 (deadlock). */
 static int
 decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObject *ch,
-                 decision *d)
+                 int timed, decision *d)
 {
     PyTaskletObject *cur = sched->current;
     *d = (decision){ .fate = fate, .next = _PyStackless_Successor(sched) };
@@ -69,6 +70,10 @@ decide_successor(_PyStackless_Scheduler *sched, tasklet_state fate, PyChannelObj
     if (sched->divert_to != NULL && sched->divert_to->state == TASKLET_PAUSED) {
         d->next = sched->divert_to;
         d->insert_next = 1;
+        return 0;
+    }
+    if (_PyStackless_WaitsForTime(sched, timed)) {
+        d->next = NULL;
         return 0;
     }
     d->next = w;
@@ -115,6 +120,10 @@ _PyStackless_Commit(_PyStackless_Scheduler *sched, const decision *d)
     _PyStackless_SetState(cur, d->fate);
     _PyStackless_SetState(next, TASKLET_CURRENT);
     sched->current = next;
+    if (next == sched->timers.marked) {
+        sched->timers.marked = NULL;
+        _PyStackless_NoticeTimers(sched, cur);
+    }
     sched->carry_tracing = d->carry_tracing;
     if (sched->nwatchdogs) {
         _PyStackless_WatchdogsPop(sched, next);
@@ -163,6 +172,7 @@ decide_and_prepare(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 {
     schedule_told told = {0};
     for (;;) {
+        _PyStackless_LookAtTimers(sched);
         op_outcome outcome = decide(sched, op, d, result);
         if (outcome != OP_SWITCHED) {
             return outcome;
@@ -186,7 +196,7 @@ decide_schedule(_PyStackless_Scheduler *sched, const stackless_op *op, decision 
         *d = (decision){ .next = _PyStackless_Successor(sched),
                          .fate = TASKLET_RUNNABLE };
     }
-    else if (decide_successor(sched, TASKLET_PAUSED, NULL, d) < 0) {
+    else if (decide_successor(sched, TASKLET_PAUSED, NULL, 0, d) < 0) {
         return OP_ERROR;
     }
     if (d->next == cur && _PyStackless_Diverted(sched, d) == NULL) {
@@ -242,8 +252,12 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
 {
     PyTaskletObject *cur = sched->current;
     int threadblock = run_args(op)->threadblock != 0;
+    int nowait = run_args(op)->nowait != 0;
     *d = (decision){ .next = _PyStackless_Successor(sched), .fate = TASKLET_PAUSED };
-    if (cur->next == cur) {
+    if (cur->next == cur && !nowait && sched->timers.n != 0) {
+        d->next = NULL;
+    }
+    else if (cur->next == cur) {
         if (!threadblock
             || (!_PyStackless_OthersRun(sched) && _PyStackless_IsInitialThread(sched))) {
             *result = Py_None;
@@ -257,11 +271,12 @@ decide_run_all(_PyStackless_Scheduler *sched, const stackless_op *op, decision *
         }
         d->next = NULL;
     }
-    if (threadblock && _PyStackless_EnsureExtra(cur) < 0) {
+    if ((threadblock || nowait) && _PyStackless_EnsureExtra(cur) < 0) {
         return OP_ERROR;
     }
     if (extra_of(cur) != NULL) {
         extra_of(cur)->threadblock = (uint8_t)threadblock;
+        extra_of(cur)->nowait = (uint8_t)nowait;
     }
     return _PyStackless_WatchdogsReserve(sched) < 0 ? OP_ERROR : OP_SWITCHED;
 }
@@ -486,6 +501,11 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
     decision d;
+    tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
+    if (op->deadline == STACKLESS_AT_ONCE && !ch->closing) {
+        _PyStackless_SetTimedOut(fate);
+        return OP_ERROR;
+    }
     if (cur->flags & TASKLET_BLOCK_TRAP) {
         PyErr_SetString(PyExc_RuntimeError,
                         "this tasklet does not like to be blocked.");
@@ -496,8 +516,8 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                         "Send/receive operation on a closed channel");
         return OP_ERROR;
     }
-    tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
-    if (_PyStackless_CheckMaySwitch(sched) < 0 || decide_successor(sched, fate, ch, &d) < 0) {
+    if (_PyStackless_CheckMaySwitch(sched) < 0
+        || decide_successor(sched, fate, ch, op->deadline != 0, &d) < 0) {
         return OP_ERROR;
     }
     if (how == SWITCH_NOT) {
@@ -507,10 +527,15 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
-    int returns_none = op->code == OP_SEND ? TASKLET_RETURNS_NONE : 0;
+    if (op->deadline != 0 && _PyStackless_PrepareTimer(sched) < 0) {
+        return OP_ERROR;
+    }
+    int returns_none = op->code != OP_RECEIVE ? TASKLET_RETURNS_NONE : 0;
+    int sleeps = op->code == OP_SLEEP;
     if (d.next == NULL) {
         stackless_nap nap = { .fate = fate, .channel = ch, .place = place,
-                              .value = op->value, .flags = returns_none };
+                              .value = op->value, .flags = returns_none,
+                              .deadline = op->deadline, .sleeps = sleeps };
         *told = (schedule_told){0};
         return _PyStackless_Sleep(tstate, sched, &nap, result);
     }
@@ -519,6 +544,9 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_Commit(sched, &d);
     _PyChannel_Append(sched, ch, cur);             // with the queue's reference
     _PyStackless_TakePlace(cur, place);
+    if (op->deadline != 0) {
+        _PyStackless_StartTimer(sched, cur, op->deadline, sleeps);
+    }
     return OP_SWITCHED;
 }
 
@@ -630,6 +658,7 @@ execute_channel_from(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     schedule_told told = {0};
     int called = sched->mod->channel_callback == NULL;
     for (;;) {
+        _PyStackless_LookAtTimers(sched);
         int partner = sending ? ch->balance < 0 : ch->balance > 0;
         if (partner && sched_of(ch->first) != sched) {
             return execute_handover_elsewhere(sched, op, !called, result);
@@ -668,6 +697,21 @@ execute_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     return outcome;
 }
 
+static op_outcome
+execute_sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *op,
+              int how, PyObject **result)
+{
+    stackless_place place = {0};
+    schedule_told told = {0};
+    op_outcome outcome;
+    do {
+        _PyStackless_LookAtTimers(sched);
+        outcome = execute_block(tstate, sched, op, how, &told, &place, result);
+    } while (outcome == OP_DONE && *result == NULL);
+    _PyStackless_Discard(sched, (PyObject *)place.after);
+    return outcome;
+}
+
 op_outcome
 _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                      const stackless_op *op, int how, PyObject **result)
@@ -692,10 +736,13 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         case OP_SEND:
         case OP_RECEIVE:
             return execute_channel(tstate, sched, op, how, result);
+        case OP_SLEEP:
+            return execute_sleep(tstate, sched, op, how, result);
         case OP_GREENLET_SWITCH:
         case OP_GREENLET_SWITCH_KW:
         case OP_GREENLET_THROW:
         case OP_GREENLET_EXIT:
+            _PyStackless_LookAtTimers(sched);
             return sched->mod->greenlets->execute(tstate, sched, op, how, result);
     }
     Py_UNREACHABLE();
@@ -820,6 +867,27 @@ _PyStackless_CommitEnd(_PyStackless_Scheduler *sched, const decision *d)
     _PyStackless_Discard(sched, (PyObject *)t);
 }
 
+/* The current tasklet has ended, with `exc` (stolen, may be NULL).  If nobody is runnable, and
+   somebody waits for a time, so does the thread.  Returns what is to be raised in the next
+   one. */
+static PyObject *
+wait_at_end(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *exc)
+{
+    PyTaskletObject *cur = sched->current;
+    for (;;) {
+        _PyStackless_LookAtTimers(sched);
+        if (exc != NULL || cur->next != cur || sched->divert_to != NULL
+            || !_PyStackless_WaitsForTime(sched, 0)) {
+            return exc;
+        }
+        stackless_nap nap = { .fate = TASKLET_PAUSED, .ends = 1 };
+        PyObject *none;
+        if (_PyStackless_Sleep(tstate, sched, &nap, &none) == OP_ERROR) {
+            exc = uncaught(sched, PyErr_GetRaisedException());
+        }
+    }
+}
+
 void
 _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject *exc)
 {
@@ -830,6 +898,7 @@ _PyStackless_Finish(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObje
         if (sched->mod->schedule_callback == NULL || told.times > 0) {
             _PyStackless_StopTracing(tstate);      // the callback saw that it was traced
         }
+        exc = wait_at_end(tstate, sched, exc);
         _PyStackless_DecideAfterEnd(sched, &exc, &d);
     } while (sched->mod->schedule_callback != NULL
              && _PyStackless_TellSwitch(sched, &d, &told));

@@ -11,7 +11,7 @@
 #  error "this header requires Py_BUILD_CORE define"
 #endif
 
-#include "Stackless/state/state.h"
+#include "Stackless/wait/wait.h"
 
 /* --- sched.c: operations --------------------------------------------------------- */
 
@@ -168,6 +168,9 @@ typedef struct {
     int watches;                  // PAUSED: it is inside run(), on the watchdogs
     PyObject *value;              // its pending result (borrowed) or NULL
     int flags;                    // TASKLET_RETURNS_SELF, _NONE
+    PyTime_t deadline;            // RECEIVING, SENDING: a stackless_op's
+    int sleeps;                   // its end is no TimeoutError
+    int ends;                     // it has ended: it is current again, whoever is woken
 } stackless_nap;
 
 /* Could another thread make one of this thread's tasklets runnable? */
@@ -203,6 +206,43 @@ extern int _PyStackless_BindThread(PyTaskletObject *t, unsigned long thread_id);
 /* A thread ends: does that leave the others without hope? */
 extern void _PyStackless_NoteThreadEnd(PyThreadState *ending);
 
+/* --- waiting.c: deadlines ------------------------------------------------------------ */
+
+/* What StartTimer() of the current tasklet takes: 0, or -1 with an exception. */
+extern int _PyStackless_PrepareTimer(_PyStackless_Scheduler *sched);
+/* t, which is blocked, waits until `deadline` at most. */
+extern void _PyStackless_StartTimer(_PyStackless_Scheduler *sched, PyTaskletObject *t,
+                                    PyTime_t deadline, int sleeps);
+/* The timers, if there are any, are looked at before long.  `left`: who is just being left, or
+   NULL. */
+extern void _PyStackless_NoticeTimers(_PyStackless_Scheduler *sched, PyTaskletObject *left);
+/* t, which has a timer, is about to leave its channel.  The caller has a reference to t. */
+extern void _PyStackless_StopTimer(PyTaskletObject *t);
+/* The timer of t, if it has one, is to be one of another thread's: 0, or -1 with an
+   exception. */
+extern int _PyStackless_MoveTimer(PyTaskletObject *t, _PyStackless_Scheduler *to);
+/* The thread has ended.  Runs Python code. */
+extern void _PyStackless_TimersFini(_PyStackless_Scheduler *sched);
+/* New reference, or NULL with an exception. */
+extern PyObject *_PyStackless_SleepChannel(_PyStackless_Scheduler *sched);
+/* TimeoutError, for who was to be SENDING or RECEIVING. */
+extern void _PyStackless_SetTimedOut(tasklet_state fate);
+/* Those whose deadline is not after `now` are runnable. */
+extern void _PyStackless_EndTimers(_PyStackless_Scheduler *sched, PyTime_t now);
+extern void _PyStackless_LookAtTimersSlow(_PyStackless_Scheduler *sched);
+/* If nobody is runnable: does the thread go on when a deadline is over?  `timed`: the current
+   tasklet is about to wait for one. */
+extern int _PyStackless_WaitsForTime(_PyStackless_Scheduler *sched, int timed);
+
+/* Those whose deadline is over are runnable.  A clock of the program's runs Python code. */
+static inline void
+_PyStackless_LookAtTimers(_PyStackless_Scheduler *sched)
+{
+    if (sched->timers.n != 0) {
+        _PyStackless_LookAtTimersSlow(sched);
+    }
+}
+
 /* --- watchdog.c: time limits --------------------------------------------------------- */
 
 typedef struct {
@@ -212,6 +252,7 @@ typedef struct {
     int soft;
     int ignore_nesting;
     int totaltimeout;
+    int nowait;
 } _PyStackless_RunArgs;
 
 /* Starts the time limit of a run(), if it has one, with `sched->current` as the one who

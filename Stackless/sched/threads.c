@@ -58,7 +58,8 @@ static int
 is_asleep(PyThreadState *ts)
 {
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(ts);
-    return sched != NULL && sched->sleeper != NULL && sched->woken == NULL;
+    return sched != NULL && sched->sleeper != NULL && sched->woken == NULL
+           && sched->timers.n == 0;
 }
 
 int
@@ -224,31 +225,50 @@ has_async_exception(PyThreadState *tstate)
             & _PY_ASYNC_EXCEPTION_BIT) != 0;
 }
 
-/* Waits for the lock with the GIL released.  Returns false if a signal or an exception for
+static PyTime_t
+monotonic(void)
+{
+    PyTime_t now;
+    return PyTime_MonotonicRaw(&now) < 0 ? 0 : now;
+}
+
+/* In microseconds, until `end` at most (-1: no limit): 0 if that is over. */
+static PY_TIMEOUT_T
+how_long(PyTime_t end)
+{
+    PyTime_t left = end < 0 ? LOOK_EVERY : (end - monotonic() + 999) / 1000;
+    return Py_MAX(Py_MIN(left, LOOK_EVERY), 0);
+}
+
+/* Waits for the lock, `limit` nanoseconds at most (-1: no limit), with the GIL released.
+   Returns false if a signal or an exception for
    this thread came instead.  A daemon thread does not return from here when the
    interpreter has ended.  Its thread state may then be gone, so it looks with the GIL. */
 static int
-wait_for_lock(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+wait_for_lock(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTime_t limit)
 {
     PyInterpreterState *interp = tstate->interp;
     PyThread_type_lock lock = sched->lock;
     int interruptible = _Py_ThreadCanHandleSignals(interp);
     int looks = interruptible || sched->joined_at_exit == JOINED_YES;
+    PyTime_t end = limit < 0 ? -1 : monotonic() + limit;
     PyLockStatus status;
+    int over;
     do {
         Py_BEGIN_ALLOW_THREADS
         do {
-            status = PyThread_acquire_lock_timed(lock, LOOK_EVERY, interruptible);
-        } while (status == PY_LOCK_FAILURE && looks && !is_called(tstate, interp));
+            status = PyThread_acquire_lock_timed(lock, how_long(end), interruptible);
+            over = how_long(end) == 0;
+        } while (status == PY_LOCK_FAILURE && !over && looks && !is_called(tstate, interp));
         Py_END_ALLOW_THREADS
-    } while (status == PY_LOCK_FAILURE && !looks && !has_async_exception(tstate));
+    } while (status == PY_LOCK_FAILURE && !over && !looks && !has_async_exception(tstate));
     if (sched->signalled) {
         sched->signalled = 0;
         if (status != PY_LOCK_ACQUIRED) {
             PyThread_acquire_lock(lock, WAIT_LOCK);
         }
     }
-    return status == PY_LOCK_ACQUIRED;
+    return status == PY_LOCK_ACQUIRED || (status == PY_LOCK_FAILURE && over);
 }
 
 /* What the sleeper had before. */
@@ -302,6 +322,9 @@ fall_asleep(_PyStackless_Scheduler *sched, const stackless_nap *nap)
     if (nap->channel != NULL) {
         _PyChannel_Append(sched, nap->channel, t);
         _PyStackless_TakePlace(t, nap->place);
+        if (nap->deadline != 0) {
+            _PyStackless_StartTimer(sched, t, nap->deadline, nap->sleeps);
+        }
     }
     else if (nap->watches) {
         sched->watchdogs[sched->nwatchdogs++] = t;
@@ -396,6 +419,12 @@ wake_up(_PyStackless_Scheduler *sched, const stackless_nap *nap, saved_pending *
     PyTaskletObject *t = sched->sleeper;
     PyTaskletObject *head = sched->woken;
     int done = nap->channel != NULL && !tasklet_is_blocked(t);
+    if (nap->ends) {
+        if (t->state == TASKLET_RUNNABLE) {
+            _PyStackless_QueueRemove(sched, t);    // another thread has inserted it
+        }
+        head = NULL;
+    }
     if (t->state == TASKLET_RUNNABLE || (head != NULL && !sched->mod->schedule_callback)) {
         sched->sleeper = sched->woken = NULL;
         _PyStackless_Discard(sched, old->tempval);
@@ -428,6 +457,38 @@ handle_events(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     return err;
 }
 
+/* wait_for_lock(), until the first deadline at most: then some are runnable.  False, too, if a
+   clock of the program's has to be asked: that runs Python code. */
+static int
+wait_for_time(PyThreadState *tstate, _PyStackless_Scheduler *sched)
+{
+    enum { ASK_EVERY = 10000000 };     // nanoseconds: it may be slower or faster
+    stackless_timers *timers = &sched->timers;
+    PyTime_t limit = -1;
+    if (timers->n != 0) {
+        limit = timers->is_virtual ? 0 : timers->heap[0].deadline - _PyStackless_Now(sched);
+        limit = timers->clock != NULL ? Py_MIN(limit, ASK_EVERY) : limit;
+        limit = Py_MAX(limit, 0);
+    }
+    int res = limit == 0 && timers->clock == NULL ? 1 : wait_for_lock(tstate, sched, limit);
+    if (timers->n == 0) {
+        return res;
+    }
+    if (timers->clock != NULL) {
+        return sched->woken != NULL;
+    }
+    if (timers->is_virtual && res && sched->woken == NULL
+        && timers->heap[0].deadline > timers->last) {
+        timers->last = timers->heap[0].deadline;
+    }
+    _PyStackless_EndTimers(sched, _PyStackless_Now(sched));
+    if (sched->signalled) {
+        sched->signalled = 0;
+        PyThread_acquire_lock(sched->lock, WAIT_LOCK);
+    }
+    return res;
+}
+
 op_outcome
 _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                    const stackless_nap *nap, PyObject **result)
@@ -448,9 +509,10 @@ _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     saved_pending old = fall_asleep(sched, nap);
     int interrupted;
     do {
-        interrupted = !wait_for_lock(tstate, sched);
+        interrupted = !wait_for_time(tstate, sched);
         _PyStackless_CheckAsleep(sched);
-    } while (sched->woken == NULL && !interrupted && _PyStackless_OthersRun(sched));
+    } while (sched->woken == NULL && !interrupted
+             && (sched->timers.n != 0 || _PyStackless_OthersRun(sched)));
     op_outcome outcome = wake_up(sched, nap, &old, result);
     _PyStackless_WatchWake(sched);
     _PyStackless_Discard(sched, (PyObject *)t);
@@ -490,7 +552,9 @@ void
 _PyStackless_ThrowPending(PyTaskletObject *t, PyObject *bomb)
 {
     Py_INCREF(t);
+    PyObject *ch = NULL;
     if (tasklet_is_blocked(t)) {
+        ch = tasklet_has_timer(t) ? Py_NewRef(t->channel) : NULL;  // nothing for its trash
         _PyStackless_Unblock(t);
         Py_DECREF(t);                  // the channel's
     }
@@ -505,6 +569,7 @@ _PyStackless_ThrowPending(PyTaskletObject *t, PyObject *bomb)
     }
     Py_XDECREF(old);
     Py_DECREF(t);
+    Py_XDECREF(ch);
 }
 
 /* --- moving a tasklet ---------------------------------------------------------------------- */
@@ -562,6 +627,9 @@ _PyStackless_BindThread(PyTaskletObject *t, unsigned long thread_id)
         return -1;
     }
     if (to != sched_of(t)) {
+        if (_PyStackless_MoveTimer(t, to) < 0) {
+            return -1;
+        }
         move_tasklet(t, to);
     }
     return 0;

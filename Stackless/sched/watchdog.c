@@ -452,9 +452,9 @@ look_at_clock(_PyStackless_Scheduler *sched, Watch *w)
     }
     _Py_atomic_store_int_relaxed(&w->timer->fired, 0);
     PyTime_t t = now();
-    if (!w->total && !sched->watch_switch) {
+    if (!w->total && !(sched->watch_switch & NOTICE_WATCHDOG)) {
         w->started = t;                // somebody else's slice, since less than a period
-        sched->watch_switch = 1;
+        sched->watch_switch |= NOTICE_WATCHDOG;
     }
     else if (t - w->started >= w->slice) {
         w->due = 1;
@@ -503,7 +503,7 @@ _PyStackless_WatchStart(PyThreadState *tstate, _PyStackless_Scheduler *sched,
         return -1;
     }
     Watch *w = sched->watch;
-    assert(!sched->watch_switch);
+    assert(!(sched->watch_switch & NOTICE_WATCHDOG));
     w->limit = Py_MAX(args->timeout, 0);
     w->slice = (PyTime_t)(args->seconds * 1e9);
     if (args->seconds > 0 && w->slice == 0) {
@@ -517,7 +517,7 @@ _PyStackless_WatchStart(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     w->n = 0;
     w->fresh = 1;
     sched->timed = sched->current;
-    sched->watch_switch = 1;
+    sched->watch_switch |= NOTICE_WATCHDOG;
     if (w->limit) {
         _Py_set_eval_breaker_bit(tstate, STACKLESS_WATCH_BIT);
     }
@@ -541,7 +541,7 @@ _PyStackless_WatchStop(_PyStackless_Scheduler *sched)
     w->stops++;
     sched->timed = NULL;
     sched->divert_to = NULL;
-    sched->watch_switch = 0;
+    sched->watch_switch &= ~NOTICE_WATCHDOG;
     w->n = 0;
     PyObject *codes = w->codes;
     w->codes = NULL;
@@ -593,7 +593,10 @@ _PyStackless_WatchSwitch(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     Watch *w = sched->watch;
     if (!w->total) {
         if (w->slice) {
-            sched->watch_switch = w->limit || sched->divert_to != NULL;
+            sched->watch_switch &= ~NOTICE_WATCHDOG;
+            if (w->limit || sched->divert_to != NULL) {
+                sched->watch_switch |= NOTICE_WATCHDOG;
+            }
         }
     }
     else if (w->limit && !w->fresh && w->n > 0) {
@@ -740,7 +743,7 @@ _PyStackless_WatchTick(PyThreadState *tstate)
             return 0;                  // which has been told who is next
         }
         sched->divert_to = sched->timed;
-        sched->watch_switch = 1;
+        sched->watch_switch |= NOTICE_WATCHDOG;
         _Py_unset_eval_breaker_bit(tstate, STACKLESS_WATCH_BIT);
         return 0;
     }

@@ -10,6 +10,8 @@
    channel     linear list through next/prev of the tasklets blocked on it; owns
                one reference to each; first come, first served.
    watchdogs   array of the tasklets inside run(); owns a reference to each.
+   timers      own a reference to each tasklet that waits with a deadline, and one to the
+               channel where it does.
    tasklet     owns its frames (from the topmost one down to its bottom frame,
                whose `previous` is the scheduler's `base` frame for ever), its
                context and its side block.  Does not own its channel.
@@ -61,6 +63,7 @@ typedef enum {
     OP_THROW,                     // target: tasklet, value: bomb
     OP_SEND,                      // target: channel, value
     OP_RECEIVE,                   // target: channel
+    OP_SLEEP,                     // target: the scheduler's sleep_channel
     OP_INTERRUPT,                 // target: who is inside run() with a time limit
     OP_GREENLET_SWITCH,           // target: greenlet, value: tuple
     OP_GREENLET_SWITCH_KW,        // same, value: pair of tuple and dict
@@ -72,7 +75,12 @@ typedef struct {
     stackless_opcode code;
     PyObject *target;             // strong
     PyObject *value;              // strong
+    PyTime_t deadline;            // SEND, RECEIVE, SLEEP: when to stop waiting, by the
+                                  // scheduler's clock; 0: never
 } stackless_op;
+
+/* A deadline that is over already: who would have to wait does not. */
+enum { STACKLESS_AT_ONCE = 1 };
 
 /* A builtin's wish, from the token to the hook.  `owner` is the tasklet that returned
    the token: one that another tasklet finds is not its own. */
@@ -180,6 +188,7 @@ typedef struct stackless_hard {
 typedef struct {
     PyObject *context;            // see _PyTaskletObject
     int depth;                    // likewise
+    uint32_t timer;               // blocked: 1 + its place among the timers; 0: has none
     _PyErr_StackItem *exc_info;   // NULL: see _PyStackless_FindExcInfo()
     PyObject *exc_value;          // the root's exception while suspended, unless DEPTH_HANDLES
     Py_tracefunc tracefunc;
@@ -193,6 +202,8 @@ typedef struct {
     uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
     uint8_t branches;             // its pending call is a loop's, which is monitored
     uint8_t threadblock;          // inside run(threadblock=True), if inside run()
+    uint8_t nowait;               // inside run(wait=False), if inside run()
+    uint8_t sleeps;               // its timer is a sleep()'s: no TimeoutError
 } tasklet_extra;
 
 struct _PyTaskletObject {
@@ -259,10 +270,23 @@ struct _PyChannelObject {
     PyChannelObject **busy_link;       // NULL: not on it
     PyObject *weakreflist;
     int balance;
-    signed char preference;            // -1 receiver, 0 none, 1 sender
-    uint8_t schedule_all;
-    uint8_t closing;
+    union {
+        struct {
+            signed char preference;    // -1 receiver, 0 none, 1 sender
+            uint8_t schedule_all;
+            uint8_t closing;
+            uint8_t special;           // who waits may have a timer
+        };
+        uint32_t kind;                 // all of them: channel_is_unusual()
+    };
 };
+
+/* Is any of schedule_all, closing, special set?  Then nothing is done the fast way. */
+static inline int
+channel_is_unusual(const PyChannelObject *ch)
+{
+    return (ch->kind & (PY_BIG_ENDIAN ? 0xffffff : 0xffffff00)) != 0;
+}
 
 /* --- the scheduler of a thread ------------------------------------------- */
 
@@ -365,6 +389,25 @@ typedef struct {
     uint8_t is_away;
 } stackless_collection;
 
+/* Who waits with a deadline: a heap.  Equal deadlines are over in the order of starting. */
+typedef struct {
+    PyTime_t deadline;
+    uint64_t number;                   // how many had been started before
+    PyTaskletObject *tasklet;          // strong; blocked, with a strong reference to its channel
+} stackless_timer;
+
+typedef struct {
+    stackless_timer *heap;             // four children each
+    uint32_t n;
+    uint32_t size;
+    uint64_t started;
+    PyTime_t last;                     // when the clock was last looked at; virtual: now
+    PyObject *clock;                   // callable, or NULL: the monotonic one, or virtual
+    uint8_t is_virtual;                // time moves when everybody waits
+    PyTaskletObject *marked;           // runnable, not to be entered the fast way, so that the
+                                       // timers are looked at; NULL: none.  Borrowed
+} stackless_timers;
+
 /* Of the call that the eval loop is about to make by itself, for _PyStackless_DirectSize().
    All of it is to be compared only. */
 typedef struct {
@@ -373,6 +416,8 @@ typedef struct {
     PyObject *self;
     PyObject *const *args;
 } announced_call;
+
+enum { NOTICE_WATCHDOG = 1, NOTICE_TIMERS = 2 };
 
 /* Whose is a field that is true for a while only?  Any Python code may switch, and while
    its tasklet is away, others find the scheduler.  So such a field either
@@ -445,7 +490,7 @@ struct _PyStackless_Scheduler {
         struct {
             int switch_trap;
             uint8_t in_schedule_callback;  // switches are refused
-            uint8_t watch_switch;      // the next switch is to be noticed
+            uint8_t watch_switch;      // who wants to notice the next switch: NOTICE_...
             uint16_t tracing_elsewhere;    // see tstate.c
         };
         uint64_t unusual_switch;       // one of them: not the fast way
@@ -459,6 +504,9 @@ struct _PyStackless_Scheduler {
                                        // Python code).  Borrowed
     PyTaskletObject *woken;            // while it does: head of the run queue, or NULL
     PyThread_type_lock lock;           // made when first needed; held but for a moment
+
+    stackless_timers timers;
+    PyChannelObject *sleep_channel;    // where sleep() waits.  Made when first needed; strong
 
     const char *obstacle;              // its thread's _PyStackless_SwitchObstacle()
 

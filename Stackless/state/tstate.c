@@ -76,7 +76,8 @@ _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
 {
     tasklet_extra *extra = extra_of(t);
     if (extra != NULL && extra->c_callable == NULL && !extra->interrupted && !extra->branches
-        && !extra->threadblock && extra->greenlet == NULL) {
+        && !extra->threadblock && !extra->nowait && extra->greenlet == NULL) {
+        assert(extra->timer == 0);
         t->context = extra->context;
         free_hard(extra->hard);
         PyMem_Free(extra);
@@ -335,6 +336,7 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     if (extra == NULL) {
         return;
     }
+    assert(extra->timer == 0);
     t->context = extra->context;
     t->depth = 0;
     free_hard(extra->hard);

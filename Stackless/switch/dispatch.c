@@ -617,7 +617,7 @@ eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             frame = enter_current(tstate, sched);
         }
     }
-    if (switched && sched->watch_switch) {
+    if (switched && (sched->watch_switch & NOTICE_WATCHDOG)) {
         _PyStackless_WatchSwitch(tstate, sched);
     }
     _PyStackless_Settle(tstate, sched);

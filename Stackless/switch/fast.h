@@ -463,7 +463,7 @@ fast_channel(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyObject **ba
     PyObject *held = base[1] == NULL ? base[0] : base[1];
     if (!Py_IS_TYPE(self, sched->mod->channel_type) || _PyStackless_IsLastReference(held)
         || !fast_is_level_0(tstate, sched) || sched->mod->channel_callback != NULL
-        || ((PyChannelObject *)self)->schedule_all || ((PyChannelObject *)self)->closing) {
+        || channel_is_unusual((PyChannelObject *)self)) {
         return NULL;
     }
     return (PyChannelObject *)self;

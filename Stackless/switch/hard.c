@@ -413,7 +413,7 @@ load_hard(PyThreadState *tstate, _PyStackless_Scheduler *sched, PyTaskletObject 
     sched->c_recursion_base = h->c_recursion_base;
     tstate->c_recursion_remaining = sched->c_recursion_base - h->c_recursion;
     sched->far = h->slice.far;
-    if (sched->watch_switch) {
+    if (sched->watch_switch & NOTICE_WATCHDOG) {
         _PyStackless_WatchSwitch(tstate, sched);
     }
 }
@@ -582,7 +582,7 @@ is_plain_schedule(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         | (uintptr_t)sched->mod->unusual
         | (uintptr_t)sched->unusual_switch
         | (uintptr_t)sched->divert_to;
-    return special == 0 && next != t && _PyStackless_CanLeaveHard(sched)
+    return special == 0 && next != t && next != sched->timers.marked && _PyStackless_CanLeaveHard(sched)
            && (sched->nwatchdogs == 0
                || (sched->nwatchdogs == 1 && sched->watchdogs[0] != next));
 }

@@ -109,6 +109,7 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     sched->tstate = tstate;
     sched->module = Py_NewRef(module);
     sched->mod = PyModule_GetState(module);
+    sched->timers.last = PyTime_MIN;
     sched->obstacle = _PyStackless_SwitchObstacle();
     sched->left_state = TASKLET_RUNNABLE;
     sched->left_flags = TASKLET_STARTED | TASKLET_RETURNS_SELF;
@@ -188,6 +189,7 @@ end_scheduler(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     ((_PyThreadStateImpl *)tstate)->stackless = NULL;
     sched->tstate = NULL;
     _PyStackless_WatchFini(sched);
+    _PyStackless_TimersFini(sched);
     while (sched->nwatchdogs > 0) {
         Py_DECREF(sched->watchdogs[--sched->nwatchdogs]);
     }

@@ -130,22 +130,41 @@ channel_switching_call(PyChannelObject *ch, stackless_opcode code, PyObject *val
             return NULL;
         }
     }
-    sched->call = (stackless_op){ .code = code, .target = Py_NewRef(ch), .value = value };
+    PyTime_t deadline = 0;
+    if (kwnames != NULL                // timeout=, the last argument
+        && _PyStackless_ParseTimeout(sched, "timeout", args[nargs], &deadline) < 0) {
+        Py_XDECREF(value);
+        return NULL;
+    }
+    sched->call = (stackless_op){ .code = code, .target = Py_NewRef(ch), .value = value,
+                                  .deadline = deadline };
     return _PyStackless_SwitchingCall(sched, fn, (PyObject *)ch, args, nargs, kwnames);
 }
 
+/* Is there another keyword argument than `timeout`? */
+static int
+has_other_keywords(PyObject *kwnames)
+{
+    return kwnames != NULL
+           && (PyTuple_GET_SIZE(kwnames) != 1
+               || !PyUnicode_EqualToUTF8(PyTuple_GET_ITEM(kwnames, 0), "timeout"));
+}
+
 PyDoc_STRVAR(channel_send_doc,
-"send($self, value, /)\n--\n\n"
+"send($self, value, /, *, timeout=None)\n--\n\n"
 "Hand a value to the tasklet that has waited longest to receive, or wait for one.\n\n"
 "A bomb is raised at the receiver instead.  Returns None.  RuntimeError if the tasklet\n"
 "must not block (block_trap) or nobody could ever receive (deadlock), ValueError if it\n"
-"would block on a closing channel.");
+"would block on a closing channel.\n\n"
+"timeout: how many seconds to wait at most (None or inf: no limit); then TimeoutError, and\n"
+"nobody has got the value.  Whoever need not wait gets none, even with 0.  ValueError if it\n"
+"is negative or nan.");
 
 PyObject *
 _PyChannel_SendMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *kwnames)
 {
-    if (nargs != 1 || kwnames != NULL) {
+    if (nargs != 1 || has_other_keywords(kwnames)) {
         PyErr_Format(PyExc_TypeError, "send() takes exactly one argument (%zd given)",
                      nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
         return NULL;
@@ -156,22 +175,22 @@ _PyChannel_SendMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 PyDoc_STRVAR(channel_receive_doc,
-"receive($self, /)\n--\n\n"
+"receive($self, /, *, timeout=None)\n--\n\n"
 "Return the value of the tasklet that has waited longest to send, or wait for one.\n\n"
-"An exception that was sent is raised here.  Errors as those of send().");
+"An exception that was sent is raised here.  timeout and errors as those of send().");
 
 PyObject *
 _PyChannel_ReceiveMethod(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames)
 {
-    if (nargs != 0 || kwnames != NULL) {
+    if (nargs != 0 || has_other_keywords(kwnames)) {
         PyErr_Format(PyExc_TypeError, "receive() takes no arguments (%zd given)",
                      nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
         return NULL;
     }
     PyChannelObject *ch = channel_cast(self);
     _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(_PyThreadState_GET());
-    if (ch->balance > 0 && !ch->schedule_all && sched != NULL
+    if (ch->balance > 0 && kwnames == NULL && !ch->schedule_all && !ch->special && sched != NULL
         && sched->mod->channel_callback == NULL) {
         PyObject *value = fast_take(sched, ch);
         if (value != NULL) {
@@ -284,9 +303,15 @@ channel_open(PyObject *self, PyObject *Py_UNUSED(ignored))
 
 /* In Python, so that a generator that feeds it may switch softly. */
 static const char send_sequence_source[] =
-    "def send_sequence(self, iterable, /):\n"
-    "    'Send each item of an iterable; return how many there were.'\n"
+    "def send_sequence(self, iterable, /, *, timeout=None):\n"
+    "    'Send each item of an iterable, waiting `timeout` seconds at most for each of them; '\\\n"
+    "    'return how many there were.'\n"
     "    count = 0\n"
+    "    if timeout is not None:\n"
+    "        for item in iterable:\n"
+    "            send(self, item, timeout=timeout)\n"
+    "            count += 1\n"
+    "        return count\n"
     "    for item in iterable:\n"
     "        send(self, item)\n"
     "        count += 1\n"

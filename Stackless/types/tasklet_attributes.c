@@ -169,7 +169,10 @@ static PyObject *
 tasklet_get_channel(PyObject *self, void *Py_UNUSED(closure))
 {
     PyTaskletObject *t = tasklet_cast(self);
-    PyObject *ch = tasklet_is_blocked(t) ? _PyStackless_NewRefFromWeak(t->channel) : NULL;
+    PyObject *ch = NULL;
+    if (tasklet_is_blocked(t) && t->channel != sched_of(t)->sleep_channel) {
+        ch = _PyStackless_NewRefFromWeak(t->channel);
+    }
     return ch != NULL ? ch : Py_NewRef(Py_None);
 }
 

@@ -151,6 +151,8 @@ def exempt_from_collections() -> None:
         gc.freeze()
 
 
+with stackless.virtual_time():
+    stackless.sleep(1)          # the channel where a thread sleeps is there from now on
 exempt_from_collections()       # also in the child interpreters that import this module
 
 
