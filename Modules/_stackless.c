@@ -9,6 +9,7 @@
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "Stackless/inline/inline.h" // _PyStackless_InitInlining()
+#include "Stackless/pickle/pickle.h" // _PyStackless_InitPickling()
 #include "Stackless/types/types.h"
 #include "_stackless_private.h"
 #include "pycore_stackless_hooks.h" // _PyStackless_ModuleGetSets
@@ -840,6 +841,7 @@ stackless_exec(PyObject *module)
                                                              "call", NULL, NULL);
     if (state->trampoline == NULL || state->keywords_trampoline == NULL
         || _PyStackless_InitPrivate(module) < 0
+        || _PyStackless_InitPickling(module) < 0
         || register_at_exit(module) < 0) {
         return -1;
     }
@@ -866,6 +868,10 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->schedule_callback);
     Py_VISIT(state->channel_callback);
     Py_VISIT(state->error_handler);
+    Py_VISIT(state->namespace_type);
+    Py_VISIT(state->namespaces);
+    Py_VISIT(state->blank_globals);
+    Py_VISIT(state->waiting_mark);
     return 0;
 }
 
@@ -876,6 +882,10 @@ stackless_clear(PyObject *module)
     Py_CLEAR(state->schedule_callback);
     Py_CLEAR(state->channel_callback);
     Py_CLEAR(state->error_handler);
+    Py_CLEAR(state->namespace_type);
+    Py_CLEAR(state->namespaces);
+    Py_CLEAR(state->blank_globals);
+    Py_CLEAR(state->waiting_mark);
     return 0;
 }
 

@@ -65,6 +65,10 @@ stackless = _sys.modules[__name__]
 stackless.__class__ = _module
 __module__ = __name__
 
+from stackless import _lazily
+
+_lazily.register()
+
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *(name for name in vars(_module) if not name.startswith("_"))])

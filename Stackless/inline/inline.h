@@ -41,6 +41,12 @@ extern _PyInterpreterFrame *_PyStackless_Continue(PyThreadState *tstate,
    clears the one under way if it has no memory for a frame object.  Sets SystemError, as the
    eval loop does. */
 extern void _PyStackless_ExceptionIsLost(PyThreadState *tstate);
+/* Of an awaitable that an async generator's asend() has returned: the generator (borrowed), or
+   NULL if it is something else; its state, a number, and its argument (borrowed, or NULL), or
+   -1; a later state, 0 or -1. */
+extern PyObject *_PyStackless_AsendGenerator(PyObject *op);
+extern int _PyStackless_AsendState(PyObject *op, PyObject **arg);
+extern int _PyStackless_SetAsendState(PyObject *op, int state);
 extern int _PyStackless_InitInlining(void);
 /* The frames of t, from `frame` on, will never go on: leaves the contexts that were entered
    there.  Runs no code. */

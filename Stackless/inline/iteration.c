@@ -634,6 +634,37 @@ send_to_async(PyThreadState *tstate, _PyInterpreterFrame *frame, PyObject **stac
     return _PyStackless_Deliver(tstate, outcome, NULL, stack_pointer, 1);
 }
 
+PyObject *
+_PyStackless_AsendGenerator(PyObject *op)
+{
+    async_send *sending = (async_send *)op;
+    return PyAsyncGenASend_CheckExact(op) && Py_TYPE(op)->tp_basicsize == sizeof(async_send)
+           ? (PyObject *)sending->gen : NULL;
+}
+
+int
+_PyStackless_AsendState(PyObject *op, PyObject **arg)
+{
+    async_send *sending = (async_send *)op;
+    if (_PyStackless_AsendGenerator(op) == NULL) {
+        return -1;
+    }
+    *arg = sending->arg;
+    return sending->state;
+}
+
+int
+_PyStackless_SetAsendState(PyObject *op, int state)
+{
+    async_send *sending = (async_send *)op;
+    if (_PyStackless_AsendGenerator(op) == NULL || state < sending->state
+        || state > ASYNC_SEND_CLOSED) {
+        return -1;
+    }
+    sending->state = state;
+    return 0;
+}
+
 void
 _PyStackless_AbandonAsync(_PyInterpreterFrame *c)
 {

@@ -19,7 +19,7 @@ _PyStackless_IsLegal(PyTaskletObject *t, tasklet_state state)
            BLOCKED = 1 << TASKLET_RECEIVING | 1 << TASKLET_SENDING };
     static const uint8_t legal[] = {   // the states that may follow
         [TASKLET_IDLE] = PAUSED | RUNNABLE,
-        [TASKLET_PAUSED] = RUNNABLE | IDLE,
+        [TASKLET_PAUSED] = RUNNABLE | BLOCKED | IDLE,   // blocked: unpickled
         [TASKLET_RUNNABLE] = CURRENT | PAUSED | IDLE,
         [TASKLET_CURRENT] = RUNNABLE | PAUSED | BLOCKED | IDLE,
         [TASKLET_RECEIVING] = PAUSED | RUNNABLE,

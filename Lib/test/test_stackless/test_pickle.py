@@ -1,0 +1,549 @@
+"""Tasklets are pickled, and go on in another process."""
+
+import copy
+import pickle
+import random
+import sys
+import time
+import types
+import unittest
+import warnings
+
+import stackless
+from stackless import channel, schedule_remove, tasklet
+
+from . import pickling
+from .constructs import SOFT, WARM
+from .constructs_inline import INLINED
+from .support import StacklessTestCase, dump, needs_order, needs_soft
+
+PICKLERS = [(which, protocol) for which in (pickle.dumps, pickle._dumps)
+            for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+
+# Constructs in which a tasklet is not pickled, or not loaded, and why.
+REFUSED = {
+    "run_in_a_context": "contexts are not pickled",
+    "run_in_a_context_with_arguments": "contexts are not pickled",
+    "enum_member": "an enum's class that is being made has an object of module enum",
+    "getattribute": "its __getattribute__() gives pickle no __reduce_ex__()",
+    "getattr_after_getattribute": "its __getattribute__() gives pickle no __reduce_ex__()",
+    "metaclass_new_and_init": "its metaclass wants a keyword that is not pickled",
+    "method_of_a_class_with_call": "an instance of a class that pretends to be a function",
+}
+
+
+def add_up(ch, log, n=3):
+    total = 0
+    try:
+        for _ in range(n):
+            total += ch.receive()
+            log.append(total)
+    finally:
+        log.append("finally")
+    log.append("end")
+
+
+def count(log):
+    log.append("begin")
+    n = 0
+    for i in range(200):
+        n += len(str(i)) if i % 2 else -1
+    log.append(n)
+
+
+def keywords(log, *args, **kwargs):
+    log.append((args, kwargs))
+
+
+def handler(log):
+    try:
+        {}["key"]
+    except KeyError as e:
+        log.append(schedule_remove("in handler"))
+        try:
+            raise
+        except KeyError as again:
+            log.append(again is e)
+            log.append(again.__traceback__ is not None)
+    log.append(sys.exception())
+
+
+def pause(log):
+    log.append(schedule_remove("result"))
+
+
+def receiver(n, ch, log):
+    log.append((n, ch.receive()))
+
+
+def sender(n, ch):
+    ch.send(n)
+
+
+def feed(data, values):
+    """In another process: sends the values to who waits on the channel."""
+    t, ch, log = pickle.loads(data)
+    assert t.blocked and ch.balance == -1
+    for value in values:
+        ch.send(value)
+    assert not t.alive
+    return log
+
+
+def drain(data):
+    ch, log = pickle.loads(data)
+    assert ch.balance == (4 if log is None else -4)
+    if log is None:
+        return [ch.receive() for _ in range(4)]
+    for i in range(4):
+        ch.send(i)
+    stackless.run()
+    return log
+
+
+def load_or_not(data):
+    """Damaged pickles: 1 if it was loaded, 0 if that raised an exception."""
+    warnings.simplefilter("ignore")
+    try:
+        t = pickle.loads(data)
+        if isinstance(t, tasklet) and t.alive and not t.blocked:
+            t.insert()
+            stackless.run(10000)
+        loaded = 1
+    except (Exception, TaskletExit):
+        loaded = 0
+    for _ in range(5):
+        if stackless.getruncount() > 1:
+            t = stackless.getcurrent().next
+            t.remove()
+    return loaded
+
+
+class Elsewhere(StacklessTestCase):
+    """Where there is another process."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.other = pickling.OtherProcess()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.other.close()
+        super().tearDownClass()
+
+    def elsewhere(self, function, *args):
+        out, how, result = self.other.call(function, *args)
+        self.assertEqual(how, "ok", result)
+        return result
+
+
+@needs_soft
+class States(Elsewhere):
+    """A tasklet in each state that it can have."""
+
+    def goes_on(self, t, log):
+        """t goes on elsewhere, and here, with the same results."""
+        data = [dumps((t, log), protocol) for dumps, protocol in PICKLERS]
+        results = [self.elsewhere(pickling.go_on, d) for d in data]
+        while t.alive:
+            t.run()
+        for result in results:
+            self.assertEqual(result, log)
+        return log
+
+    def test_blocked(self):
+        ch, log = channel(), []
+        t = tasklet(add_up)(ch, log)
+        t.run()
+        ch.send(10)
+        before = dump(t, ch)
+        for dumps, protocol in PICKLERS:
+            with self.subTest(dumps=dumps.__module__, protocol=protocol):
+                data = dumps((t, ch, log), protocol)
+                self.assertEqual(dump(t, ch), before)
+                self.assertEqual(self.elsewhere(feed, data, (1, 2)),
+                                 [10, 11, 13, "finally", "end"])
+        ch.send(100)
+        ch.send(100)
+        self.assertEqual(log, [10, 110, 210, "finally", "end"])
+
+    def test_alone_it_is_paused(self):
+        ch, log = channel(), []
+        t = tasklet(receiver)(1, ch, log)
+        t.run()
+        t2 = pickle.loads(pickle.dumps(t))
+        self.assertTrue(t.blocked and t2.alive)
+        self.assertTrue(t2.blocked)    # its frame refers to the channel
+        self.assertIsNot(t2._channel, ch)
+        ch.send(2)
+        t2._channel.send(3)
+        self.assertEqual(log, [(1, 2)])
+
+    def test_paused(self):
+        log = []
+        t = tasklet(pause)(log)
+        t.run()
+        self.assertEqual(self.goes_on(t, log), ["result"])
+
+    def test_not_started(self):
+        for args, kwargs in [((), {}), ((1, 2), {}), ((1,), {"a": 2})]:
+            log = []
+            t = tasklet(keywords)(log, *args, **kwargs)
+            self.assertEqual(self.goes_on(t, log), [(args, kwargs)])
+
+    def test_not_a_function(self):
+        log = []
+        t = tasklet(log.append)(5)
+        self.assertEqual(self.goes_on(t, log), [5])
+
+    def test_bound_only(self):
+        t = pickle.loads(pickle.dumps(tasklet(keywords)))
+        self.assertFalse(t.alive)
+        log = []
+        t(log, 1).run()
+        self.assertEqual(log, [((1,), {})])
+
+    def test_finished(self):
+        log = []
+        t = tasklet(keywords)(log)
+        t.run()
+        t2 = pickle.loads(pickle.dumps(t))
+        self.assertFalse(t2.alive)
+        self.assertFalse(pickle.loads(pickle.dumps(tasklet())).alive)
+
+    def test_flags(self):
+        t = tasklet(pause)([])
+        t.run()
+        t.set_atomic(True)
+        t.set_ignore_nesting(True)
+        t.block_trap = True
+        t2 = pickle.loads(pickle.dumps(t))
+        self.assertEqual([t2.atomic, t2.ignore_nesting, t2.block_trap], [True] * 3)
+        t.set_atomic(False)
+
+    def test_handled_exception(self):
+        log = []
+        t = tasklet(handler)(log)
+        t.run()
+        self.assertEqual(self.goes_on(t, log), ["in handler", True, True, None])
+
+    def test_interrupted(self):
+        log = []
+        t = tasklet(count)(log)
+        for _ in range(8):
+            t.insert()
+            self.assertIs(stackless.run(301), t)
+        data = pickle.dumps((t, log))
+        t.run()
+        self.assertEqual(self.elsewhere(pickling.go_on, data), log)
+        self.assertEqual(log, ["begin", 145])
+
+    @needs_order
+    def test_queues(self):
+        ch, log = channel(), []
+        for n in range(4):
+            tasklet(receiver)(n, ch, log).run()
+        data = pickle.dumps((ch, log))
+        self.assertEqual(self.elsewhere(drain, data), [(i, i) for i in range(4)])
+        # One of the tasklets first, which leads to the channel.
+        data = pickle.dumps((ch.queue.next, ch, log))
+        _, ch2, log2 = pickle.loads(data)
+        for i in range(4):
+            ch.send(i)
+            ch2.send(i)
+        stackless.run()
+        self.assertEqual(log, log2)
+        for n in range(4):
+            tasklet(sender)(n, ch).run()
+        self.assertEqual(self.elsewhere(drain, pickle.dumps((ch, None))), [0, 1, 2, 3])
+        self.assertEqual([ch.receive() for _ in range(4)], [0, 1, 2, 3])
+        stackless.run()
+
+    def test_a_pickle_is_loaded_many_times(self):
+        log = []
+        t = tasklet(pause)(log)
+        t.run()
+        data = pickle.dumps((t, log))
+        for _ in range(3):
+            t2, log2 = pickle.loads(data)
+            t2.run()
+            self.assertEqual(log2, ["result"])
+        t.run()
+        self.assertEqual(log, ["result"])
+
+    def test_copies(self):
+        log = []
+        t = tasklet(pause)(log)
+        t.run()
+        shallow = copy.copy(t)
+        deep = copy.deepcopy(t)
+        for each in (t, shallow, deep):
+            self.assertTrue(each.paused)
+            each.run()
+        self.assertEqual(log, ["result"] * 2)
+
+
+@needs_soft
+class Constructs(Elsewhere):
+    """Every construct that can be left softly, left elsewhere."""
+
+    def check_all(self, table):
+        for name, construct in table.items():
+            with self.subTest(construct=name):
+                log = []
+                t = tasklet(pickling.task)(construct, log)
+                t.run()
+                self.assertTrue(t.restorable)
+                if name in REFUSED:
+                    self.is_refused(t, log)
+                    t.run()
+                    continue
+                data = pickling.dumps((t, log))
+                result = self.elsewhere(pickling.go_on, data)
+                t.run()
+                self.assertEqual(log, ["result", "end"])
+                self.assertEqual(result, log)
+
+    def is_refused(self, t, log):
+        before = dump(t)
+        try:
+            data = pickling.dumps((t, log))
+        except Exception:
+            how = "raised"
+        else:
+            _, how, _ = self.other.call(pickling.go_on, data)
+        self.assertEqual(how, "raised")
+        self.assertEqual(dump(t), before)
+
+    def test_soft(self):
+        self.check_all(SOFT)
+
+    def test_inlined(self):
+        self.check_all(INLINED)
+
+    def test_specialised(self):
+        for construct in WARM.values():
+            for _ in range(50):
+                construct(lambda: None)
+        self.check_all(WARM)
+
+
+@needs_soft
+class Refusals(StacklessTestCase):
+
+    def test_current(self):
+        message = "You cannot __reduce__ the tasklet which is current."
+        with self.assertRaisesRegex(RuntimeError, message):
+            pickle.dumps(stackless.getcurrent())
+        with self.assertRaisesRegex(RuntimeError, message):
+            copy.copy(stackless.getcurrent())
+
+    def test_alive(self):
+        t = tasklet(pause)([])
+        t.run()
+        state = t.__reduce__()[2]
+        with self.assertRaisesRegex(RuntimeError, "tasklet is alive"):
+            t.__setstate__(state)
+        t.run()
+
+    def test_newer_format(self):
+        t = tasklet(pause)([])
+        t.run()
+        state = t.__reduce__()[2]
+        with self.assertRaisesRegex(RuntimeError, "its format is 9"):
+            tasklet().__setstate__((9 << 16, *state[1:]))
+        from stackless import _wrap
+        function, (number, data) = _wrap._reduce_code(pause.__code__)
+        with self.assertRaisesRegex(RuntimeError, "by a newer Stackless: its format is 9"):
+            function(9 << 16 | _wrap.MAGIC, data)
+        with self.assertRaisesRegex(pickle.UnpicklingError, "checksum"):
+            function(number, data[:-1] + b"\0\0")
+        t.run()
+
+    def test_other_bytecode(self):
+        from stackless import _wrap
+        function, (number, data) = _wrap._reduce_code(pause.__code__)
+        with self.assertWarnsRegex(RuntimeWarning, "invalid magic number 1000"):
+            code = function(_wrap.FORMAT << 16 | 1000, data)
+        with self.assertWarnsRegex(RuntimeWarning, "invalid code object"):
+            func = _wrap.function(code)
+        with self.assertRaises(SystemError):
+            types.FunctionType(code, globals())()
+        del func
+
+    def test_hard(self):
+        log = []
+
+        def key(x):
+            log.append(schedule_remove(x))
+            return x
+        t = tasklet(lambda: max([1], key=key))()
+        t.run()
+        self.assertFalse(t.restorable)
+        before = dump(t)
+        data = pickling.dumps(t)
+        self.assertEqual(dump(t), before)
+        t2 = pickle.loads(data)
+        self.assertTrue(t2.alive)
+        with self.assertRaisesRegex(RuntimeError, "cannot execute invalid frame with 'key'"):
+            t2.run()
+        t.run()
+        self.assertEqual(log, [1])
+
+
+class Objects(StacklessTestCase):
+    """What is pickled beside tasklets."""
+
+    def both(self, op):
+        for dumps, protocol in PICKLERS:
+            yield pickle.loads(dumps(op, protocol))
+
+    def test_functions(self):
+        def closure(a, *, b=2):
+            "doc"
+            return a, b, x, closure
+        closure.attribute = 5
+        x = "x"
+        for f in self.both(closure):
+            a, b, y, me = f(1)
+            self.assertEqual((a, b, y), (1, 2, "x"))
+            self.assertIs(me, f)
+            self.assertEqual((f.__doc__, f.attribute, f.__qualname__),
+                             ("doc", 5, closure.__qualname__))
+            self.assertIs(f.__globals__, globals())
+        for f in self.both(pause):
+            self.assertIs(f, pause)
+        for f in self.both(lambda y: y + 1):
+            self.assertEqual(f(1), 2)
+
+    def test_code_once(self):
+        code = compile("lambda: 'a constant that is found'", "a file", "eval")
+        other = compile("lambda: 'a constant that is found'", "a file", "eval")
+        self.assertIsNot(code, other)
+        data = pickle.dumps([eval(code), eval(other), code])
+        self.assertEqual(data.count(b"a constant that is found"), 2)    # and in the lambda
+        data = pickle.dumps([eval(code), eval(other)])
+        self.assertEqual(data.count(b"a constant that is found"), 1)
+        self.assertEqual(pickle.loads(data)[0](), "a constant that is found")
+
+    def test_generators(self):
+        def gen(n):
+            for i in range(n):
+                x = yield i
+                if x:
+                    yield "x", x
+        g = gen(3)
+        for g2 in self.both(g):
+            self.assertEqual(list(g2), [0, 1, 2])
+        next(g)
+        for g2 in self.both(g):
+            self.assertEqual(g2.send(5), ("x", 5))
+            self.assertEqual(list(g2), [1, 2])
+        self.assertEqual(list(copy.deepcopy(g)), [1, 2])
+        self.assertEqual(list(copy.copy(g)), [1, 2])
+        self.assertEqual(list(g), [])              # the range's iterator was the same
+        for g2 in self.both(g):
+            self.assertEqual(list(g2), [])
+        delegating = (x for x in gen(2))
+        next(delegating)
+        for g2 in self.both(delegating):
+            self.assertEqual(list(g2), [1])
+
+    def test_coroutines(self):
+        async def coro():
+            await Awaitable()
+            return 5
+
+        async def agen():
+            yield 1
+            await Awaitable()
+            yield 2
+        c = coro()
+        self.assertEqual(c.send(None), "awaited")
+        for c2 in self.both(c):
+            with self.assertRaises(StopIteration) as cm:
+                c2.send(None)
+            self.assertEqual(cm.exception.value, 5)
+        c.close()
+        c = coro()
+        for awaiter in self.both(c.__await__()):
+            self.assertEqual(next(awaiter), "awaited")
+            awaiter.close()
+        c.close()
+        a = agen()
+        with self.assertRaises(StopIteration):
+            a.asend(None).send(None)
+        step = a.asend(None)
+        step.send(None)
+        for step2 in self.both(step):
+            with self.assertRaises(StopIteration) as cm:
+                step2.send(None)
+            self.assertEqual(cm.exception.value, 2)
+        with self.assertRaises(StopIteration):
+            step.send(None)
+
+    def test_tracebacks(self):
+        def fail(value):
+            raise KeyError(value)
+        try:
+            fail(5)
+        except KeyError as e:
+            tb = e.__traceback__
+        for tb2 in self.both(tb.tb_next):
+            self.assertEqual(tb2.tb_lineno, tb.tb_next.tb_lineno)
+            self.assertEqual(tb2.tb_frame.f_locals, {"value": 5})
+            self.assertEqual(tb2.tb_frame.f_code.co_name, "fail")
+        with self.assertRaisesRegex(TypeError, "cannot pickle 'frame' object"):
+            pickle.dumps(tb.tb_frame)
+        del tb, tb2
+
+    def test_others(self):
+        for cell in self.both(types.CellType(5)):
+            self.assertEqual(cell.cell_contents, 5)
+        for cell in self.both(types.CellType()):
+            self.assertRaises(ValueError, lambda: cell.cell_contents)
+        for module in self.both(pickling):
+            self.assertIs(module, pickling)
+        for made in self.both(types.ModuleType("unknown")):
+            self.assertEqual(made.__name__, "unknown")
+        d = {1: 2}
+        for view in self.both(d.items()):
+            self.assertEqual(list(view), [(1, 2)])
+        for view in self.both(d.keys()):
+            self.assertEqual(list(view), [1])
+        for ch in self.both(channel()):
+            self.assertEqual(ch.balance, 0)
+
+
+class Awaitable:
+    def __await__(self):
+        yield "awaited"
+
+
+@needs_soft
+class Damaged(Elsewhere):
+    """Pickles in which something is changed."""
+
+    def test_mutations(self):
+        seed = int(time.time())
+        rnd = random.Random(seed)
+        print("seed", seed, end=" ", flush=True)
+        samples = []
+        for construct in (SOFT["try_finally"], SOFT["with_statement_body"],
+                          INLINED["for_over_an_iterator"] if "for_over_an_iterator" in INLINED
+                          else next(iter(INLINED.values()))):
+            t = tasklet(pickling.task)(construct, [])
+            t.run()
+            samples.append(pickling.dumps(t, 2))
+            t.run()
+        for i in range(600):
+            data = bytearray(rnd.choice(samples))
+            for _ in range(rnd.choice((1, 1, 1, 2, 3))):
+                data[rnd.randrange(len(data))] = rnd.choice((rnd.randrange(256), 0, 1, 255))
+            with self.subTest(seed=seed, i=i):
+                self.other.call(load_or_not, bytes(data))
+
+
+if __name__ == "__main__":
+    unittest.main()
