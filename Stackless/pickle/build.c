@@ -346,13 +346,13 @@ check_chain(chain *c, int interrupted)
                 return bad_state("its outermost frame is a continuation");
             }
             what = _PyStackless_ContinuationGives(f, f->previous);
-            if (what < 0 || _PyStackless_CheckAside(f) < 0) {
+            if (what < 0 || _PyStackless_CheckAside(c->sched->mod, f) < 0) {
                 return -1;
             }
             stop = what == GETS_DELEGATED ? STOP_YIELD : STOP_CALL;
         }
         else {
-            if (_PyStackless_CheckFrame(f, stop, what) < 0) {
+            if (_PyStackless_CheckFrame(c->sched->mod, f, stop, what) < 0) {
                 return -1;
             }
             if (stop == STOP_YIELD) {

@@ -20,7 +20,6 @@
 #include "pycore_interp.h"        // PyInterpreterState
 #include "pycore_intrinsics.h"    // INTRINSIC_LIST_TO_TUPLE
 #include "pycore_opcode_metadata.h" // _PyOpcode_num_popped()
-#include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "Stackless/pickle/pickle.h"
 
 /* --- the analysis --------------------------------------------------------------- */
@@ -659,9 +658,8 @@ make_analysis(PyCodeObject *code)
 
 /* Where it is kept: an index of the interpreter for PyUnstable_Code_SetExtra(). */
 static Py_ssize_t
-extra_index(PyThreadState *tstate)
+extra_index(stackless_modstate *mod)
 {
-    stackless_modstate *mod = _PyStackless_PeekScheduler(tstate)->mod;
     if (mod->code_extra == 0) {
         mod->code_extra = 1 + PyUnstable_Eval_RequestCodeExtraIndex(analysis_free);
     }
@@ -669,9 +667,9 @@ extra_index(PyThreadState *tstate)
 }
 
 static analysis *
-get_analysis(PyCodeObject *code)
+get_analysis(stackless_modstate *mod, PyCodeObject *code)
 {
-    Py_ssize_t index = extra_index(_PyThreadState_GET());
+    Py_ssize_t index = extra_index(mod);
     void *kept = NULL;
     if (index >= 0 && PyUnstable_Code_GetExtra((PyObject *)code, index, &kept) < 0) {
         return NULL;
@@ -793,10 +791,11 @@ gets_kind(int kind, int what)
 }
 
 int
-_PyStackless_CheckFrame(_PyInterpreterFrame *frame, stackless_stop stop, int what)
+_PyStackless_CheckFrame(stackless_modstate *mod, _PyInterpreterFrame *frame,
+                        stackless_stop stop, int what)
 {
     PyCodeObject *code = _PyFrame_GetCode(frame);
-    analysis *a = get_analysis(code);
+    analysis *a = get_analysis(mod, code);
     if (a == NULL) {
         return -1;
     }

@@ -321,7 +321,7 @@ _PyStackless_ContinuationBegins(_PyInterpreterFrame *c)
 
 /* Is what the continuation has beside the frames of the chain as it has to be?  0, or -1. */
 int
-_PyStackless_CheckAside(_PyInterpreterFrame *c)
+_PyStackless_CheckAside(stackless_modstate *mod, _PyInterpreterFrame *c)
 {
     if (continuation_get(c, STATE_KIND) != CONTINUE_THROW || continuation_number(c) == 0) {
         return 0;
@@ -332,7 +332,7 @@ _PyStackless_CheckAside(_PyInterpreterFrame *c)
         || frame->stacktop < _PyFrame_GetCode(frame)->co_nlocalsplus) {
         return wrong_caller(CONTINUE_THROW);
     }
-    if (_PyStackless_CheckFrame(frame, STOP_YIELD, GETS_OBJECT) < 0) {
+    if (_PyStackless_CheckFrame(mod, frame, STOP_YIELD, GETS_OBJECT) < 0) {
         return -1;
     }
     return _PyStackless_YieldState(frame) == FRAME_SUSPENDED_YIELD_FROM

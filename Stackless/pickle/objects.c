@@ -623,7 +623,7 @@ fill_generator(stackless_modstate *mod, PyGenObject *gen, PyObject *record, int 
     frame->owner = FRAME_OWNED_BY_GENERATOR;
     int state = FRAME_EXECUTING;
     if (what != GEN_EXECUTING) {
-        state = _PyStackless_CheckFrame(frame, STOP_YIELD, GETS_OBJECT) < 0
+        state = _PyStackless_CheckFrame(mod, frame, STOP_YIELD, GETS_OBJECT) < 0
                 ? FRAME_CLEARED : _PyStackless_YieldState(frame);
         if (state == FRAME_CLEARED || (state == FRAME_CREATED) != (what == GEN_CREATED)) {
             if (!PyErr_Occurred()) {

@@ -99,7 +99,8 @@ enum {
 };
 /* Can a frame of Python code be where it is, with what it has there?  0, or -1 with an
    exception: ValueError if it cannot.  `what`: one of these values. */
-extern int _PyStackless_CheckFrame(_PyInterpreterFrame *frame, stackless_stop stop, int what);
+extern int _PyStackless_CheckFrame(stackless_modstate *mod, _PyInterpreterFrame *frame,
+                                   stackless_stop stop, int what);
 /* The state of a suspended generator whose frame was found right: a value of gi_frame_state,
    FRAME_CLEARED if it is where no generator waits. */
 extern int _PyStackless_YieldState(_PyInterpreterFrame *frame);
@@ -118,7 +119,7 @@ extern int _PyStackless_ContinuationGives(_PyInterpreterFrame *c, _PyInterpreter
 /* Does the continuation keep the generator alive that it has called? */
 extern int _PyStackless_ContinuationHolds(_PyInterpreterFrame *c, PyObject *gen);
 /* What a continuation has beside the frames of the chain: 0, or -1 with an exception. */
-extern int _PyStackless_CheckAside(_PyInterpreterFrame *c);
+extern int _PyStackless_CheckAside(stackless_modstate *mod, _PyInterpreterFrame *c);
 /* The tasklet whose frame it is goes into being. */
 extern void _PyStackless_ContinuationBegins(_PyInterpreterFrame *c);
 

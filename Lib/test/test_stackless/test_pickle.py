@@ -516,6 +516,37 @@ class Objects(StacklessTestCase):
             self.assertEqual(ch.balance, 0)
 
 
+class Processes(StacklessTestCase):
+    """What depends on what a process has imported and done before."""
+
+    def test_without_a_tasklet(self):
+        self.run_ok("""
+            import stackless, sys
+            assert "pickle" not in sys.modules and "copy" not in sys.modules
+            import copy
+            def gen():
+                yield 1
+                yield 2
+            g = gen()
+            next(g)
+            assert list(copy.copy(g)) == [2]
+            import pickle
+            assert pickle.loads(pickle.dumps(lambda: 5))() == 5
+        """)
+
+    def test_without_stackless(self):
+        self.run_ok("""
+            import pickle
+            try:
+                pickle.dumps(lambda: 5)
+            except Exception as e:
+                print(type(e).__name__)
+            import stackless
+            assert pickle.loads(pickle.dumps(lambda: 5))() == 5
+            assert pickle.loads(pickle._dumps(lambda: 5))() == 5
+        """)
+
+
 class Awaitable:
     def __await__(self):
         yield "awaited"
