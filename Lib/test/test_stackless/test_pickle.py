@@ -15,7 +15,7 @@ from stackless import channel, schedule_remove, tasklet
 from . import pickling
 from .constructs import SOFT, WARM
 from .constructs_inline import INLINED
-from .support import StacklessTestCase, dump, needs_order, needs_soft
+from .support import ChildTestCase, StacklessTestCase, dump, needs_order, needs_soft
 
 PICKLERS = [(which, protocol) for which in (pickle.dumps, pickle._dumps)
             for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
@@ -516,7 +516,7 @@ class Objects(StacklessTestCase):
             self.assertEqual(ch.balance, 0)
 
 
-class Processes(StacklessTestCase):
+class Processes(ChildTestCase):
     """What depends on what a process has imported and done before."""
 
     def test_without_a_tasklet(self):
