@@ -43,7 +43,7 @@ def make(python: Path, folder: Path, requirements: Path) -> Path:
     """The interpreter of an environment in *folder* with what the file lists, made anew if that is something else than
     last time.  Raises Unavailable if PyPI cannot be reached."""
     stamp = folder / "made.txt"
-    wanted = f"{python} {python.stat().st_mtime_ns}\n{requirements.read_text(encoding='utf-8')}"
+    wanted = f"{python}\n{requirements.read_text(encoding='utf-8')}"
     inside = folder / "bin" / "python"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return inside

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import textwrap
 import types
@@ -56,6 +58,20 @@ class Examples(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stdout),
                                  (0, path.with_suffix(".txt").read_text(encoding="utf-8")))
 
+    @unittest.skipUnless(sysconfig.is_python_build(), "needs libpython of the build tree")
+    @unittest.skipUnless(shutil.which("cc"), "needs a C compiler")
+    def test_embedding(self) -> None:
+        variable = sysconfig.get_config_var
+        tree, source = variable("abs_builddir"), DOC / "examples" / "embed.c"
+        libraries = [word for name in ("LINKFORSHARED", "LIBS", "SYSLIBS") for word in (variable(name) or "").split()]
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder) / "embed"
+            subprocess.run(["cc", "-Wall", "-Werror", f"-I{tree}", f"-I{tree}/Include", source, "-o", program, f"-L{tree}",
+                            f"-Wl,-rpath,{tree}", f"-lpython{variable('LDVERSION')}", *libraries], check=True)
+            # In the build tree the library is not where an embedding program looks for it.
+            done = subprocess.run([program], env={"PYTHONPATH": f"{tree}/Lib"}, text=True, capture_output=True)
+        self.assertEqual((done.returncode, done.stdout), (0, source.with_suffix(".txt").read_text()), done.stderr)
+
     def test_a_wrong_example_is_found(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "wrong.rst"
@@ -73,6 +89,9 @@ class Links(unittest.TestCase):
 
     def test_all_lead_somewhere(self) -> None:
         self.assertEqual(pages.problems(PAGES, REPOSITORY, make_targets()), [])
+        path = REPOSITORY / "README.rst"
+        readme = pages.Page(path, "index", path.read_text(encoding="utf-8"))
+        self.assertEqual(pages.problems({"index": readme}, REPOSITORY, make_targets()), [])
 
     def test_those_that_do_not_are_found(self) -> None:
         contents = ".. toctree::\n   :maxdepth: 1\n\n   other\n\n"
