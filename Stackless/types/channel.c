@@ -416,6 +416,8 @@ static PyMethodDef channel_methods[] = {
     {"send_throw", SWITCHING(channel_send_throw), channel_send_throw_doc},
     {"close", channel_close, METH_NOARGS, channel_close_doc},
     {"open", channel_open, METH_NOARGS, channel_open_doc},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     PyDoc_STR("channel[int] says to type checkers what is sent through it.")},
     {NULL}
 };
 
