@@ -872,6 +872,7 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->namespaces);
     Py_VISIT(state->blank_globals);
     Py_VISIT(state->waiting_mark);
+    Py_VISIT(state->lately_reduced);
     return 0;
 }
 
@@ -886,6 +887,7 @@ stackless_clear(PyObject *module)
     Py_CLEAR(state->namespaces);
     Py_CLEAR(state->blank_globals);
     Py_CLEAR(state->waiting_mark);
+    Py_CLEAR(state->lately_reduced);
     return 0;
 }
 

@@ -4,9 +4,9 @@ The functions without an underscore are named by pickles: neither their names no
 may change.  An object that may refer to itself is made blank, and gets its state afterwards, with
 __setstate__() (Stackless/pickle/objects.c).
 
-When `stackless` and `pickle` (or `copy`) are imported, all that is registered with `copyreg`.  What `copyreg` is not asked for,
-functions and dicts, is registered with the Python pickler's dispatch table, and with the C
-pickler as a reducer_override() that picklers inherit.
+When `stackless` and `pickle` (or `copy`) are imported, all that is registered with `copyreg`.
+What that is not asked for, functions and classes, is left to a reducer_override() that picklers
+inherit, which also explains why an object is not pickled.
 """
 
 import copyreg
@@ -240,7 +240,8 @@ def _frame_of(op):
 
 
 def _reduce_frame(op):
-    raise TypeError("cannot pickle 'frame' object")
+    from stackless import _refusal
+    raise _refusal.explain(TypeError("cannot pickle 'frame' object"), op)
 
 
 def _reduce_traceback(op):
@@ -282,6 +283,58 @@ def _reduce_awaiter(op):
     return awaiter, (coroutine,)
 
 
+_type_names = {getattr(types, name): name for name in types.__all__
+               if isinstance(getattr(types, name), type)}
+
+
+def type_named(name):
+    """A type of module types, which is in no module by its own name."""
+    return getattr(types, name)
+
+
+def _reduce_type(op):
+    name = _type_names.get(op)
+    if name is not None and getattr(sys.modules.get(op.__module__), op.__name__, None) is not op:
+        return type_named, (name,)
+    if "<locals>" in op.__qualname__ and not _is_importable(op):
+        from stackless import _refusal
+        raise _refusal.explain(
+            pickle.PicklingError(f"Can't pickle {op!r}: it is a class of a function"), op)
+    return NotImplemented
+
+
+def _is_trusted(kind):
+    """Does no code of the program run when an object of this type is reduced?"""
+    if isinstance(kind.__reduce_ex__, _METHOD_TYPES) and isinstance(kind.__reduce__, _METHOD_TYPES):
+        for cls in kind.__mro__:
+            if "__getstate__" in cls.__dict__:
+                return (isinstance(cls.__dict__["__getstate__"], _METHOD_TYPES)
+                        or cls.__module__.partition(".")[0] in sys.stdlib_module_names)
+        return True
+    return False
+
+
+def _look_at_first(op, known):
+    """A pickler has come upon an object of a type that is not in `known` and is written in C, or
+    has a __getstate__(): if it is not pickled, that is explained here, where it is known what was
+    on the way."""
+    kind = type(op)
+    if kind not in copyreg.dispatch_table and kind not in pickle._Pickler.dispatch:
+        try:
+            if _is_trusted(kind):
+                op.__reduce_ex__(4)
+        except Exception as exc:
+            from stackless import _refusal
+            raise _refusal.explain(exc, op) from None
+    if not kind.__flags__ & 1 << 9 or kind.__flags__ & 1 << 8:     # no heap type, or immutable
+        known.add(kind)
+    return NotImplemented
+
+
+_METHOD_TYPES = (types.MethodDescriptorType, types.WrapperDescriptorType,
+                 types.BuiltinFunctionType)
+
+
 class invalid:
     """What a tasklet calls that was pickled with C functions between its frames."""
 
@@ -302,14 +355,6 @@ def _pickle_moduledict(pickler, op):
     """How to reduce the dict of a module; None: it is none."""
     name = _stackless._module_name(op)
     return None if name is None else (names, (name,))
-
-
-def _save_function(self, op, name=None):
-    reduced = _reduce_function(op) if name is None else NotImplemented
-    if reduced is NotImplemented:
-        self.save_global(op, name)
-    else:
-        self.save_reduce(*reduced, obj=op)
 
 
 def _save_dict(self, op):
@@ -338,10 +383,20 @@ def _register():
         type({}.items()): _view_reducer("items"),
     }.items():
         copyreg.pickle(kind, reducer)
-    pickle._Pickler.dispatch[types.FunctionType] = _save_function
     pickle._Pickler.dispatch[dict] = _save_dict
+    known = {_stackless.tasklet, _stackless.channel, _stackless.bomb}
+
+    def reducer_override(self, op):
+        """See pickle.Pickler.reducer_override()."""
+        if isinstance(op, types.FunctionType):
+            return _reduce_function(op)
+        if isinstance(op, type):
+            return _reduce_type(op)
+        return NotImplemented if type(op) in known else _look_at_first(op, known)
+    pickle._Pickler.reducer_override = reducer_override
     c_pickler = getattr(sys.modules.get("_pickle"), "Pickler", None)
-    _stackless._install_pickling((c_pickler, _reduce_function))
+    _stackless._install_pickling((c_pickler, _reduce_function, _reduce_type, _look_at_first,
+                                  known))
 
 
 _register()

@@ -218,9 +218,42 @@ pickling_module_name(PyObject *module, PyObject *dict)
 
 /* --- tasklets -------------------------------------------------------------------------- */
 
+enum { LATELY = 8 };
+
+/* Notes that it is being pickled: where to look for what cannot be. */
+static int
+note_reduced(stackless_modstate *mod, PyObject *op)
+{
+    PyObject *list = mod->lately_reduced;
+    PyObject *ref = PyWeakref_NewRef(op, NULL);
+    if (ref == NULL) {
+        return -1;
+    }
+    if (PyList_GET_SIZE(list) > 0 && PyList_GET_ITEM(list, PyList_GET_SIZE(list) - 1) == ref) {
+        Py_DECREF(ref);
+        return 0;
+    }
+    int err = PyList_Append(list, ref);
+    Py_DECREF(ref);
+    if (err == 0 && PyList_GET_SIZE(list) > 2 * LATELY) {
+        err = PyList_SetSlice(list, 0, LATELY, NULL);
+    }
+    return err;
+}
+
+static PyObject *
+lately_reduced(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *list = calling_state(module)->lately_reduced;
+    return PyList_GetSlice(list, 0, PyList_GET_SIZE(list));
+}
+
 static PyObject *
 tasklet_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
+    if (note_reduced(sched_of(tasklet_cast(self))->mod, self) < 0) {
+        return NULL;
+    }
     PyObject *state = _PyStackless_TakeTasklet(tasklet_cast(self));
     return state ? Py_BuildValue("(O()N)", Py_TYPE(self), state) : NULL;
 }
@@ -565,6 +598,9 @@ generator_state(PyObject *module, PyObject *op)
     }
     PyGenObject *gen = (PyGenObject *)op;
     stackless_modstate *mod = calling_state(module);
+    if (note_reduced(mod, op) < 0) {
+        return NULL;
+    }
     int state = gen->gi_frame_state;
     int what = state == FRAME_CREATED ? GEN_CREATED : state == FRAME_EXECUTING ? GEN_EXECUTING
                : FRAME_STATE_SUSPENDED(state) ? GEN_SUSPENDED : GEN_FINISHED;
@@ -822,14 +858,30 @@ traceback_setstate(PyObject *self, PyObject *state)
 
 /* --- picklers ------------------------------------------------------------------------------------ */
 
-/* reducer_override() of the C pickler: all but functions are left to it. */
+/* reducer_override() of the C pickler.  `self`: (the pickler's type, a function for functions, one
+   for classes, one for what is of a type written in C that was not seen before, a set of those
+   that were). */
 static PyObject *
-pickling_override(PyObject *reduce_function, PyObject *op)
+pickling_override(PyObject *self, PyObject *op)
 {
-    if (!PyFunction_Check(op)) {
-        return Py_NewRef(Py_NotImplemented);
+    PyTypeObject *type = Py_TYPE(op);
+    if (type == &PyFunction_Type) {
+        return PyObject_CallOneArg(PyTuple_GET_ITEM(self, 1), op);
     }
-    return PyObject_CallOneArg(reduce_function, op);
+    if (PyType_Check(op)) {
+        return PyObject_CallOneArg(PyTuple_GET_ITEM(self, 2), op);
+    }
+    if (type->tp_dealloc == _PyStackless_PythonSlots.type.tp_dealloc
+        && _PyType_Lookup(type, &_Py_ID(__getstate__))
+           == _PyType_Lookup(&PyBaseObject_Type, &_Py_ID(__getstate__))) {
+        return Py_NewRef(Py_NotImplemented);       // a class statement's, and nothing special
+    }
+    PyObject *known = PyTuple_GET_ITEM(self, 4);
+    int is_known = PySet_Contains(known, (PyObject *)type);
+    if (is_known != 0) {
+        return is_known < 0 ? NULL : Py_NewRef(Py_NotImplemented);
+    }
+    return PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(self, 3), op, known, NULL);
 }
 
 static PyMethodDef override_def = {"reducer_override", pickling_override, METH_O, NULL};
@@ -876,14 +928,15 @@ pickling_install(PyObject *module, PyObject *pickler)
         || add_method(&PyAsyncGen_Type, &setstate_defs[2]) < 0) {
         return NULL;
     }
-    PyObject *type, *reduce_function;
-    if (!PyArg_ParseTuple(pickler, "OO", &type, &reduce_function)) {
+    PyObject *type, *function, *known;
+    if (!PyArg_ParseTuple(pickler, "OOOOO!", &type, &function, &function, &function,
+                          &PySet_Type, &known)) {
         return NULL;
     }
     if (!PyType_Check(type)) {
         Py_RETURN_NONE;                // there is no C pickler
     }
-    PyObject *override = PyCFunction_New(&override_def, reduce_function);
+    PyObject *override = PyCFunction_New(&override_def, pickler);
     int err = override == NULL ? -1 : PyDict_SetItemString(
         _PyType_GetDict((PyTypeObject *)type), "reducer_override", override);
     Py_XDECREF(override);
@@ -893,6 +946,7 @@ pickling_install(PyObject *module, PyObject *pickler)
 
 static PyMethodDef functions[] = {
     {"_stand_in_for", pickling_stand_in, METH_O, NULL},
+    {"_lately_reduced", lately_reduced, METH_NOARGS, NULL},
     {"_module_name", pickling_module_name, METH_O, NULL},
     {"_new_function", pickling_function, METH_O, NULL},
     {"_new_generator", pickling_generator, METH_O, NULL},
@@ -912,9 +966,10 @@ _PyStackless_InitPickling(PyObject *module)
     mod->namespaces = PyDict_New();
     mod->blank_globals = PyDict_New();
     mod->waiting_mark = PyDict_New();
+    mod->lately_reduced = PyList_New(0);
     mod->namespace_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &stand_in_spec, NULL);
     if (mod->namespaces == NULL || mod->blank_globals == NULL || mod->waiting_mark == NULL
-        || mod->namespace_type == NULL || PyModule_AddType(module, mod->namespace_type) < 0) {
+        || mod->lately_reduced == NULL        || mod->namespace_type == NULL || PyModule_AddType(module, mod->namespace_type) < 0) {
         return -1;
     }
     for (PyMethodDef *def = tasklet_defs; def->ml_name != NULL; def++) {

@@ -356,10 +356,11 @@ typedef struct {
     PyObject *schedule_callback;
     PyObject *channel_callback;
     PyObject *error_handler;
-    PyTypeObject *namespace_type;      // these five are the room pickle's
+    PyTypeObject *namespace_type;      // these six are the room pickle's
     PyObject *namespaces;
     PyObject *blank_globals;
     PyObject *waiting_mark;
+    PyObject *lately_reduced;
     Py_ssize_t code_extra;
     uint8_t hard_only;            // enable_softswitch(False)
     uint8_t unusual;              // no fast paths: _PyStackless_NoteUnusual()

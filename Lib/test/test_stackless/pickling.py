@@ -16,6 +16,22 @@ import stackless
 from .support import PACKAGE_PARENT
 
 
+# Constructs in which a tasklet is not pickled, or not loaded, and why.
+REFUSED = {
+    "run_in_a_context": "contexts are not pickled",
+    "run_in_a_context_with_arguments": "contexts are not pickled",
+    "enum_member": "an enum's class that is being made has an object of module enum",
+    "getattribute": "its __getattribute__() gives pickle no __reduce_ex__()",
+    "getattr_after_getattribute": "its __getattribute__() gives pickle no __reduce_ex__()",
+    "metaclass_new_and_init": "its metaclass wants a keyword that is not pickled",
+    "task_of_asyncio": "its loop is this process's",
+    "woken_task_of_asyncio": "its loop is this process's",
+    "cancelled_task_of_asyncio": "its loop is this process's",
+    "eager_task_of_asyncio": "its loop is this process's",
+    "method_of_a_class_with_call": "an instance of a class that pretends to be a function",
+}
+
+
 def make_class(meta: type, name: str, bases: tuple) -> type:
     return types.new_class(name, bases, {} if meta is type else {"metaclass": meta})
 
@@ -122,3 +138,23 @@ def task(construct, log: list) -> None:
     """Leaves within a construct (see constructs.py)."""
     log.append(construct(lambda: leave()))
     log.append("end")
+
+
+def how_pickled(construct, other: OtherProcess) -> str:
+    """Leave within the construct, go on in the other process and here: "yes" if the same comes
+    of it, "no" if it is refused, "-" if it is left hard."""
+    log: list = []
+    t = stackless.tasklet(task)(construct, log)
+    t.run()
+    if not t.paused or not t.restorable:
+        if t.paused:
+            t.run()
+        return "-"
+    try:
+        data = dumps((t, log))
+    except Exception:
+        how, result = "raised", None
+    else:
+        _, how, result = other.call(go_on, data)
+    t.run()
+    return "no" if how != "ok" else "yes" if result == log == ["result", "end"] else "wrong"

@@ -15,6 +15,7 @@ from stackless import schedule_remove, tasklet
 from .constructs import SOFT, WARM, Construct
 from .constructs_c import THROUGH_C
 from .constructs_inline import INLINED
+from .pickling import REFUSED, OtherProcess, how_pickled
 from .support import reset_scheduler
 
 
@@ -110,6 +111,10 @@ The code was
 - traced: with ``sys.settrace()``, by opcode;
 - monitored: with all events of ``sys.monitoring``.
 
+Pickled: was the tasklet, left softly there by cold code, loaded in another process, and went it
+on there as it did here?  No, because:
+
+REASONS
 A task of asyncio, whose event loop runs in a tasklet, is soft in nearly every step, the
 first one of an eager task included.  Hard are
 
@@ -124,6 +129,10 @@ of the hard ones.  ``exec()`` and ``eval()`` of a code object took 10 resumption
 generator a turn, and 6 if what they called just returned; an import 335, and 310.
 """
 
+def _reasons() -> str:
+    return "".join(f"- {name.replace('_', ' ')}: {reason};\n" for name, reason in REFUSED.items())
+
+
 GROUPS = {
     "Functions, methods, expressions": SOFT,
     "Generators and classes": WARM,
@@ -135,18 +144,21 @@ MODES = {"cold": cold, "polymorphic": polymorphic, "traced": traced,
 
 
 def document() -> str:
-    lines = [HEAD]
+    other = OtherProcess()
+    modes = {**MODES, "pickled": lambda construct: how_pickled(fresh(construct), other)}
+    lines = [HEAD.replace("REASONS\n", _reasons())]
     for title, table in GROUPS.items():
         width = max(map(len, table))
-        rule = " ".join(["=" * width] + ["=" * len(mode) for mode in MODES])
+        rule = " ".join(["=" * width] + ["=" * len(mode) for mode in modes])
         lines += ["", title, "-" * len(title), "", rule,
-                  " ".join(["construct".ljust(width), *MODES]), rule]
+                  " ".join(["construct".ljust(width), *modes]), rule]
         for name, construct in table.items():
             cells = [mode(construct).ljust(len(heading))
-                     for heading, mode in MODES.items()]
+                     for heading, mode in modes.items()]
             title_of = name.replace("_", " ").ljust(width)
             lines.append(" ".join([title_of, *cells]).rstrip())
         lines.append(rule)
+    other.close()
     return "\n".join(lines) + "\n"
 
 

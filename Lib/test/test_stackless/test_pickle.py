@@ -4,6 +4,7 @@ import copy
 import pickle
 import random
 import sys
+import threading
 import time
 import types
 import unittest
@@ -12,25 +13,13 @@ import warnings
 import stackless
 from stackless import channel, schedule_remove, tasklet
 
-from . import pickling
+from . import everywhere, pickling
 from .constructs import SOFT, WARM
 from .constructs_inline import INLINED
 from .support import ChildTestCase, StacklessTestCase, dump, needs_order, needs_soft
 
 PICKLERS = [(which, protocol) for which in (pickle.dumps, pickle._dumps)
             for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
-
-# Constructs in which a tasklet is not pickled, or not loaded, and why.
-REFUSED = {
-    "run_in_a_context": "contexts are not pickled",
-    "run_in_a_context_with_arguments": "contexts are not pickled",
-    "enum_member": "an enum's class that is being made has an object of module enum",
-    "getattribute": "its __getattribute__() gives pickle no __reduce_ex__()",
-    "getattr_after_getattribute": "its __getattribute__() gives pickle no __reduce_ex__()",
-    "metaclass_new_and_init": "its metaclass wants a keyword that is not pickled",
-    "method_of_a_class_with_call": "an instance of a class that pretends to be a function",
-}
-
 
 def add_up(ch, log, n=3):
     total = 0
@@ -295,7 +284,7 @@ class Constructs(Elsewhere):
                 t = tasklet(pickling.task)(construct, log)
                 t.run()
                 self.assertTrue(t.restorable)
-                if name in REFUSED:
+                if name in pickling.REFUSED:
                     self.is_refused(t, log)
                     t.run()
                     continue
@@ -390,6 +379,103 @@ class Refusals(StacklessTestCase):
             t2.run()
         t.run()
         self.assertEqual(log, [1])
+
+
+def holds(op):
+    schedule_remove(op)
+
+
+def holds_in(op):
+    container = {"key": [None, op]}
+    schedule_remove(container)
+
+
+def unpicklable():
+    """Objects of more than 30 kinds."""
+    import _thread
+    import contextvars
+    import mmap
+    import os
+    import select
+    import socket
+    import sqlite3
+    import tempfile
+    import weakref
+    import zlib
+
+    class Local:
+        pass
+
+    def gen():
+        yield
+    yield open(os.devnull)
+    yield open(os.devnull, "rb")
+    yield open(os.devnull, "rb", buffering=0)
+    yield tempfile.TemporaryFile()
+    yield os.scandir(".")
+    a, b = socket.socketpair()
+    yield a
+    yield b
+    yield select.poll()
+    yield select.epoll()
+    yield mmap.mmap(-1, 10)
+    connection = sqlite3.connect(":memory:")
+    yield connection.cursor()
+    yield connection
+    yield zlib.compressobj()
+    yield zlib.decompressobj()
+    yield _thread.allocate_lock()
+    yield threading.RLock()
+    yield threading.Condition()
+    yield threading.Event()
+    yield threading.Semaphore()
+    yield threading.Thread()
+    yield threading.local()
+    yield contextvars.copy_context()
+    yield contextvars.ContextVar("var")
+    yield stackless.atomic()
+    yield weakref.ref(Local)
+    yield weakref.WeakKeyDictionary()
+    yield Local()
+    yield Local
+    yield property(gen)
+    yield staticmethod(gen)
+    yield classmethod(gen)
+    yield memoryview(b"bytes")
+    yield sys._getframe()
+    yield types.MappingProxyType({})
+    yield types.SimpleNamespace(lock=_thread.allocate_lock())
+
+
+@needs_soft
+class Unpicklable(StacklessTestCase):
+    """What cannot be pickled is refused with the way to it; nothing has changed."""
+
+    def is_refused(self, function, op, way, dumps):
+        t = tasklet(function)(op)
+        t.run()
+        before = dump(t)
+        with self.assertRaises((TypeError, pickle.PicklingError, AttributeError)) as cm:
+            dumps(t)
+        self.assertEqual(dump(t), before)
+        self.assertRegex(str(cm.exception), way)
+        t.run()
+        self.assertFalse(t.alive)
+
+    def test_30_kinds(self):
+        kinds = 0
+        for op in unpicklable():
+            kinds += 1
+            for dumps in (pickle.dumps, pickle._dumps):
+                for function, way in ((holds, r"local 'op'"),
+                                      (holds_in, r"local '(op|container)'")):
+                    with self.subTest(kind=type(op).__name__, dumps=dumps.__module__):
+                        self.is_refused(function, op,
+                                        rf"{way}.* of {function.__name__}\(\) at test_pickle\.py:"
+                                        r"\d+, in <_stackless\.tasklet object at", dumps)
+            if hasattr(op, "close") and not isinstance(op, type):
+                op.close()
+        self.assertGreaterEqual(kinds, 30)
 
 
 class Objects(StacklessTestCase):
@@ -550,6 +636,22 @@ class Processes(ChildTestCase):
 class Awaitable:
     def __await__(self):
         yield "awaited"
+
+
+@needs_soft
+class Everywhere(Elsewhere):
+    """Programs that are interrupted anywhere: see everywhere.py, which does all of it."""
+
+    def test_sample(self):
+        seed = int(time.time())
+        rnd = random.Random(seed)
+        print("seed", seed, end=" ", flush=True)
+        for name, f in everywhere.PROGRAMS.items():
+            with self.subTest(seed=seed, program=name):
+                numbers = sorted(rnd.sample(range(1, 100), 8))
+                result = everywhere.check(name, f, self.other, numbers)
+                self.assertEqual(result["wrong"], [])
+                self.assertGreater(result["places"] + sum(result["refused"].values()), 0)
 
 
 @needs_soft
