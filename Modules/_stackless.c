@@ -188,6 +188,56 @@ stackless_sleep(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObj
     return _PyStackless_SwitchingCall(sched, stackless_sleep, module, args, nargs, kwnames);
 }
 
+PyDoc_STRVAR(select_doc,
+"select($module, /, *cases, timeout=None, default=<none>, biased=False)\n--\n\n"
+"Do exactly one of several operations, the first one that can be done; return a pair: the\n"
+"index of its case, and what it returned.\n\n"
+"A case is a channel to receive from, a pair of a channel and a value to send, or a tasklet\n"
+"whose end to wait for.  If several can be done at once, any of them is (biased: the first).\n"
+"An exception that was sent is raised.\n\n"
+"timeout: how many seconds to wait at most (None: no limit); then TimeoutError.\n"
+"default: what to return, as (None, default), rather than to wait.\n\n"
+"ValueError if there is no case, for a closed channel at which a case would wait, and if the\n"
+"cases receive from and send to the same channel; other errors as those of receive().\n\n"
+"    which, value = stackless.select(requests, (answers, 7), timeout=1)");
+
+static PyObject *
+stackless_select(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *timeout = Py_None, *fallback = NULL;
+    int biased = 0;
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i), *value = args[nargs + i];
+        if (PyUnicode_EqualToUTF8(name, "timeout")) {
+            timeout = value;
+        }
+        else if (PyUnicode_EqualToUTF8(name, "default")) {
+            fallback = value;
+        }
+        else if (!PyUnicode_EqualToUTF8(name, "biased")) {
+            PyErr_Format(PyExc_TypeError, "select() got an unexpected keyword argument '%U'",
+                         name);
+            return NULL;
+        }
+        else if ((biased = PyObject_IsTrue(value)) < 0) {
+            return NULL;
+        }
+    }
+    _PyStackless_Scheduler *sched = get_scheduler(module);
+    PyTime_t deadline;
+    if (sched == NULL
+        || _PyStackless_ParseTimeout(sched, "timeout", timeout, &deadline) < 0) {
+        return NULL;
+    }
+    PyObject *selection = _PyStackless_NewSelection(sched->mod, args, nargs, fallback);
+    if (selection == NULL) {
+        return NULL;
+    }
+    sched->call = (stackless_op){ .code = OP_SELECT, .value = selection, .deadline = deadline,
+                                  .target = biased ? Py_None : NULL };
+    return _PyStackless_SwitchingCall(sched, stackless_select, module, args, nargs, kwnames);
+}
+
 PyDoc_STRVAR(now_doc,
 "now($module, /)\n--\n\n"
 "What time it is, in seconds, by the clock that sleep() and timeouts go by: the monotonic\n"
@@ -616,6 +666,7 @@ static PyMethodDef stackless_methods[] = {
     {"schedule_remove", SWITCHING(stackless_schedule_remove), schedule_remove_doc},
     {"run", SWITCHING(stackless_run), run_doc},
     {"sleep", SWITCHING(stackless_sleep), sleep_doc},
+    {"select", SWITCHING(stackless_select), select_doc},
     {"now", stackless_now, METH_NOARGS, now_doc},
     {"set_clock", stackless_set_clock, METH_O, set_clock_doc},
     {"_virtual_clock", stackless_virtual_clock, METH_NOARGS,
@@ -805,10 +856,16 @@ static const char keywords_trampoline_source[] =
     "    return func(*args, **kwargs)\n";
 
 static int
-add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec)
+make_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec)
 {
     *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
+    return *slot == NULL ? -1 : 0;
+}
+
+static int
+add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec)
+{
+    return make_type(module, slot, spec) < 0 ? -1 : PyModule_AddType(module, *slot);
 }
 
 static int
@@ -829,6 +886,8 @@ stackless_exec(PyObject *module)
         || add_type(module, &state->bomb_type, &_PyBomb_Spec) < 0
         || add_type(module, &state->atomic_type, &atomic_spec) < 0
         || add_type(module, &state->module_type, &module_spec) < 0
+        || make_type(module, &state->proxy_type, &_PyStackless_ProxySpec) < 0
+        || make_type(module, &state->selection_type, &_PyStackless_SelectionSpec) < 0
         || _PyTasklet_InitType(state->tasklet_type) < 0
         || _PyChannel_InitType(state->channel_type) < 0
         || get_channel_methods(state) < 0
@@ -862,6 +921,8 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->atomic_type);
     Py_VISIT(state->module_type);
     Py_VISIT(state->greenlet_tasklet_type);
+    Py_VISIT(state->proxy_type);
+    Py_VISIT(state->selection_type);
     Py_VISIT(state->str_run);
     Py_VISIT(state->trampoline);
     Py_VISIT(state->keywords_trampoline);
@@ -904,6 +965,8 @@ stackless_free(void *module)
     Py_CLEAR(state->atomic_type);
     Py_CLEAR(state->module_type);
     Py_CLEAR(state->greenlet_tasklet_type);
+    Py_CLEAR(state->proxy_type);
+    Py_CLEAR(state->selection_type);
     Py_CLEAR(state->str_run);
     Py_CLEAR(state->trampoline);
     Py_CLEAR(state->keywords_trampoline);

@@ -39,6 +39,7 @@ from _stackless import (
     run,
     schedule,
     schedule_remove,
+    select,
     set_channel_callback,
     set_clock,
     set_error_handler,

@@ -36,7 +36,7 @@ visit_blocked(PyInterpreterState *interp, _PyStackless_Scheduler *sched,
         PyChannelObject *ch = holder ? holder->busy : NULL;
         for (; ch != NULL; ch = ch->busy_next) {
             for (PyTaskletObject *t = ch->first; t != NULL; t = t->next) {
-                int res = sched_of(t) == sched ? visit(t, arg) : 0;
+                int res = sched_of(t) == sched && _PyStackless_WaiterOf(t) == t ? visit(t, arg) : 0;
                 if (res != 0) {
                     return res;
                 }

@@ -107,8 +107,14 @@ _PyStackless_Unblock(PyTaskletObject *t)
 {
     assert(tasklet_is_blocked(t));
     PyChannelObject *ch = t->channel;
+    if (ch->special && _PyStackless_UnblockProxy(t)) {
+        return;
+    }
     if (tasklet_has_timer(t)) {
         _PyStackless_StopTimer(t);     // the channel's last reference may be in the trash now
+    }
+    if (_PyStackless_IsSelecting(t)) {
+        _PyStackless_StopSelect(t);
     }
     _PyChannel_Unlink(sched_of(t), t);
     if (ch->first == NULL) {
@@ -142,6 +148,11 @@ _PyStackless_TakeResult(PyTaskletObject *t)
 {
     PyObject *value = t->tempval;
     int returns_none = 0;
+    if (extra_of(t) != NULL && extra_of(t)->select != NULL) {
+        assert(!tasklet_is_blocked(t));
+        _PyStackless_Discard(sched_of(t), (PyObject *)extra_of(t)->select);
+        extra_of(t)->select = NULL;
+    }
     if (t->flags & TASKLET_STARTED) {
         returns_none = t->flags & TASKLET_RETURNS_NONE;
         t->flags &= ~TASKLET_RETURNS_NONE;

@@ -492,16 +492,18 @@ execute_throw(PyThreadState *tstate, _PyStackless_Scheduler *sched,
 
 /* --- channels -------------------------------------------------------------------------------- */
 
-/* Nobody waits at the other end. */
+/* Nobody waits at the other end.  `selection`: of the select() of which this is the first case,
+   or NULL. */
 static op_outcome
 execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-              const stackless_op *op, int how, schedule_told *told,
+              const stackless_op *op, int how, PyObject *selection, schedule_told *told,
               stackless_place *place, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
     decision d;
-    tasklet_state fate = op->code == OP_SEND ? TASKLET_SENDING : TASKLET_RECEIVING;
+    int sends = selection != NULL ? op->value != NULL : op->code == OP_SEND;
+    tasklet_state fate = sends ? TASKLET_SENDING : TASKLET_RECEIVING;
     if (op->deadline == STACKLESS_AT_ONCE && !ch->closing) {
         _PyStackless_SetTimedOut(fate);
         return OP_ERROR;
@@ -527,15 +529,19 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
-    if (op->deadline != 0 && _PyStackless_PrepareTimer(sched) < 0) {
+    if ((op->deadline != 0 || selection != NULL) && _PyStackless_PrepareTimer(sched) < 0) {
         return OP_ERROR;
     }
-    int returns_none = op->code != OP_RECEIVE ? TASKLET_RETURNS_NONE : 0;
+    int returns_none = 0;
+    if (op->code != OP_RECEIVE && op->code != OP_RESULT && selection == NULL) {
+        returns_none = TASKLET_RETURNS_NONE;
+    }
     int sleeps = op->code == OP_SLEEP;
     if (d.next == NULL) {
         stackless_nap nap = { .fate = fate, .channel = ch, .place = place,
                               .value = op->value, .flags = returns_none,
-                              .deadline = op->deadline, .sleeps = sleeps };
+                              .deadline = op->deadline, .sleeps = sleeps,
+                              .selection = selection };
         *told = (schedule_told){0};
         return _PyStackless_Sleep(tstate, sched, &nap, result);
     }
@@ -547,17 +553,22 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (op->deadline != 0) {
         _PyStackless_StartTimer(sched, cur, op->deadline, sleeps);
     }
+    if (selection != NULL) {
+        _PyStackless_StartSelect(sched, cur, selection);
+    }
     return OP_SWITCHED;
 }
 
-/* A partner waits: the value is handed over. */
+/* A partner waits: the value is handed over.  `selection`, `i`: the case of a select() that this
+   is, or NULL. */
 static op_outcome
 execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
-                 const stackless_op *op, int how, schedule_told *told, PyObject **result)
+                 const stackless_op *op, int how, PyObject *selection, Py_ssize_t i,
+                 schedule_told *told, PyObject **result)
 {
     PyTaskletObject *cur = sched->current;
     PyChannelObject *ch = (PyChannelObject *)op->target;
-    PyTaskletObject *partner = ch->first;
+    PyTaskletObject *partner = _PyStackless_WaiterOf(ch->first);
     int sending = op->code == OP_SEND;
     decision d = { .next = NULL, .fate = TASKLET_RUNNABLE };
     if (ch->schedule_all) {
@@ -577,24 +588,20 @@ execute_handover(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             return again < 0 ? OP_ERROR : OP_DONE;
         }
     }
-    _PyStackless_Unblock(partner);
+    PyObject *received = NULL;
+    _PyStackless_Claim(sched, ch->first, sending ? op->value : NULL, &received);
     /* With preference the partner runs directly after the caller, otherwise last.  The
        list's reference to it is the queue's now. */
     PyTaskletObject *pos = d.next == partner ? cur->next : cur;
     _PyStackless_QueueInsert(sched, pos, partner);
     Py_DECREF(partner);
-    PyObject *received;
-    if (sending) {
-        received = NULL;
-        _PyStackless_SetPending(sched, partner, Py_NewRef(op->value));
-    }
-    else {
-        received = partner->tempval != NULL ? partner->tempval : Py_None;
-        partner->tempval = NULL;
+    if (selection != NULL) {
+        received = _PyStackless_FillSelection(sched->mod, selection, i,
+                                              received ? received : Py_None);
     }
     if (d.next != NULL) {
         _PyStackless_SetPending(sched, cur, received);
-        if (sending) {
+        if (sending && selection == NULL) {
             cur->flags |= TASKLET_RETURNS_NONE;
         }
         _PyStackless_Commit(sched, &d);
@@ -611,7 +618,7 @@ execute_handover_elsewhere(_PyStackless_Scheduler *sched, const stackless_op *op
                            int tell, PyObject **result)
 {
     PyChannelObject *ch = (PyChannelObject *)op->target;
-    PyTaskletObject *partner = ch->first;
+    PyTaskletObject *partner = _PyStackless_WaiterOf(ch->first);
     int sending = op->code == OP_SEND;
     if (sched_of(partner)->tstate == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "tasklet has no thread");
@@ -620,17 +627,13 @@ execute_handover_elsewhere(_PyStackless_Scheduler *sched, const stackless_op *op
     if (tell && _PyStackless_CheckNoChannelCallback(sched) < 0) {
         return OP_ERROR;
     }
-    _PyStackless_Unblock(partner);
+    *result = Py_None;
+    Py_INCREF(partner->channel);       // nothing for the other thread's trash
+    PyObject *keep = (PyObject *)partner->channel;
+    _PyStackless_Claim(sched, ch->first, sending ? op->value : NULL, result);
+    _PyStackless_Discard(sched, keep);
     _PyStackless_QueueAppend(sched_of(partner), partner);
     Py_DECREF(partner);                            // the channel's
-    *result = Py_None;
-    if (sending) {
-        _PyStackless_SetPending(sched, partner, Py_NewRef(op->value));
-    }
-    else if (partner->tempval != NULL) {
-        *result = partner->tempval;
-        partner->tempval = NULL;
-    }
     if (tell && _PyStackless_CallChannelCallback(sched, ch, op->value, sending, 0) < 0) {
         /* It is too late to fail: the value has been handed over. */
         PyErr_FormatUnraisable("Exception ignored in the channel callback");
@@ -675,8 +678,8 @@ execute_channel_from(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             continue;
         }
         op_outcome outcome = partner
-            ? execute_handover(tstate, sched, op, how, &told, result)
-            : execute_block(tstate, sched, op, how, &told, place, result);
+            ? execute_handover(tstate, sched, op, how, NULL, 0, &told, result)
+            : execute_block(tstate, sched, op, how, NULL, &told, place, result);
         if (outcome != OP_DONE) {
             return outcome;
         }
@@ -706,10 +709,91 @@ execute_sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackl
     op_outcome outcome;
     do {
         _PyStackless_LookAtTimers(sched);
-        outcome = execute_block(tstate, sched, op, how, &told, &place, result);
+        outcome = execute_block(tstate, sched, op, how, NULL, &told, &place, result);
     } while (outcome == OP_DONE && *result == NULL);
     _PyStackless_Discard(sched, (PyObject *)place.after);
     return outcome;
+}
+
+/* join(), result() */
+static op_outcome
+execute_join(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *op,
+             int how, PyObject **result)
+{
+    PyTaskletObject *t = (PyTaskletObject *)op->target;
+    stackless_place place = {0};
+    schedule_told told = {0};
+    stackless_op wait = *op;
+    op_outcome outcome;
+    do {
+        _PyStackless_LookAtTimers(sched);
+        if (!_PyTasklet_IsAlive(t)) {
+            outcome = OP_DONE;
+            *result = Py_None;
+            if (op->code == OP_RESULT && t->state == TASKLET_IDLE && t->args != NULL) {
+                *result = Py_NewRef(t->args);
+                outcome = explode_bomb(sched, result);
+            }
+            else if (op->code == OP_RESULT) {
+                PyErr_SetString(PyExc_RuntimeError, "the tasklet has no result: it has not run, "
+                                "or nobody had asked for it when it ended");
+                *result = NULL;
+                outcome = OP_ERROR;
+            }
+            break;
+        }
+        wait.target = _PyStackless_CheckJoin(t) < 0
+                      ? NULL : (PyObject *)_PyStackless_DoneChannel(t);
+        if (wait.target == NULL) {
+            outcome = OP_ERROR;
+            break;
+        }
+        Py_INCREF(wait.target);
+        outcome = execute_block(tstate, sched, &wait, how, NULL, &told, &place, result);
+        _PyStackless_Discard(sched, wait.target);
+    } while (outcome == OP_DONE && *result == NULL);
+    _PyStackless_Discard(sched, (PyObject *)place.after);
+    return outcome;
+}
+
+static op_outcome
+execute_select(PyThreadState *tstate, _PyStackless_Scheduler *sched, const stackless_op *op,
+               int how, PyObject **result)
+{
+    stackless_place place = {0};
+    schedule_told told = {0};
+    op_outcome outcome;
+    do {
+        _PyStackless_LookAtTimers(sched);
+        stackless_op one = *op;
+        Py_ssize_t i = _PyStackless_ReadyCase(sched, op->value, op->target != NULL, &one);
+        if (i == -2) {
+            outcome = OP_ERROR;
+        }
+        else if (i < 0 && (*result = _PyStackless_SelectionDefault(op->value)) != NULL) {
+            outcome = OP_DONE;
+        }
+        else if (i < 0) {
+            outcome = _PyStackless_PrepareSelect(sched, op->value, &one) < 0
+                ? OP_ERROR
+                : execute_block(tstate, sched, &one, how, op->value, &told, &place, result);
+        }
+        else if (one.target == NULL) {
+            *result = _PyStackless_FillSelection(sched->mod, op->value, i, Py_None);
+            outcome = OP_DONE;
+        }
+        else if (sched_of(((PyChannelObject *)one.target)->first) != sched) {
+            outcome = execute_handover_elsewhere(sched, &one, 0, result);
+            if (outcome == OP_DONE) {
+                *result = _PyStackless_FillSelection(sched->mod, op->value, i, *result);
+            }
+        }
+        else {
+            outcome = execute_handover(tstate, sched, &one, how, op->value, i, &told, result);
+        }
+    } while (outcome == OP_DONE && *result == NULL);
+    _PyStackless_Discard(sched, (PyObject *)place.after);
+    return outcome == OP_DONE ? explode_bomb(sched, result) : outcome;
 }
 
 op_outcome
@@ -738,6 +822,11 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             return execute_channel(tstate, sched, op, how, result);
         case OP_SLEEP:
             return execute_sleep(tstate, sched, op, how, result);
+        case OP_JOIN:
+        case OP_RESULT:
+            return execute_join(tstate, sched, op, how, result);
+        case OP_SELECT:
+            return execute_select(tstate, sched, op, how, result);
         case OP_GREENLET_SWITCH:
         case OP_GREENLET_SWITCH_KW:
         case OP_GREENLET_THROW:

@@ -170,6 +170,7 @@ typedef struct {
     int flags;                    // TASKLET_RETURNS_SELF, _NONE
     PyTime_t deadline;            // RECEIVING, SENDING: a stackless_op's
     int sleeps;                   // its end is no TimeoutError
+    PyObject *selection;          // of the select() in which it waits (borrowed), or NULL
     int ends;                     // it has ended: it is current again, whoever is woken
 } stackless_nap;
 
@@ -242,6 +243,56 @@ _PyStackless_LookAtTimers(_PyStackless_Scheduler *sched)
         _PyStackless_LookAtTimersSlow(sched);
     }
 }
+
+/* A channel that no program has; NULL with an exception. */
+extern PyChannelObject *_PyStackless_HiddenChannel(stackless_modstate *mod);
+
+/* --- select.c: several things, and the end of a tasklet ------------------------------ */
+
+extern PyType_Spec _PyStackless_ProxySpec;
+extern PyType_Spec _PyStackless_SelectionSpec;
+/* Of the cases of a select(), and its default or NULL; NULL with an exception. */
+extern PyObject *_PyStackless_NewSelection(stackless_modstate *mod, PyObject *const *args,
+                                           Py_ssize_t n, PyObject *fallback);
+/* What select() returns if it has a default: once only.  Or NULL. */
+extern PyObject *_PyStackless_SelectionDefault(PyObject *selection);
+/* Who waits in t's place in a channel's queue: t, or (a proxy) another one.  Borrowed; NULL if
+   t is. */
+extern PyTaskletObject *_PyStackless_WaiterOf(PyTaskletObject *t);
+/* Takes t off its channel if it is a proxy: 1, or 0. */
+extern int _PyStackless_UnblockProxy(PyTaskletObject *t);
+/* The index of a case that can be done at once: *op is set (borrowed; no target: the case is a
+   tasklet that has ended).  -1: none; -2 with an exception. */
+extern Py_ssize_t _PyStackless_ReadyCase(_PyStackless_Scheduler *sched, PyObject *selection,
+                                         int biased, stackless_op *op);
+/* What select() returns of case i with `value` (stolen), once only. */
+extern PyObject *_PyStackless_FillSelection(stackless_modstate *mod, PyObject *selection,
+                                            Py_ssize_t i, PyObject *value);
+/* What StartSelect() takes.  *op: target and value of the first case (borrowed).  0, or -1 with
+   an exception. */
+extern int _PyStackless_PrepareSelect(_PyStackless_Scheduler *sched, PyObject *selection,
+                                      stackless_op *op);
+/* t, which has a side block and is blocked for the first case, waits for the others, too. */
+extern void _PyStackless_StartSelect(_PyStackless_Scheduler *sched, PyTaskletObject *t,
+                                     PyObject *selection);
+extern void _PyStackless_StopSelect(PyTaskletObject *t);
+extern int _PyStackless_IsSelecting(const PyTaskletObject *t);
+/* The first waiter of a channel is to receive `value`, or (NULL) has sent *sent, which gets its
+   reference.  Returns the tasklet, which is paused, with its pending result; the channel's
+   reference to it goes to the caller. */
+extern PyTaskletObject *_PyStackless_Claim(_PyStackless_Scheduler *sched,
+                                           PyTaskletObject *first, PyObject *value,
+                                           PyObject **sent);
+/* Can the calling thread's current tasklet wait for the end of t?  0, or -1 with an exception. */
+extern int _PyStackless_CheckJoin(PyTaskletObject *t);
+/* Where others wait for the end of t (borrowed); NULL with an exception. */
+extern PyChannelObject *_PyStackless_DoneChannel(PyTaskletObject *t);
+/* t, which has a DoneChannel(), has ended with `value` or `*exc`, which is NULL afterwards if
+   somebody gets it.  Returns what is to be kept (new reference), or NULL. */
+extern PyObject *_PyStackless_TellJoiners(_PyStackless_Scheduler *sched, PyTaskletObject *t,
+                                          PyObject *value, PyObject **exc);
+/* t will never end. */
+extern void _PyStackless_TellDropped(PyTaskletObject *t);
 
 /* --- watchdog.c: time limits --------------------------------------------------------- */
 

@@ -325,6 +325,9 @@ fall_asleep(_PyStackless_Scheduler *sched, const stackless_nap *nap)
         if (nap->deadline != 0) {
             _PyStackless_StartTimer(sched, t, nap->deadline, nap->sleeps);
         }
+        if (nap->selection != NULL) {
+            _PyStackless_StartSelect(sched, t, nap->selection);
+        }
     }
     else if (nap->watches) {
         sched->watchdogs[sched->nwatchdogs++] = t;

@@ -112,20 +112,24 @@ _PyStackless_TimersFini(_PyStackless_Scheduler *sched)
     Py_XDECREF(ch);
 }
 
+PyChannelObject *
+_PyStackless_HiddenChannel(stackless_modstate *mod)
+{
+    PyChannelObject *ch = (PyChannelObject *)mod->channel_type->tp_alloc(mod->channel_type, 0);
+    if (ch != NULL) {
+        ch->preference = -1;
+        _PyObject_GC_UNTRACK(ch);
+    }
+    return ch;
+}
+
 PyObject *
 _PyStackless_SleepChannel(_PyStackless_Scheduler *sched)
 {
     if (sched->sleep_channel == NULL) {
-        PyTypeObject *type = sched->mod->channel_type;
-        PyChannelObject *ch = (PyChannelObject *)type->tp_alloc(type, 0);
-        if (ch == NULL) {
-            return NULL;
-        }
-        ch->preference = -1;
-        _PyObject_GC_UNTRACK(ch);
-        sched->sleep_channel = ch;
+        sched->sleep_channel = _PyStackless_HiddenChannel(sched->mod);
     }
-    return Py_NewRef(sched->sleep_channel);
+    return Py_XNewRef(sched->sleep_channel);
 }
 
 /* --- the time is over -------------------------------------------------------------- */

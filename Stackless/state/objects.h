@@ -50,6 +50,7 @@ extern "C" {
 typedef struct _PyTaskletObject PyTaskletObject;
 typedef struct _PyChannelObject PyChannelObject;
 typedef struct _PyStackless_Scheduler _PyStackless_Scheduler;
+typedef struct _PyStackless_Selection _PyStackless_Selection;      // sched/select.c
 
 /* --- operations ---------------------------------------------------------- */
 
@@ -64,6 +65,9 @@ typedef enum {
     OP_SEND,                      // target: channel, value
     OP_RECEIVE,                   // target: channel
     OP_SLEEP,                     // target: the scheduler's sleep_channel
+    OP_JOIN,                      // target: tasklet
+    OP_RESULT,                    // same
+    OP_SELECT,                    // target: biased or NULL, value: selection
     OP_INTERRUPT,                 // target: who is inside run() with a time limit
     OP_GREENLET_SWITCH,           // target: greenlet, value: tuple
     OP_GREENLET_SWITCH_KW,        // same, value: pair of tuple and dict
@@ -75,7 +79,7 @@ typedef struct {
     stackless_opcode code;
     PyObject *target;             // strong
     PyObject *value;              // strong
-    PyTime_t deadline;            // SEND, RECEIVE, SLEEP: when to stop waiting, by the
+    PyTime_t deadline;            // SEND, RECEIVE, SLEEP, JOIN, RESULT, SELECT: when to stop waiting, by the
                                   // scheduler's clock; 0: never
 } stackless_op;
 
@@ -199,6 +203,8 @@ typedef struct {
     PyObject *c_arg;
     PyObject *greenlet;           // that stands for it (greenlet_tasklets have a field)
     stackless_hard *hard;
+    PyChannelObject *done;        // strong: where others wait for its end, or NULL
+    _PyStackless_Selection *select;    // strong: the select() in which it waits, or has, or NULL
     uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
     uint8_t branches;             // its pending call is a loop's, which is monitored
     uint8_t threadblock;          // inside run(threadblock=True), if inside run()
@@ -217,7 +223,8 @@ struct _PyTaskletObject {
     PyObject *tempval;                 // what the pending switching call returns
     union {
         PyChannelObject *channel;      // SENDING, RECEIVING: borrowed
-        PyObject *args;                // not STARTED, alive: tuple, or (tuple, dict)
+        PyObject *args;                // not STARTED, alive: tuple, or (tuple, dict); IDLE: its
+                                       // result, or a bomb, if it was waited for, or NULL
     };
     PyObject *weakreflist;
     union {
@@ -349,6 +356,8 @@ typedef struct {
     PyTypeObject *atomic_type;
     PyTypeObject *module_type;         // of the module `stackless`
     PyTypeObject *greenlet_tasklet_type;
+    PyTypeObject *proxy_type;          // of what waits for the further cases of select()
+    PyTypeObject *selection_type;
     const stackless_greenlet_hooks *greenlets;     // NULL, as the next one: not imported
     PyObject *str_run;            // "run"
     PyObject *trampoline;         // function: calls what is no plain Python function
@@ -512,6 +521,7 @@ struct _PyStackless_Scheduler {
     PyThread_type_lock lock;           // made when first needed; held but for a moment
 
     stackless_timers timers;
+    uint32_t select_seed;
     PyChannelObject *sleep_channel;    // where sleep() waits.  Made when first needed; strong
 
     const char *obstacle;              // its thread's _PyStackless_SwitchObstacle()

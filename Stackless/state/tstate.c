@@ -76,7 +76,8 @@ _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
 {
     tasklet_extra *extra = extra_of(t);
     if (extra != NULL && extra->c_callable == NULL && !extra->interrupted && !extra->branches
-        && !extra->threadblock && !extra->nowait && extra->greenlet == NULL) {
+        && !extra->threadblock && !extra->nowait && extra->greenlet == NULL
+        && extra->done == NULL && extra->select == NULL) {
         assert(extra->timer == 0);
         t->context = extra->context;
         free_hard(extra->hard);
@@ -344,11 +345,15 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     PyObject *c_callable = extra->c_callable;
     PyObject *c_arg = extra->c_arg;
     PyObject *greenlet = extra->greenlet;
+    PyObject *done = (PyObject *)extra->done;
+    PyObject *selection = (PyObject *)extra->select;
     _PyStackless_DropHooks(tstate, extra);
     PyMem_Free(extra);
     Py_XDECREF(c_callable);
     Py_XDECREF(c_arg);
     Py_XDECREF(greenlet);
+    Py_XDECREF(done);
+    Py_XDECREF(selection);
     Py_XDECREF(exc);
 }
 

@@ -453,8 +453,13 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         sched->mod->greenlets->finish(tstate, sched, value, exc);
     }
     else {
+        PyObject *kept = NULL;
+        if (extra_of(t) != NULL && extra_of(t)->done != NULL) {
+            kept = _PyStackless_TellJoiners(sched, t, value, &exc);
+        }
         Py_XDECREF(value);
         _PyStackless_Finish(tstate, sched, exc);
+        t->args = kept;
     }
     _PyStackless_SetLeft(sched, t);
     if (!sched->carry_tracing) {

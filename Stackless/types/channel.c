@@ -329,7 +329,7 @@ channel_get_balance(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 channel_get_queue(PyObject *self, void *Py_UNUSED(closure))
 {
-    PyTaskletObject *t = channel_cast(self)->first;
+    PyTaskletObject *t = _PyStackless_WaiterOf(channel_cast(self)->first);
     return Py_NewRef(t ? (PyObject *)t : Py_None);
 }
 

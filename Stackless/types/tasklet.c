@@ -50,6 +50,7 @@ void
 _PyTasklet_MakeIdle(PyTaskletObject *t)
 {
     assert(t->state == TASKLET_PAUSED);
+    _PyStackless_TellDropped(t);
     const stackless_greenlet_hooks *greenlets = sched_of(t)->mod->greenlets;
     PyObject *greenlet = greenlets != NULL ? greenlets->unlink(t) : NULL;
     _PyStackless_AbandonHard(t);       // only of a thread that has ended
@@ -119,6 +120,8 @@ tasklet_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(extra->c_callable);
         Py_VISIT(extra->c_arg);
         Py_VISIT(extra->greenlet);
+        Py_VISIT(extra->done);
+        Py_VISIT(extra->select);
     }
     if (!(t->flags & TASKLET_STARTED)) {
         Py_VISIT(t->func);
@@ -159,7 +162,10 @@ tasklet_clear(PyObject *self)
         _PyTasklet_MakeIdle(t);
     }
     else if (t->state == TASKLET_IDLE) {
+        PyObject *kept = t->args;
+        t->args = NULL;
         _PyTasklet_SetTempval(t, NULL);
+        Py_XDECREF(kept);
     }
     /* A blocked one is released by its channel, and so comes here again. */
     Py_XDECREF(context);
@@ -207,7 +213,8 @@ tasklet_dealloc(PyObject *self)
     if (t->weakreflist != NULL) {
         PyObject_ClearWeakRefs(self);
     }
-    if (t->state == TASKLET_PAUSED || t->tempval != NULL || extra_of(t) != NULL) {
+    if (t->state == TASKLET_PAUSED || t->tempval != NULL || extra_of(t) != NULL
+        || t->args != NULL) {
         PyObject *exc = PyErr_GetRaisedException();
         tasklet_clear(self);
         _PyStackless_ClearExtra(_PyThreadState_GET(), t);
@@ -259,14 +266,17 @@ pack_call(PyObject *args, PyObject *kwargs, int *flag)
     return packed;
 }
 
-/* Gives an idle tasklet `func` to call with what pack_call() returned (both stolen). */
-static void
+/* Gives an idle tasklet `func` to call with what pack_call() returned (both stolen).  Returns
+   the result that was kept (the reference is the caller's), or NULL. */
+static PyObject *
 give_call(PyTaskletObject *t, PyObject *func, PyObject *packed, int flag)
 {
+    PyObject *kept = t->args;
     t->func = func;
     t->args = packed;
     t->flags |= flag;
     t->depth = 0;
+    return kept;
 }
 
 static int
@@ -354,15 +364,19 @@ tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwarg
         *context_of(t) = context;
         context = old;
     }
+    PyObject *kept;
     if (packed == NULL) {
+        kept = t->args;
+        t->args = NULL;
         _PyTasklet_SetTempval(t, bound);
     }
     else {
-        give_call(t, bound, packed, flag);
+        kept = give_call(t, bound, packed, flag);
         _PyStackless_SetState(t, TASKLET_PAUSED);
         _PyTasklet_SetTempval(t, NULL);
     }
     Py_XDECREF(context);
+    Py_XDECREF(kept);
     return 0;
 }
 
@@ -459,9 +473,10 @@ tasklet_setup(PyObject *self, PyObject *args, PyObject *kwds)
         set_error(message);
         return NULL;
     }
-    give_call(t, t->tempval, packed, flag);
+    PyObject *kept = give_call(t, t->tempval, packed, flag);
     t->tempval = NULL;                 // its reference is func's now
     _PyStackless_QueueAppend(sched, t);
+    Py_XDECREF(kept);
     return Py_NewRef(self);
 }
 
@@ -709,6 +724,58 @@ tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
     return tasklet_throw_bomb(t, bomb, pending, tasklet_kill, args, nargs, kwnames);
 }
 
+/* --- waiting for the end --------------------------------------------------------------------- */
+
+static PyObject *
+wait_for_end(PyTaskletObject *t, stackless_opcode code, const char *name, void *fn,
+             PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t nkw = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs + nkw > 1
+        || (nkw == 1 && !PyUnicode_EqualToUTF8(PyTuple_GET_ITEM(kwnames, 0), "timeout"))) {
+        PyErr_Format(PyExc_TypeError, "%s() takes no argument but 'timeout' (%zd given)", name,
+                     nargs + nkw);
+        return NULL;
+    }
+    _PyStackless_Scheduler *sched = calling_scheduler(_PyThreadState_GET(), t);
+    PyTime_t deadline = 0;
+    if (sched == NULL
+        || (nargs + nkw == 1
+            && _PyStackless_ParseTimeout(sched, "timeout", args[0], &deadline) < 0)) {
+        return NULL;
+    }
+    sched->call = (stackless_op){ .code = code, .target = Py_NewRef(t), .deadline = deadline };
+    return _PyStackless_SwitchingCall(sched, fn, (PyObject *)t, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(tasklet_join_doc,
+"join($self, /, timeout=None)\n--\n\n"
+"Wait until the tasklet has ended, and return None; at once if it is not alive.\n\n"
+"timeout: how many seconds to wait at most (None: no limit); then TimeoutError.  What the\n"
+"tasklet raises is raised in main, as if nobody waited.  RuntimeError for the calling tasklet\n"
+"and for main.");
+
+static PyObject *
+tasklet_join(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return wait_for_end(tasklet_cast(self), OP_JOIN, "join", tasklet_join, args, nargs,
+                        kwnames);
+}
+
+PyDoc_STRVAR(tasklet_result_doc,
+"result($self, /, timeout=None)\n--\n\n"
+"Wait until the tasklet has ended, and return what its function returned.\n\n"
+"An exception that it did not catch is raised here, and not in main.  If somebody has waited\n"
+"for its end, the result is kept, and can be asked for again.  RuntimeError if it ended\n"
+"before anybody waited, or was killed.  timeout and other errors as those of join().");
+
+static PyObject *
+tasklet_result(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return wait_for_end(tasklet_cast(self), OP_RESULT, "result", tasklet_result, args, nargs,
+                        kwnames);
+}
+
 /* --- flags ------------------------------------------------------------------------------------- */
 
 PyObject *
@@ -793,6 +860,10 @@ tasklet_bind_thread(PyObject *self, PyObject *args)
     }
     if (target == PyThread_get_thread_ident()
         && calling_scheduler(_PyThreadState_GET(), t) == NULL) {
+        return NULL;
+    }
+    if (_PyStackless_IsSelecting(t)) {
+        set_error("a tasklet that waits in select() cannot be moved");
         return NULL;
     }
     if (_PyStackless_BindThread(t, target) < 0) {
@@ -899,6 +970,8 @@ static PyMethodDef tasklet_methods[] = {
     {"throw", SWITCHING(tasklet_throw), tasklet_throw_doc},
     {"raise_exception", SWITCHING(tasklet_raise_exception), tasklet_raise_exception_doc},
     {"kill", SWITCHING(tasklet_kill), tasklet_kill_doc},
+    {"join", SWITCHING(tasklet_join), tasklet_join_doc},
+    {"result", SWITCHING(tasklet_result), tasklet_result_doc},
     {"set_atomic", tasklet_set_atomic, METH_O,
      PyDoc_STR("set_atomic($self, flag, /)\n--\n\n"
                "While set, no watchdog interrupts it.  Returns the old value.")},

@@ -149,7 +149,7 @@ tasklet_get_thread_id(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 neighbour(PyTaskletObject *t)
 {
-    PyObject *ref = _PyStackless_NewRefFromWeak(t);
+    PyObject *ref = _PyStackless_NewRefFromWeak(_PyStackless_WaiterOf(t));
     return ref != NULL ? ref : Py_NewRef(Py_None);
 }
 

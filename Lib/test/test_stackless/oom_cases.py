@@ -925,3 +925,67 @@ def keys_of_an_iterable():
     def sort():
         sorted(range(100), key=key)
     return sort,
+
+
+# --- waiting ------------------------------------------------------------------
+
+@case
+def sleep_for_a_moment():
+    ch = channel()
+    return lambda: stackless.sleep(1e-9), ch
+
+
+@case
+@exception_may_fail
+def receive_in_vain():
+    ch = channel()
+
+    def call():
+        try:
+            ch.receive(timeout=1e-9)
+        except TimeoutError:
+            pass
+    return call, ch
+
+
+@case
+def select_what_is_ready():
+    ch, other = channel(), channel()
+    ch.preference = 1
+    tasklet(ch.send)(1)
+    stackless.run()
+    return lambda: stackless.select((other, 1), ch), ch, other
+
+
+@case
+@exception_may_fail
+def select_in_vain():
+    a, b, c = channel(), channel(), channel()
+
+    def call():
+        try:
+            stackless.select(a, b, (c, 1), timeout=1e-9)
+        except TimeoutError:
+            pass
+    return call, a, b, c
+
+
+@case
+@exception_may_fail
+def join_in_vain():
+    t = tasklet(schedule_remove)()
+    t.run()
+
+    def call():
+        try:
+            t.join(1e-9)
+        except TimeoutError:
+            pass
+    return call, t
+
+
+@case
+@target_may_fail
+def result():
+    t = tasklet(nothing)()
+    return t.result, t
