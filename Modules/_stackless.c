@@ -189,7 +189,7 @@ stackless_sleep(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObj
 }
 
 PyDoc_STRVAR(select_doc,
-"select($module, /, *cases, timeout=None, default=<none>, biased=False)\n--\n\n"
+"select($module, /, *cases, timeout=None, default=..., biased=False)\n--\n\n"
 "Do exactly one of several operations, the first one that can be done; return a pair: the\n"
 "index of its case, and what it returned.\n\n"
 "A case is a channel to receive from, a pair of a channel and a value to send, or a tasklet\n"
