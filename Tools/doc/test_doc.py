@@ -151,7 +151,7 @@ def signature(thing: Any) -> str | None:
         return text and text.replace("$module, /, ", "")
     parameters = [parameter.replace(annotation=parameter.empty) for parameter in found.parameters.values()
                   if parameter.name != "self"]
-    return str(found.replace(parameters=parameters, return_annotation=found.empty))
+    return str(found.replace(parameters=parameters, return_annotation=found.empty)).replace("Ellipsis", "...")
 
 
 class Reference(unittest.TestCase):
