@@ -9,6 +9,7 @@
 #include "pycore_opcode_metadata.h" // _PyOpcode_Caches
 #include "pycore_pystate.h"       // _PyThreadState_GET()
 #include "Stackless/inline/inline.h" // _PyStackless_InitInlining()
+#include "Stackless/capi/capi.h"  // _PyStackless_AddCAPI()
 #include "Stackless/pickle/pickle.h" // _PyStackless_InitPickling()
 #include "Stackless/types/types.h"
 #include "_stackless_private.h"
@@ -900,6 +901,7 @@ stackless_exec(PyObject *module)
                                                              "call", NULL, NULL);
     if (state->trampoline == NULL || state->keywords_trampoline == NULL
         || _PyStackless_InitPrivate(module) < 0
+        || _PyStackless_AddCAPI(module) < 0
         || _PyStackless_InitPickling(module) < 0
         || register_at_exit(module) < 0) {
         return -1;

@@ -511,6 +511,7 @@ struct _PyStackless_Scheduler {
         uint64_t unusual_switch;       // one of them: not the fast way
     };
     uint8_t finishing;                 // in a schedule callback: the current one has ended
+    uint8_t in_call_main;              // main is called by PyStackless_Call_Main()
 
     /* Sleeping for want of work: sched/threads.c. */
     uint8_t signalled;                 // `lock` has been released for the sleeper

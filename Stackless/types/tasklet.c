@@ -323,8 +323,8 @@ bind_check(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
     return 0;
 }
 
-static int
-tasklet_bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
+int
+_PyTasklet_Bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs)
 {
     func = func == Py_None ? NULL : func;
     args = args == Py_None ? NULL : args;
@@ -389,7 +389,7 @@ bind_parse(PyTaskletObject *t, const char *format, PyObject *args, PyObject *kwd
                                      &func, &call_args, &call_kwargs)) {
         return -1;
     }
-    return tasklet_bind(t, func, call_args, call_kwargs);
+    return _PyTasklet_Bind(t, func, call_args, call_kwargs);
 }
 
 static int
@@ -447,8 +447,8 @@ tasklet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
     }
     PyObject *t = tasklet_new((PyTypeObject *)type, NULL, NULL);
     if (t != NULL
-        && tasklet_bind(tasklet_cast(t), nargs > 0 ? args[0] : NULL,
-                        nargs > 1 ? args[1] : NULL, nargs > 2 ? args[2] : NULL) < 0) {
+        && _PyTasklet_Bind(tasklet_cast(t), nargs > 0 ? args[0] : NULL,
+                           nargs > 1 ? args[1] : NULL, nargs > 2 ? args[2] : NULL) < 0) {
         Py_CLEAR(t);
     }
     return t;
@@ -491,8 +491,8 @@ PyDoc_STRVAR(tasklet_insert_doc,
 "insert($self, /)\n--\n\n"
 "Append the tasklet to the end of the run queue, if it is not there; return self.");
 
-static PyObject *
-tasklet_insert(PyObject *self, PyObject *Py_UNUSED(ignored))
+PyObject *
+_PyTasklet_Insert(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     PyTaskletObject *t = tasklet_cast(self);
     if (tasklet_is_blocked(t)) {
@@ -518,8 +518,8 @@ PyDoc_STRVAR(tasklet_remove_doc,
 "remove($self, /)\n--\n\n"
 "Take the tasklet out of the run queue, if it is there: it is paused.  Return self.");
 
-static PyObject *
-tasklet_remove(PyObject *self, PyObject *Py_UNUSED(ignored))
+PyObject *
+_PyTasklet_Remove(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     PyTaskletObject *t = tasklet_cast(self);
     if (sched_of(t)->tstate == NULL) {
@@ -547,10 +547,10 @@ calling_scheduler(PyThreadState *tstate, PyTaskletObject *t)
     return _PyStackless_GetScheduler(tstate, sched_of(t)->module);
 }
 
-static PyObject *
-tasklet_switching_call(PyTaskletObject *t, stackless_opcode code, PyObject *value,
-                       void *fn, PyObject *const *args, Py_ssize_t nargs,
-                       PyObject *kwnames)
+PyObject *
+_PyTasklet_SwitchingCall(PyTaskletObject *t, stackless_opcode code, PyObject *value,
+                         void *fn, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
 {
     PyThreadState *tstate = _PyThreadState_GET();
     _PyStackless_Scheduler *sched = calling_scheduler(tstate, t);
@@ -584,8 +584,8 @@ tasklet_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *k
     if (check_no_args("run", nargs, kwnames) < 0) {
         return NULL;
     }
-    return tasklet_switching_call(tasklet_cast(self), OP_RUN_TASKLET, NULL, tasklet_run,
-                                  args, nargs, kwnames);
+    return _PyTasklet_SwitchingCall(tasklet_cast(self), OP_RUN_TASKLET, NULL, tasklet_run,
+                                    args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(tasklet_switch_doc,
@@ -599,8 +599,8 @@ tasklet_switch(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (check_no_args("switch", nargs, kwnames) < 0) {
         return NULL;
     }
-    return tasklet_switching_call(tasklet_cast(self), OP_SWITCH_TO, NULL,
-                                  tasklet_switch, args, nargs, kwnames);
+    return _PyTasklet_SwitchingCall(tasklet_cast(self), OP_SWITCH_TO, NULL,
+                                    tasklet_switch, args, nargs, kwnames);
 }
 
 /* The exception reaches the tasklet when its turn comes. */
@@ -616,16 +616,15 @@ throw_pending(PyTaskletObject *t, PyObject *bomb)
     Py_RETURN_NONE;
 }
 
-/* Throws the bomb (stolen). */
-static PyObject *
-tasklet_throw_bomb(PyTaskletObject *t, PyObject *bomb, int pending, void *fn,
-                   PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *
+_PyTasklet_ThrowBomb(PyTaskletObject *t, PyObject *bomb, int pending, void *fn,
+                     PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (pending && !(t->state == TASKLET_CURRENT
                      && sched_of(t)->tstate == _PyThreadState_GET())) {
         return throw_pending(t, bomb);
     }
-    return tasklet_switching_call(t, OP_THROW, bomb, fn, args, nargs, kwnames);
+    return _PyTasklet_SwitchingCall(t, OP_THROW, bomb, fn, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(tasklet_throw_doc,
@@ -652,7 +651,7 @@ tasklet_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
     if (bomb == NULL) {
         return NULL;
     }
-    return tasklet_throw_bomb(t, bomb, pending, tasklet_throw, args, nargs, kwnames);
+    return _PyTasklet_ThrowBomb(t, bomb, pending, tasklet_throw, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(tasklet_raise_exception_doc,
@@ -687,7 +686,7 @@ tasklet_raise_exception(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (bomb == NULL) {
         return NULL;
     }
-    return tasklet_throw_bomb(t, bomb, 0, tasklet_raise_exception, args, nargs, kwnames);
+    return _PyTasklet_ThrowBomb(t, bomb, 0, tasklet_raise_exception, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(tasklet_kill_doc,
@@ -695,17 +694,10 @@ PyDoc_STRVAR(tasklet_kill_doc,
 "Raise TaskletExit in the tasklet, at once or (pending) when its turn comes.\n"
 "Has no effect on one that is not alive.");
 
-static PyObject *
-tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *
+_PyTasklet_Kill(PyTaskletObject *t, int pending, void *fn, PyObject *const *args,
+                Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const char *const names[] = {"pending", NULL};
-    static _PyArg_Parser parser = {.keywords = names,
-                                   .format = "|p:kill"};
-    int pending = 0;
-    if (!_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser, &pending)) {
-        return NULL;
-    }
-    PyTaskletObject *t = tasklet_cast(self);
     if (sched_of(t)->tstate == NULL && t->state != TASKLET_IDLE) {
         /* An orphan: nobody can run it any more. */
         Py_INCREF(t);
@@ -721,7 +713,20 @@ tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
     if (bomb == NULL) {
         return NULL;
     }
-    return tasklet_throw_bomb(t, bomb, pending, tasklet_kill, args, nargs, kwnames);
+    return _PyTasklet_ThrowBomb(t, bomb, pending, fn, args, nargs, kwnames);
+}
+
+static PyObject *
+tasklet_kill(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"pending", NULL};
+    static _PyArg_Parser parser = {.keywords = names,
+                                   .format = "|p:kill"};
+    int pending = 0;
+    if (!_PyArg_ParseStackAndKeywords(args, nargs, kwnames, &parser, &pending)) {
+        return NULL;
+    }
+    return _PyTasklet_Kill(tasklet_cast(self), pending, tasklet_kill, args, nargs, kwnames);
 }
 
 /* --- waiting for the end --------------------------------------------------------------------- */
@@ -833,8 +838,8 @@ _PyStackless_ThreadId(PyObject *id, unsigned long *target)
     return *target == (unsigned long)-1 && PyErr_Occurred() ? -1 : 0;
 }
 
-static PyObject *
-tasklet_bind_thread(PyObject *self, PyObject *args)
+PyObject *
+_PyTasklet_BindThread(PyObject *self, PyObject *args)
 {
     PyTaskletObject *t = tasklet_cast(self);
     PyObject *id = NULL;
@@ -963,8 +968,8 @@ static PyMethodDef tasklet_methods[] = {
      tasklet_bind_doc},
     {"setup", _PyCFunction_CAST(tasklet_setup), METH_VARARGS | METH_KEYWORDS,
      tasklet_setup_doc},
-    {"insert", tasklet_insert, METH_NOARGS, tasklet_insert_doc},
-    {"remove", tasklet_remove, METH_NOARGS, tasklet_remove_doc},
+    {"insert", _PyTasklet_Insert, METH_NOARGS, tasklet_insert_doc},
+    {"remove", _PyTasklet_Remove, METH_NOARGS, tasklet_remove_doc},
     {"run", SWITCHING(tasklet_run), tasklet_run_doc},
     {"switch", SWITCHING(tasklet_switch), tasklet_switch_doc},
     {"throw", SWITCHING(tasklet_throw), tasklet_throw_doc},
@@ -978,7 +983,7 @@ static PyMethodDef tasklet_methods[] = {
     {"set_ignore_nesting", tasklet_set_ignore_nesting, METH_O,
      PyDoc_STR("set_ignore_nesting($self, flag, /)\n--\n\n"
                "Whether a watchdog may interrupt it below C code.  Returns the old value.")},
-    {"bind_thread", tasklet_bind_thread, METH_VARARGS,
+    {"bind_thread", _PyTasklet_BindThread, METH_VARARGS,
      PyDoc_STR("bind_thread($self, thread_id=-1, /)\n--\n\n"
                "Move the tasklet to another thread (default: the calling one).")},
     {"set_context", tasklet_set_context, METH_O, tasklet_set_context_doc},

@@ -23,6 +23,21 @@ extern PyObject *_PyTasklet_SetFlag(PyTaskletObject *t, int flag, PyObject *valu
 /* Makes a suspended or unstarted tasklet, which is on no list, idle. */
 extern void _PyTasklet_MakeIdle(PyTaskletObject *t);
 
+/* The methods, for C code: `fn` and what follows it as in _PyStackless_SwitchingCall(), NULL and
+   0 where nobody has called a method. */
+extern int _PyTasklet_Bind(PyTaskletObject *t, PyObject *func, PyObject *args, PyObject *kwargs);
+extern PyObject *_PyTasklet_Insert(PyObject *self, PyObject *ignored);
+extern PyObject *_PyTasklet_Remove(PyObject *self, PyObject *ignored);
+extern PyObject *_PyTasklet_BindThread(PyObject *self, PyObject *args);
+extern PyObject *_PyTasklet_SwitchingCall(          // steals `value`
+    PyTaskletObject *t, stackless_opcode code, PyObject *value, void *fn,
+    PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+extern PyObject *_PyTasklet_ThrowBomb(              // steals `bomb`
+    PyTaskletObject *t, PyObject *bomb, int pending, void *fn, PyObject *const *args,
+    Py_ssize_t nargs, PyObject *kwnames);
+extern PyObject *_PyTasklet_Kill(PyTaskletObject *t, int pending, void *fn,
+                                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
 /* The identifier that a program gave: `id`, an int, or that of the calling thread if it is
    -1 or NULL.  -1 with OverflowError. */
 extern int _PyStackless_ThreadId(PyObject *id, unsigned long *target);

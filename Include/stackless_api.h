@@ -1,0 +1,3 @@
+/* The name that this header had in old Stackless. */
+
+#include "stackless.h"
