@@ -170,6 +170,7 @@ STACKLESS_FUNCTION(int, PyStackless_CanYield, (void), (), -1)
    next such place.  `result` (may be NULL) is always filled.  0; -1 with the exception that a
    tasklet did not catch; or RuntimeError: a time limit is in force already.  May switch. */
 STACKLESS_FUNCTION(int, PyStackless_RunFor, (long long nanoseconds, PyStackless_RunResult *result),
-                   (nanoseconds, result), -1)
+                   (nanoseconds, result),
+                   (result != NULL ? (memset(result, 0, sizeof(*result)), -1) : -1))
 
 #undef STACKLESS_FUNCTION_ANYWHERE

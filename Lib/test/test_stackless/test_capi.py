@@ -1,5 +1,6 @@
 """The functions of stackless.h: capi_test.c, compiled here as C and as C++, calls them."""
 
+import importlib.util
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ from stackless import channel, schedule, tasklet
 from test.support import import_helper
 
 from .capi_support import build_module, load_module
-from .support import ChildTestCase, StacklessTestCase, run_python
+from .support import SHUFFLED, ChildTestCase, StacklessTestCase, run_python
 
 NULL = ...                      # what capi_test.c takes for it
 
@@ -857,6 +858,92 @@ late.me = late
 capi.PyStackless_Import()
 """))
         self.assertIn("1", out)
+
+
+@unittest.skipUnless(importlib.util.find_spec("_testcapi"),
+                     "_testcapi, which makes allocations fail, is not built")
+class OutOfMemory(ChildTestCase):
+    """Every allocation of an operation fails (see oom.py)."""
+
+    SCRIPT = """
+import sys
+sys.path.insert(0, {!r})
+from test_stackless import oom, oom_cases
+import capi_test as capi, stackless
+
+@oom_cases.case
+def new():
+    return (lambda: capi.PyTasklet_New(..., print)),
+
+@oom_cases.case
+def setup():
+    t = stackless.tasklet(oom_cases.nothing)
+    return (lambda: capi.PyTasklet_Setup(t, (1, 2), {{"a": 3}})), t
+
+@oom_cases.case
+def bind():
+    t = stackless.tasklet()
+    return (lambda: capi.PyTasklet_BindEx(t, oom_cases.nothing, (1, 2), {{"a": 3}})), t
+
+@oom_cases.target_may_fail
+@oom_cases.case
+def run_tasklet():
+    t = stackless.tasklet(oom_cases.nothing)()
+    return (lambda: capi.PyTasklet_Run(t)), t
+
+@oom_cases.exception_may_fail
+@oom_cases.case
+def throw():
+    t = stackless.tasklet(oom_cases.nothing)()
+    return (lambda: capi.PyTasklet_Throw(t, 0, TaskletExit, (1,))), t
+
+@oom_cases.case
+def kill_pending():
+    t = stackless.tasklet(oom_cases.nothing)()
+    return (lambda: capi.PyTasklet_KillEx(t, 1)), t
+
+@oom_cases.target_may_fail
+@oom_cases.case
+def send_exception():
+    ch = stackless.channel()
+    t = stackless.tasklet(ch.receive)()
+    ch.preference = 1
+    t.run()
+    return (lambda: capi.PyChannel_SendException(ch, TaskletExit, 5)), t, ch
+
+@oom_cases.case
+def channel():
+    return (lambda: capi.PyChannel_New()),
+
+@oom_cases.case
+def callback():
+    def operation():
+        capi.set_hook([])
+        capi.set_hook()
+    return operation,
+
+@oom_cases.only_main
+@oom_cases.target_may_fail
+@oom_cases.case
+def run_for():
+    t = stackless.tasklet(oom_cases.nothing)()
+    return (lambda: capi.PyStackless_RunFor(10 ** 10)), t
+
+for place in {!r}:
+    for name in ("new setup bind run_tasklet throw kill_pending send_exception channel "
+                 "callback run_for").split():
+        if place == "main" or name not in oom_cases.ONLY_MAIN:
+            print(place, name, flush=True)
+            oom.main(name, place)
+print("the end")
+"""
+
+    def test_each(self):
+        directory = os.path.dirname(build_module("capi_test.c", "c"))
+        places = ("main",) if SHUFFLED else ("main", "tasklet", "map")
+        r = run_python(self.SCRIPT.format(directory, places))
+        if r.returncode != 0 or "the end" not in r.stdout:
+            self.fail(f"status {r.returncode}\n" + r.stdout[-1500:] + r.stderr[-3000:])
 
 
 class Cpp(Tasklets):
