@@ -164,7 +164,8 @@ STACKLESS_FUNCTION(int, PyStackless_IsChannel, (PyObject *op, int exact), (op, e
 /* Value: 1 if an operation that blocks, or that lets others run, is not refused for sure: no
    switch trap, no block trap, no callback of the scheduler under way; else 0. */
 STACKLESS_FUNCTION(int, PyStackless_CanYield, (void), (), -1)
-/* Runs tasklets for `nanoseconds`, or until nobody can go on.  Whoever computes when the time is
+/* Runs tasklets for `nanoseconds`, or until nobody can go on now (it does not wait for those
+   that sleep, but wakes those whose time has come).  Whoever computes when the time is
    over is interrupted, and is the last one in the run queue then; within C functions, or
    atomic, it is at the first place where that is possible.  Not positive: at most until the
    next such place.  `result` (may be NULL) is always filled.  0; -1 with the exception that a

@@ -385,11 +385,11 @@ PyStackless_RunFor(long long nanoseconds, PyStackless_RunResult *result)
                         "PyStackless_RunFor() within a run() that has a time limit");
         return -1;
     }
-    if (sched->runcount == 1) {
+    if (sched->runcount == 1 && sched->timers.n == 0) {
         return _PyStackless_CheckThrown(sched);
     }
     _PyStackless_RunArgs args = { .seconds = (double)Py_MAX(nanoseconds, 1) * 1e-9,
-                                  .totaltimeout = 1 };
+                                  .totaltimeout = 1, .nowait = 1 };
     PyTime_t begin = now();
     PyObject *who = run(tstate, &args);
     result->elapsed = now() - begin;

@@ -336,6 +336,8 @@ count_ticks(_PyStackless_Scheduler *sched, Watch *w, _PyInterpreterFrame *frame,
 
 /* --- seconds ------------------------------------------------------------------------- */
 
+enum { SHORTEST_PERIOD = 500, LONGEST_PERIOD = 2000 };  // microseconds
+
 static void
 timer_release(watch_timer *timer)      // with the mutex held
 {
@@ -363,6 +365,7 @@ timer_run(void *arg)
         }
         if (timed_out && timer->tstate != NULL) {
             _Py_atomic_store_int_relaxed(&timer->fired, 1);
+            timer->period = Py_MIN(timer->period, LONGEST_PERIOD);
             _Py_set_eval_breaker_bit(timer->tstate, STACKLESS_WATCH_BIT);
         }
     }
@@ -408,19 +411,20 @@ timer_prepare(Watch *w)
     return err;
 }
 
-/* Has the thread's bit set from now on; NULL: no longer. */
+/* Has the thread's bit set from now on; NULL: no longer.  `total`: the first time when the
+   slice is over, since no other one begins at a switch. */
 static void
-timer_set(watch_timer *timer, PyThreadState *tstate, PyTime_t slice)
+timer_set(watch_timer *timer, PyThreadState *tstate, PyTime_t slice, int total)
 {
     if (timer == NULL || timer->process != (long)getpid()) {
         return;
     }
-    enum { SHORTEST = 500, LONGEST = 2000 };
     PyTime_t period = slice / 1000 / 4;
     PyMUTEX_LOCK(&timer->mutex);
     timer->tstate = tstate;
     timer->fired = 0;
-    timer->period = (long)Py_MAX(SHORTEST, Py_MIN(period, LONGEST));
+    timer->period = total ? (long)(slice / 1000 + 1)
+                          : (long)Py_MAX(SHORTEST_PERIOD, Py_MIN(period, LONGEST_PERIOD));
     PyCOND_SIGNAL(&timer->cond);
     PyMUTEX_UNLOCK(&timer->mutex);
 }
@@ -523,7 +527,7 @@ _PyStackless_WatchStart(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     }
     if (w->slice) {
         w->started = now();
-        timer_set(w->timer, tstate, w->slice);
+        timer_set(w->timer, tstate, w->slice, w->total);
     }
     return 0;
 }
@@ -533,7 +537,7 @@ _PyStackless_WatchStop(_PyStackless_Scheduler *sched)
 {
     Watch *w = sched->watch;
     if (w->slice) {
-        timer_set(w->timer, NULL, 0);
+        timer_set(w->timer, NULL, 0, 0);
     }
     if (sched->tstate != NULL) {
         _Py_unset_eval_breaker_bit(sched->tstate, STACKLESS_WATCH_BIT);

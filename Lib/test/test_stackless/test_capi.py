@@ -753,6 +753,21 @@ class RunFor(CapiTestCase):
         stop.append(1)
         stackless.run()
 
+    def test_sleepers(self):
+        # They are not waited for, but woken.
+        woken = []
+
+        def sleeper(seconds):
+            stackless.sleep(seconds)
+            woken.append(seconds)
+        t = tasklet(sleeper)(1000)
+        tasklet(sleeper)(0.001)
+        while not woken:
+            self.assertLess(self.sched("RunFor", 60 * 10 ** 9)[0], 60 * 10 ** 9)
+        self.assertEqual(woken, [0.001])
+        self.assertTrue(t.blocked)
+        t.kill()
+
     def test_uncaught(self):
         def task():
             raise Error("uncaught")
