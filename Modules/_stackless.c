@@ -794,6 +794,8 @@ PyGetSetDef _PyStackless_ModuleGetSets[] = {
     {"threads", module_get, NULL, PyDoc_STR("getthreads()"), stackless_getthreads},
     {"uncollectables", module_get, NULL, PyDoc_STR("getuncollectables()"),
      stackless_getuncollectables},
+    {"pickle_with_tracing_state", _PyStackless_GetWithTracing, _PyStackless_SetWithTracing,
+     PyDoc_STR("Deprecated: the first bit of pickle_flags() and pickle_flags_default().")},
     {"debug", module_get, NULL, PyDoc_STR("getdebug()"), stackless_getdebug},
     {NULL}
 };

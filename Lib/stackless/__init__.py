@@ -36,6 +36,8 @@ from _stackless import (
     getuncollectables,
     module as _module,
     now,
+    pickle_flags,
+    pickle_flags_default,
     run,
     schedule,
     schedule_remove,
@@ -52,6 +54,11 @@ from _stackless import (
 # Not in __all__, as sleep() and others: they are common names.
 from stackless._dump import dump
 from stackless._virtual import virtual_time
+
+PICKLEFLAGS_PRESERVE_TRACING_STATE = 1
+PICKLEFLAGS_PRESERVE_AG_FINALIZER = 2
+PICKLEFLAGS_RESET_AG_FINALIZER = 4
+PICKLEFLAGS_PICKLE_CONTEXT = 8
 
 __all__ = [
     "atomic", "channel", "enable_softswitch", "get_channel_callback",

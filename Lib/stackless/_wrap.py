@@ -399,4 +399,6 @@ def _register():
                                   known))
 
 
+_stackless._wrap = sys.modules[__name__]
+_stackless._pickle_moduledict = _pickle_moduledict
 _register()

@@ -35,6 +35,7 @@ typedef enum {
     K_LASTI,                      // an int: the position of an instruction
     K_LIST, K_SET, K_DICT, K_TUPLE, K_CODE, K_FUNCTION, K_CELL,
     K_CELL_OR_NULL,
+    K_BOOL,
 } value_kind;
 
 typedef uint64_t word_t;
@@ -184,7 +185,8 @@ constant_kind(PyCodeObject *code, int oparg)
         return K_OBJECT;
     }
     PyObject *op = PyTuple_GET_ITEM(code->co_consts, oparg);
-    return PyTuple_CheckExact(op) ? K_TUPLE : PyCode_Check(op) ? K_CODE : K_OBJECT;
+    return PyTuple_CheckExact(op) ? K_TUPLE : PyCode_Check(op) ? K_CODE
+           : PyBool_Check(op) ? K_BOOL : K_OBJECT;
 }
 
 static int
@@ -292,9 +294,25 @@ step(analyser *s, int opcode, int oparg)
                 s->now[s->top - 1] = kind;
             }
             break;
-        case GET_LEN:
+        case TO_BOOL:
+        case UNARY_NOT:
+            pop(s, 1);
+            push(s, K_BOOL);
+            break;
+        case CONTAINS_OP:
+        case IS_OP:
+            pop(s, 2);
+            push(s, K_BOOL);
+            break;
+        case COMPARE_OP:
+            pop(s, 2);
+            push(s, oparg & 16 ? K_BOOL : K_OBJECT);
+            break;
         case MATCH_MAPPING:
         case MATCH_SEQUENCE:
+            push(s, K_BOOL);
+            break;
+        case GET_LEN:
         case MATCH_KEYS:
         case FOR_ITER:
         case GET_ANEXT:
@@ -312,9 +330,12 @@ step(analyser *s, int opcode, int oparg)
             push(s, K_OBJECT);
             push(s, K_OBJECT);
             break;
+        case CHECK_EXC_MATCH:
+            pop(s, 1);
+            push(s, K_BOOL);
+            break;
         case SEND:
         case YIELD_VALUE:
-        case CHECK_EXC_MATCH:
             pop(s, 1);
             push(s, K_OBJECT);
             break;
@@ -745,6 +766,8 @@ has_kind(PyObject *op, int kind, int n)
             long lasti = PyLong_CheckExact(op) ? PyLong_AsLongAndOverflow(op, &overflow) : -1;
             return lasti >= 0 && lasti < n;
         }
+        case K_BOOL:
+            return PyBool_Check(op);
         case K_LIST:
             return PyList_CheckExact(op);
         case K_SET:
@@ -787,7 +810,8 @@ check_locals(_PyInterpreterFrame *frame, const analysis *a, int next)
 static int
 gets_kind(int kind, int what)
 {
-    return kind == K_OBJECT || kind == K_ANY || (kind == K_ITER && what == GETS_ITERATOR);
+    return kind == K_OBJECT || kind == K_ANY || (kind == K_ITER && what == GETS_ITERATOR)
+           || (kind == K_BOOL && what == GETS_BOOL);
 }
 
 int

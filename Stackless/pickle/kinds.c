@@ -40,7 +40,7 @@ static const kind_rule rules[CONTINUE_COUNT] = {
     [CONTINUE_DROP] = { "drop", NULL, GETS_NOTHING, {W_ANY, W_ANY, W_ANY}, INT_MAX },
     [CONTINUE_BINARY] = { "binary", NULL, GETS_OBJECT, {W_OBJECT, W_OBJECT, W_OPARG}, 7*7*7*7 },
     [CONTINUE_COMPARE] = { "compare", NULL, GETS_OBJECT, {W_OBJECT, W_OBJECT, W_OPARG}, 31 },
-    [CONTINUE_TRUTH] = { "truth", NULL, GETS_OBJECT, {W_ANY, W_ANY, W_ANY}, 6 },
+    [CONTINUE_TRUTH] = { "truth", NULL, GETS_BOOL, {W_ANY, W_ANY, W_ANY}, 6 },
     [CONTINUE_ATTRIBUTE] = { "attribute", NULL, GETS_OBJECT, {W_OBJECT, W_STR, W_ANY}, 7 },
     [CONTINUE_ITER] = { "iter", NULL, GETS_ITERATOR, {W_ANY, W_ANY, W_ANY}, 0 },
     [CONTINUE_FOR] = { "for", NULL, GETS_OBJECT, {W_GENERATOR_OR_NULL, W_ANY, W_ANY},
@@ -264,6 +264,8 @@ _PyStackless_ContinuationGives(_PyInterpreterFrame *c, _PyInterpreterFrame *belo
                        ? GETS_PAIR : wrong_caller(kind);
             }
             return GETS_OBJECT;
+        case CONTINUE_COMPARE:
+            return continuation_get(c, STATE_C) & 16 ? GETS_BOOL : GETS_OBJECT;
         case CONTINUE_FOR:
         case CONTINUE_ITEM:
             if (!is_in(below, FOR_ITER, number / 2)

@@ -944,7 +944,20 @@ pickling_install(PyObject *module, PyObject *pickler)
     return err < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(pickle_flags_doc,
+"pickle_flags($module, /, new_flags=-1, mask=-1)\n--\n\n"
+"Set those of the calling thread's pickle flags (PICKLEFLAGS_...) that are in mask, unless\n"
+"new_flags is -1.  Returns the old ones, an int.");
+
+PyDoc_STRVAR(pickle_flags_default_doc,
+"pickle_flags_default($module, /, new_default=-1, mask=-1)\n--\n\n"
+"The same for the flags that threads begin with.");
+
 static PyMethodDef functions[] = {
+    {"pickle_flags", _PyCFunction_CAST(_PyStackless_PickleFlags), METH_VARARGS | METH_KEYWORDS,
+     pickle_flags_doc},
+    {"pickle_flags_default", _PyCFunction_CAST(_PyStackless_PickleFlagsDefault),
+     METH_VARARGS | METH_KEYWORDS, pickle_flags_default_doc},
     {"_stand_in_for", pickling_stand_in, METH_O, NULL},
     {"_lately_reduced", lately_reduced, METH_NOARGS, NULL},
     {"_module_name", pickling_module_name, METH_O, NULL},

@@ -84,6 +84,22 @@ extern PyFunctionObject *_PyStackless_MakeFunction(const stackless_record *r);
 extern int _PyStackless_FillFrame(_PyInterpreterFrame *frame, PyFunctionObject *func,
                                   const stackless_record *r);
 
+/* flags.c */
+
+enum {
+    PICKLEFLAGS_PRESERVE_TRACING_STATE = 1,
+    PICKLEFLAGS_PRESERVE_AG_FINALIZER = 2,
+    PICKLEFLAGS_RESET_AG_FINALIZER = 4,
+    PICKLEFLAGS_PICKLE_CONTEXT = 8,
+    PICKLEFLAGS_ALL = 15,
+};
+/* pickle_flags(new_flags=-1, mask=-1) of the calling thread, pickle_flags_default() */
+extern PyObject *_PyStackless_PickleFlags(PyObject *module, PyObject *args, PyObject *kwds);
+extern PyObject *_PyStackless_PickleFlagsDefault(PyObject *module, PyObject *args,
+                                                 PyObject *kwds);
+extern PyObject *_PyStackless_GetWithTracing(PyObject *self, void *closure);
+extern int _PyStackless_SetWithTracing(PyObject *self, PyObject *value, void *closure);
+
 /* check.c */
 
 typedef enum {
@@ -93,7 +109,7 @@ typedef enum {
 } stackless_stop;
 /* How many values the instruction under way will get. */
 enum {
-    GETS_NOTHING, GETS_OBJECT, GETS_ITERATOR,
+    GETS_NOTHING, GETS_OBJECT, GETS_ITERATOR, GETS_BOOL,
     GETS_PAIR,                    // an object and NULL
     GETS_DELEGATED,               // as a suspended generator is resumed
 };

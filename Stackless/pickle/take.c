@@ -310,6 +310,13 @@ _PyStackless_TakeTasklet(PyTaskletObject *t)
     }
     /* (The exception has its traceback.) */
     PyObject *tempval = t->tempval != NULL && !hard ? t->tempval : Py_None;
+    const _PyStackless_Scheduler *caller = _PyStackless_PeekScheduler(_PyThreadState_GET());
+    if (caller != NULL && caller->pickle_flags & PICKLEFLAGS_PICKLE_CONTEXT) {
+        PyObject *context = *context_of(t);
+        return Py_BuildValue("(iOiNONOOiiOOO)", bits, tempval, _PyTasklet_NestingLevel(t),
+                             frames, exc ? (PyObject *)Py_TYPE(exc) : Py_None, value, Py_None,
+                             Py_None, 0, 0, Py_None, Py_None, context ? context : Py_None);
+    }
     return Py_BuildValue("(iOiNONOOiiOO)", bits, tempval, _PyTasklet_NestingLevel(t), frames,
                          exc ? (PyObject *)Py_TYPE(exc) : Py_None, value, Py_None, Py_None,
                          0, 0, Py_None, Py_None);

@@ -371,6 +371,7 @@ typedef struct {
     PyObject *waiting_mark;
     PyObject *lately_reduced;
     Py_ssize_t code_extra;
+    uint8_t pickle_flags;         // that threads begin with
     uint8_t hard_only;            // enable_softswitch(False)
     uint8_t unusual;              // no fast paths: _PyStackless_NoteUnusual()
     uint8_t debug_gc;             // see sched/debug.c
@@ -485,6 +486,7 @@ struct _PyStackless_Scheduler {
     uint32_t nmain_entries;
     uint32_t main_entries_size;
 
+    uint8_t pickle_flags;              // the thread's: pickle/flags.c
     PyTaskletObject **watchdogs;
     Py_ssize_t nwatchdogs;
     Py_ssize_t watchdogs_size;

@@ -109,6 +109,7 @@ _PyStackless_GetScheduler(PyThreadState *tstate, PyObject *module)
     sched->tstate = tstate;
     sched->module = Py_NewRef(module);
     sched->mod = PyModule_GetState(module);
+    sched->pickle_flags = sched->mod->pickle_flags;
     sched->timers.last = PyTime_MIN;
     sched->obstacle = _PyStackless_SwitchObstacle();
     sched->left_state = TASKLET_RUNNABLE;

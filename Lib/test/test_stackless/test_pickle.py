@@ -108,6 +108,63 @@ def load_or_not(data):
     return loaded
 
 
+EVERY = {**SOFT, **WARM, **INLINED}
+
+
+def change_state(state, rnd):
+    """A tasklet's state with something changed in a frame."""
+    frames = list(state[3])
+    i = rnd.randrange(len(frames))
+    frame = list(frames[i])
+    values = [x for f in frames for x in f] + [None, 0, 1, -1, "", (), [], {}, 1 << 70]
+    how = rnd.randrange(7)
+    j = rnd.randrange(len(frame))
+    if how == 0:
+        frame[j] = rnd.choice(values)
+    elif how == 1:
+        del frame[j]
+    elif how == 2:
+        frame.insert(j, rnd.choice(values))
+    elif how == 3:
+        k = rnd.randrange(len(frame))
+        frame[j], frame[k] = frame[k], frame[j]
+    elif how == 4:
+        numbers = [k for k, x in enumerate(frame) if type(x) is int]
+        if numbers:
+            k = rnd.choice(numbers)
+            frame[k] = max(0, frame[k] + rnd.choice((-4, -3, -2, -1, 1, 2, 3, 4, 1 << rnd.randrange(9))))
+    elif how == 5:
+        del frames[i]
+        return (*state[:3], frames, *state[4:])
+    else:
+        frames.insert(rnd.randrange(len(frames) + 1), rnd.choice(frames))
+        return (*state[:3], frames, *state[4:])
+    frames[i] = tuple(frame)
+    return (*state[:3], frames, *state[4:])
+
+
+def build_changed(name, seed, times):
+    """Build tasklets that are not as they were, and run what comes of it."""
+    rnd = random.Random(f"{name} {seed}")
+    t = tasklet(pickling.task)(EVERY[name], [])
+    t.run()
+    data = pickling.dumps(t) if name not in pickling.REFUSED else None
+    t.run()
+    for _ in range(times if data else 0):
+        copied = pickle.loads(data)
+        state = copied.__reduce__()[2]
+        copied.bind(None)
+        try:
+            other = tasklet()
+            other.__setstate__(change_state(state, rnd))
+            other.insert()
+            stackless.run(2000)
+        except (Exception, TaskletExit):
+            pass
+        while stackless.getruncount() > 1:
+            stackless.getcurrent().next.remove()
+
+
 class Elsewhere(StacklessTestCase):
     """Where there is another process."""
 
@@ -602,6 +659,66 @@ class Objects(StacklessTestCase):
             self.assertEqual(ch.balance, 0)
 
 
+class Flags(StacklessTestCase):
+
+    def test_flags(self):
+        for function in (stackless.pickle_flags, stackless.pickle_flags_default):
+            self.assertEqual(function(), 0)
+            self.assertEqual(function(5), 0)
+            self.assertEqual(function(-1), 5)
+            self.assertEqual(function(2, mask=3), 5)
+            self.assertEqual(function(), 6)
+            for bad in (16, -2):
+                with self.assertRaisesRegex(ValueError, "undefined pickle-flag"):
+                    function(bad)
+            self.assertEqual(function(16, 15), 6)
+            self.assertEqual(function(), 0)
+
+    def test_threads(self):
+        got = []
+        stackless.pickle_flags_default(8)
+        try:
+            thread = threading.Thread(target=lambda: got.append(stackless.pickle_flags()))
+            thread.start()
+            thread.join()
+        finally:
+            stackless.pickle_flags_default(0)
+        self.assertEqual((got, stackless.pickle_flags()), ([8], 0))
+
+    def test_tracing_state(self):
+        self.assertIs(stackless.pickle_with_tracing_state, False)
+        stackless.pickle_with_tracing_state = True
+        self.assertEqual((stackless.pickle_flags(), stackless.pickle_flags_default()), (1, 1))
+        stackless.pickle_with_tracing_state = False
+        self.assertEqual((stackless.pickle_flags(), stackless.pickle_flags_default()), (0, 0))
+
+    def test_context(self):
+        t = tasklet(pause)([])
+        t.run()
+        self.assertEqual(len(t.__reduce__()[2]), 12)
+        stackless.pickle_flags(stackless.PICKLEFLAGS_PICKLE_CONTEXT)
+        try:
+            state = t.__reduce__()[2]
+            self.assertEqual(len(state), 13)
+            t2 = tasklet()
+            t2.__setstate__(state)
+            self.assertEqual(t2.context_id, t.context_id)
+            with self.assertRaisesRegex(TypeError, "Context"):
+                tasklet().__setstate__((*state[:12], 5))
+            with self.assertRaisesRegex(TypeError, "Context"):
+                pickle.dumps(t)
+        finally:
+            stackless.pickle_flags(0)
+        t.run()
+        t2.run()
+
+    def test_moduledict(self):
+        import _stackless
+        self.assertIsNone(_stackless._pickle_moduledict(None, {}))
+        function, args = _stackless._pickle_moduledict(None, globals())
+        self.assertIs(function(*args), globals())
+
+
 class Processes(ChildTestCase):
     """What depends on what a process has imported and done before."""
 
@@ -676,6 +793,16 @@ class Damaged(Elsewhere):
                 data[rnd.randrange(len(data))] = rnd.choice((rnd.randrange(256), 0, 1, 255))
             with self.subTest(seed=seed, i=i):
                 self.other.call(load_or_not, bytes(data))
+
+
+    def test_states(self):
+        # What is unpickled is changed, not its bytes.
+        seed = int(time.time())
+        print("seed", seed, end=" ", flush=True)
+        names = random.Random(seed).sample(sorted(EVERY), 25)
+        for name in names:
+            with self.subTest(seed=seed, construct=name):
+                self.elsewhere(build_changed, name, seed, 40)
 
 
 if __name__ == "__main__":
