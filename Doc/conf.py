@@ -14,6 +14,7 @@ html_theme = "classic"
 html_copy_source = False
 highlight_language = "python3"
 nitpicky = True                # a reference that leads nowhere is an error (-W)
+nitpick_ignore_regex = [("c:identifier", ".*")]    # CPython's types
 pygments_style = "default"
 trim_doctest_flags = True
 assert stackless.getmain()

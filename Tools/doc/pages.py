@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _LABEL = re.compile(r"^\.\. _([\w-]+):$", re.MULTILINE)
-_ROLE = re.compile(r":(ref|doc|func|class|meth|attr|exc|data|mod):`([^`]+)`")
+_ROLE = re.compile(r":(ref|doc|c:func|func|class|meth|attr|exc|data|mod):`([^`]+)`")
+_C_FUNCTION = re.compile(r"^(?:\.\. c:function::| {16}) *[\w ]+\*?\b(\w+)\(.*\)$", re.MULTILINE)
 _DIRECTIVE = re.compile(r"^( *)\.\. (function|class|method|staticmethod|attribute|data|exception):: (.+)$")
 _MODULE = re.compile(r"^\.\. (module|currentmodule):: (\w+)$")
 _FILE = re.compile(r"^ *\.\. (?:image|literalinclude):: (\S+)$", re.MULTILINE)
@@ -45,6 +46,12 @@ class Page:
     @property
     def labels(self) -> list[str]:
         return _LABEL.findall(self.text)
+
+    @property
+    def c_functions(self) -> dict[str, str]:
+        """The prototypes, without white space, and their names."""
+        return {"".join(match[0].removeprefix(".. c:function::").split()): match[1]
+                for match in _C_FUNCTION.finditer(self.text)}
 
     @property
     def contents(self) -> list[str]:
@@ -125,6 +132,7 @@ def problems(pages: dict[str, Page], repository: Path, targets: set[str]) -> lis
     found = []
     labels = [label for page in pages.values() for label in page.labels]
     names = {entry.name for page in pages.values() for entry in page.entries}
+    c_functions = {name for page in pages.values() for name in page.c_functions.values()}
     listed = {name for page in pages.values() for name in page.contents}
     found += [f"label {label} is not unique" for label in sorted(set(labels)) if labels.count(label) > 1]
     found += [f"{name}: no such page is in a toctree" for name in sorted(set(pages) - listed - {"index"})]
@@ -133,6 +141,8 @@ def problems(pages: dict[str, Page], repository: Path, targets: set[str]) -> lis
         for role, target in page.roles():
             if role == "ref":
                 good = target in labels
+            elif role == "c:func":
+                good = target in c_functions
             elif role == "doc":
                 good = target.lstrip("/") in pages
             else:

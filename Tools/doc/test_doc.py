@@ -62,15 +62,19 @@ class Examples(unittest.TestCase):
     @unittest.skipUnless(shutil.which("cc"), "needs a C compiler")
     def test_embedding(self) -> None:
         variable = sysconfig.get_config_var
-        tree, source = variable("abs_builddir"), DOC / "examples" / "embed.c"
+        tree, sources = variable("abs_builddir"), sorted((DOC / "examples").glob("*.c"))
         libraries = [word for name in ("LINKFORSHARED", "LIBS", "SYSLIBS") for word in (variable(name) or "").split()]
-        with tempfile.TemporaryDirectory() as folder:
-            program = Path(folder) / "embed"
-            subprocess.run(["cc", "-Wall", "-Werror", f"-I{tree}", f"-I{tree}/Include", source, "-o", program, f"-L{tree}",
-                            f"-Wl,-rpath,{tree}", f"-lpython{variable('LDVERSION')}", *libraries], check=True)
-            # In the build tree the library is not where an embedding program looks for it.
-            done = subprocess.run([program], env={"PYTHONPATH": f"{tree}/Lib"}, text=True, capture_output=True)
-        self.assertEqual((done.returncode, done.stdout), (0, source.with_suffix(".txt").read_text()), done.stderr)
+        self.assertTrue(sources)
+        for source in sources:
+            with self.subTest(source=source.name), tempfile.TemporaryDirectory() as folder:
+                program = Path(folder) / "program"
+                subprocess.run(["cc", "-Wall", "-Werror", f"-I{tree}", f"-I{tree}/Include", source, "-o", program,
+                                f"-L{tree}", f"-Wl,-rpath,{tree}", f"-lpython{variable('LDVERSION')}", *libraries],
+                               check=True)
+                # In the build tree the library is not where an embedding program looks for it.
+                done = subprocess.run([program], env={"PYTHONPATH": f"{tree}/Lib"}, text=True, capture_output=True)
+                self.assertEqual((done.returncode, done.stdout), (0, source.with_suffix(".txt").read_text()),
+                                 done.stderr)
 
     def test_a_wrong_example_is_found(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -98,6 +102,7 @@ class Links(unittest.TestCase):
         self.assertEqual(self.problems(index=contents, other="``make all`` :mod:`stackless` ``Lib/stackless``"), [])
         for text, problem in (
             (":ref:`nowhere`", "other: :ref:`nowhere` leads nowhere"),
+            (":c:func:`nothing`", "other: :c:func:`nothing` leads nowhere"),
             (":doc:`nowhere`", "other: :doc:`nowhere` leads nowhere"),
             (":func:`the text <stackless.nothing>`", "other: :func:`stackless.nothing` leads nowhere"),
             (".. image:: no.svg", "other: there is no file no.svg"),
@@ -178,6 +183,17 @@ class Reference(unittest.TestCase):
                     continue
                 with self.subTest(name=name):
                     self.assertEqual(entry.signature, signature(thing))
+
+    def test_c_functions(self) -> None:
+        text = (REPOSITORY / "Include/stackless/functions.h").read_text(encoding="utf-8")
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+        found = re.findall(r"^STACKLESS_FUNCTION(?:_ANYWHERE)?\(([^,]*),\s*(\w+),\s*(\((?:[^()]|\([^()]*\))*?\))", text,
+                           re.MULTILINE)
+        self.assertGreater(len(found), 50)
+        declared = {re.sub(r"\s+", "", "".join(words)): words[1] for words in found}
+        described = PAGES["reference/capi"].c_functions
+        self.assertEqual(sorted(set(declared) - set(described)), [])
+        self.assertEqual(set(described) - set(declared), {"intPyStackless_Import(void)"})
 
     def test_each_callable_has_an_example(self) -> None:
         for entry in self.entries.values():
