@@ -88,7 +88,7 @@ static int
 find_kind(PyObject *name)
 {
     for (int kind = CONTINUE_NONE + 1; kind < CONTINUE_COUNT; kind++) {
-        if (rules[kind].refused == NULL && kind != CONTINUE_C_RETURN
+        if (rules[kind].name != NULL && rules[kind].refused == NULL && kind != CONTINUE_C_RETURN
             && PyUnicode_EqualToUTF8(name, rules[kind].name)) {
             return kind;
         }

@@ -33,6 +33,7 @@ calling_state(PyObject *module)
 typedef struct {
     PyObject_HEAD
     PyObject *op;
+    PyObject *key;                // its address, an int: there may be no memory at its end
     stackless_modstate *mod;
 } stand_in_object;
 
@@ -42,15 +43,13 @@ stand_in_dealloc(PyObject *self)
     stand_in_object *ns = (stand_in_object *)self;
     PyTypeObject *type = Py_TYPE(self);
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *key = PyLong_FromVoidPtr(ns->op);
-    if (key == NULL || ns->mod->namespaces == NULL
-        || PyDict_DelItem(ns->mod->namespaces, key) < 0) {
-        PyErr_Clear();
+    if (ns->mod->namespaces != NULL && PyDict_DelItem(ns->mod->namespaces, ns->key) < 0) {
+        PyErr_Clear();                 // it never came into being
     }
-    Py_XDECREF(key);
     PyErr_SetRaisedException(exc);
     PyObject_GC_UnTrack(self);
-    Py_XDECREF(ns->op);
+    Py_DECREF(ns->key);
+    Py_DECREF(ns->op);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -136,6 +135,7 @@ new_stand_in(stackless_modstate *mod, PyObject *op, PyObject *key)
         return NULL;
     }
     ns->op = Py_NewRef(op);
+    ns->key = Py_NewRef(key);
     ns->mod = mod;
     PyObject_GC_Track(ns);
     if (address == NULL || PyDict_SetItem(mod->namespaces, key, address) < 0) {

@@ -117,9 +117,9 @@ take_continuation(stackless_modstate *mod, _PyInterpreterFrame *c)
 {
     int kind = (int)continuation_get(c, STATE_KIND);
     const char *name = _PyStackless_KindName(kind);
-    if (_PyStackless_KindRefused(kind) != NULL) {
+    if (name == NULL || _PyStackless_KindRefused(kind) != NULL) {
         PyErr_Format(PyExc_TypeError, "cannot pickle a tasklet that is %s",
-                     _PyStackless_KindRefused(kind));
+                     name ? _PyStackless_KindRefused(kind) : "there: it is not known how");
         return NULL;
     }
     PyObject *str = PyUnicode_InternFromString(name);

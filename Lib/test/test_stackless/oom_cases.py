@@ -989,3 +989,53 @@ def join_in_vain():
 def result():
     t = tasklet(nothing)()
     return t.result, t
+
+
+# --- pickling ----------------------------------------------------------------------------
+
+def in_many_ways(n):
+    """Waits within a generator, a handler and a continuation."""
+    class Number:
+        def __add__(self, other):
+            schedule_remove(None)
+
+    def gen():
+        try:
+            raise Error
+        except Error as e:
+            Number() + n
+            yield e
+    for _ in gen():
+        pass
+
+
+@case
+@only_soft
+def reduce_tasklet():
+    t = paused(in_many_ways, 1)
+    return lambda: t.__reduce__(), t
+
+
+@case
+@only_soft
+def reduce_channel():
+    ch = channel()
+    t = tasklet(ch.receive)()
+    t.run()
+    return lambda: ch.__reduce__(), t, ch
+
+
+@case
+@only_soft
+def set_state():
+    import pickle                      # registers how
+    t = paused(deep, 2)
+    state = t.__reduce__()[2]
+    made = []
+
+    def load():
+        other = tasklet()
+        other.__setstate__(state)
+        made[:] = [other]
+    assert pickle
+    return load, t
