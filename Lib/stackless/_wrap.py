@@ -103,7 +103,8 @@ def _dump_code(op):
     return sha256(data).digest()[:_CHECKSUM] + data
 
 
-def _reduce_code(op):
+def _data_of(op):
+    """The bytes of the code, the same object for all code objects with these bytes."""
     known = _bytes_of.get(id(op))
     if known is None or known[0]() is not op:
         data = _dump_code(op)
@@ -115,7 +116,47 @@ def _reduce_code(op):
         key = id(op)
         known = weakref.ref(op, lambda _, key=key: _bytes_of.pop(key, None)), kept
         _bytes_of[key] = known
-    return code, (FORMAT << 16 | MAGIC, known[1].data)
+    return known[1].data
+
+
+def _reduce_code(op):
+    return code, (FORMAT << 16 | MAGIC, _data_of(op))
+
+
+def stored(digest):
+    """Code in the store of a snapshot: its unpickler knows it."""
+    raise pickle.UnpicklingError("this is a part of a snapshot: use stackless.snapshot")
+
+
+def code_hash(op):
+    """A hash of what the code does: file name and line numbers make no difference."""
+    digest = sha256()
+    for part in (op.co_code, op.co_exceptiontable, op.co_names, op.co_varnames, op.co_cellvars,
+                 op.co_freevars, op.co_flags, op.co_argcount, op.co_posonlyargcount,
+                 op.co_kwonlyargcount, op.co_stacksize, op.co_name, op.co_qualname):
+        digest.update(repr(part).encode("utf-8", "backslashreplace") + b"\0")
+    _hash_constant(digest, op.co_consts)
+    return digest.digest()
+
+
+def _hash_constant(digest, op):
+    kind = type(op)
+    digest.update(kind.__name__.encode() + b"(")
+    if kind is types.CodeType:
+        digest.update(code_hash(op))
+    elif kind is tuple:
+        for item in op:
+            _hash_constant(digest, item)
+    elif kind is frozenset:
+        parts = []
+        for item in op:
+            part = sha256()
+            _hash_constant(part, item)
+            parts.append(part.digest())
+        digest.update(b"".join(sorted(parts)))
+    else:
+        digest.update(repr(op).encode("utf-8", "backslashreplace"))
+    digest.update(b")")
 
 
 def code(number, data):
@@ -252,6 +293,8 @@ def _reduce_traceback(op):
 
 def view(name, op):
     """dict.keys(), values(), items()"""
+    if name not in ("keys", "values", "items") or type(op) is not dict:
+        raise pickle.UnpicklingError(f"a dict has no view {name!r}")
     return getattr(op, name)()
 
 
