@@ -692,6 +692,7 @@ class Flags(StacklessTestCase):
         stackless.pickle_with_tracing_state = False
         self.assertEqual((stackless.pickle_flags(), stackless.pickle_flags_default()), (0, 0))
 
+    @needs_soft
     def test_context(self):
         t = tasklet(pause)([])
         t.run()
