@@ -68,6 +68,9 @@ __all__ = [
     "set_schedule_callback", "stackless", "switch_trap", "tasklet",
 ]
 
+if _sys.flags.dev_mode:
+    from stackless import _development
+
 # `from stackless import *` provides the module itself, too.  That is what it is pickled as.
 stackless = _sys.modules[__name__]
 stackless.__class__ = _module

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, Iterator, TextIO
 
 MOST = sys.maxsize
+LOOKED_AT = 10_000                     # of each thread, for those that are alike: 0.1 s
 
 
 def dump(file: TextIO | None = None, *, format: str = "text",
@@ -21,12 +22,17 @@ def dump(file: TextIO | None = None, *, format: str = "text",
     frames, the others are counted; None shows all.  *format* is "text" or "json": a
     list with an object for each thread.  Tasklets that are new or dead are left out.
 
+    In a text, those that do the same in the same place are shown once, and counted:
+    among the first 10,000 of a thread, or *limit*, if that is more.
+
     Works at any time, also in a signal handler written in Python.  To see the tasklets
     of a process that hangs in C code, use faulthandler.register().
     """
     if format not in ("text", "json"):
         raise ValueError(f"format must be 'text' or 'json', not {format!r}")
-    threads = _stackless._dump(_bound("limit", limit), _bound("depth", depth))
+    most, depth = _bound("limit", limit), _bound("depth", depth)
+    read = most if format == "json" or most == 0 else max(most, LOOKED_AT)
+    threads = _stackless._dump(read, depth)
     if file is None:
         file = sys.stderr
     if format == "json":
@@ -34,7 +40,7 @@ def dump(file: TextIO | None = None, *, format: str = "text",
         json.dump(threads, file, indent=1)
         file.write("\n")
     else:
-        for line in _lines(threads):
+        for line in _lines(threads, most):
             file.write(line + "\n")
 
 
@@ -46,7 +52,7 @@ def _bound(name: str, value: int | None) -> int:
     return min(value, MOST)
 
 
-def _lines(threads: list[dict[str, Any]]) -> Iterator[str]:
+def _lines(threads: list[dict[str, Any]], most: int) -> Iterator[str]:
     for number, thread in enumerate(threads):
         if number:
             yield ""
@@ -55,12 +61,32 @@ def _lines(threads: list[dict[str, Any]]) -> Iterator[str]:
         counts = [f"{thread[key]} {key}" for key in ("runnable", "blocked", "paused")]
         calling = " (calling)" if thread["calling"] else ""
         yield f"{name}{calling}: {', '.join(counts)}"
-        for tasklet in thread["tasklets"]:
-            yield from _tasklet_lines(tasklet)
-        total = thread["runnable"] + thread["blocked"] + thread["paused"]
-        more = total - len(thread["tasklets"])
+        more = thread["runnable"] + thread["blocked"] + thread["paused"]
+        for alike in _alike(thread["tasklets"])[:most]:
+            more -= len(alike)
+            yield from _tasklet_lines(alike[0])
+            yield from _others_lines(alike)
         if more:
             yield f"  and {more} more"
+
+
+def _alike(tasklets: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Lists of those that do the same in the same place, in the order of the first ones."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for tasklet in tasklets:
+        channel = tasklet["channel"]
+        what = {**tasklet, "id": None, "channel": channel and channel["type"],
+                "frames": tuple(tasklet["frames"])}
+        groups.setdefault(tuple(what.values()), []).append(tasklet)
+    return list(groups.values())
+
+
+def _others_lines(alike: list[dict[str, Any]]) -> Iterator[str]:
+    others = len(alike) - 1
+    if others:
+        channels = {tasklet["channel"]["id"] for tasklet in alike if tasklet["channel"]}
+        where = f", on {len(channels):,} channels" if len(channels) > 1 else ""
+        yield f"    {others:,} more like this{where}"
 
 
 def _tasklet_lines(tasklet: dict[str, Any]) -> Iterator[str]:

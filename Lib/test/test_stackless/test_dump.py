@@ -15,7 +15,7 @@ import unittest
 import stackless
 from stackless import schedule, schedule_remove, tasklet
 
-from .support import COLLECTS, ChildTestCase, StacklessTestCase, needs_soft
+from .support import COLLECTS, ChildTestCase, StacklessTestCase, needs_soft, run_python
 
 
 def wait(ch):
@@ -215,6 +215,34 @@ class Dump(DumpTestCase):
         self.assertIn(f"  main <_stackless.tasklet at {id(stackless.main):#x}> current",
                       text)
         t.kill()
+
+    @needs_soft
+    def test_alike(self):
+        one, other = stackless.channel(), stackless.channel()
+        waiting = [tasklet(wait)(one) for _ in range(5)]
+        stackless.run()
+        self.assertIn(f"in wait\n    {len(waiting) - 1} more like this\n", get_text())
+        waiting += [tasklet(wait)(other)]
+        stackless.run()
+        self.assertIn(f"in wait\n    {len(waiting) - 1} more like this, on 2 channels\n", get_text())
+        # Not alike: at another depth, atomic.
+        others = [tasklet(deep)(one, 0), tasklet(wait)(one)]
+        others[1].set_atomic(True)
+        stackless.run()
+        self.assertIn(f"    {len(waiting) - 1} more like this, on 2 channels\n", get_text())
+        self.assertEqual(get_text().count(f"line {line_of("wait's line")}, in wait\n"), 3)
+        waiting += others
+        for t in waiting:
+            t.kill()
+
+    def test_alike_beyond_the_limit(self):
+        ch = stackless.channel()
+        waiting = [tasklet(wait)(ch) for _ in range(150)]
+        stackless.run()
+        self.assertIn("    149 more like this\n", get_text(limit=100))
+        self.assertEqual(len(self.own(limit=100)["tasklets"]), 100)
+        for t in waiting:
+            t.kill()
 
     def test_standard_error_is_the_default(self):
         old, sys.stderr = sys.stderr, io.StringIO()
@@ -436,6 +464,45 @@ class Deadlock(StacklessTestCase):
         with self.assertRaises(RuntimeError):
             ch.receive()
         self.assertIn("leaving the run queue", messages[0])
+
+
+class LeftBehind(ChildTestCase):
+    """-X dev: tasklets that were ready to run and never have."""
+
+    def run_dev(self, source, *options):
+        result = run_python(None, *options, "-c", textwrap.dedent(source))
+        self.check(result, 0)
+        return result.stderr
+
+    source = """
+        import stackless
+        def worker():
+            stackless.schedule()
+        for _ in range(3):
+            stackless.tasklet(worker)()
+        stackless.tasklet(print)()
+    """
+
+    def test_a_warning(self):
+        self.assertRegex(self.run_dev(self.source, "-X", "dev"),
+                         r"ResourceWarning: the program ends, and of the tasklets that were ready to run 4 never "
+                         r"have \(.*worker.*, .*print.*\): is a stackless\.run\(\) missing\?")
+
+    def test_none_without_the_option(self):
+        self.assertEqual(self.run_dev(self.source), "")
+
+    def test_none_about_others(self):
+        # One that has run, one that waits, one that is paused; and all have run at exit.
+        self.assertEqual(self.run_dev("""
+            import atexit, stackless
+            stackless.tasklet(stackless.channel().receive)()
+            stackless.tasklet(print, ("x",))
+            task = stackless.tasklet(lambda: stackless.schedule() and None)()
+            stackless.schedule()
+            assert task.alive
+            atexit.register(stackless.run)
+            stackless.tasklet(abs)(1)
+        """, "-X", "dev"), "")
 
 
 class FaultHandler(ChildTestCase):
