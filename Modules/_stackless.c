@@ -190,7 +190,7 @@ stackless_sleep(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObj
 }
 
 PyDoc_STRVAR(select_doc,
-"select($module, /, *cases, timeout=None, default=..., biased=False)\n--\n\n"
+"select($module, /, *cases, timeout=None, default=<none>, biased=False)\n--\n\n"
 "Do exactly one of several operations, the first one that can be done; return a pair: the\n"
 "index of its case, and what it returned.\n\n"
 "A case is a channel to receive from, a pair of a channel and a value to send, or a tasklet\n"
@@ -871,6 +871,23 @@ add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec)
     return make_type(module, slot, spec) < 0 ? -1 : PyModule_AddType(module, *slot);
 }
 
+PyDoc_STRVAR(cancelled_doc,
+"Raised where a tasklet waits, or is about to, within a scope that has been cancelled: `scope`.\n"
+"The argument is the reason.  Let it pass: the scope catches it.");
+
+static int
+add_cancelled(PyObject *module, stackless_modstate *state)
+{
+    PyObject *dict = Py_BuildValue("{sO}", "scope", Py_None);
+    if (dict == NULL) {
+        return -1;
+    }
+    state->cancelled_type = PyErr_NewExceptionWithDoc("stackless.Cancelled", cancelled_doc,
+                                                      PyExc_BaseException, dict);
+    Py_DECREF(dict);
+    return PyModule_AddObjectRef(module, "Cancelled", state->cancelled_type);
+}
+
 static int
 get_channel_methods(stackless_modstate *state)
 {
@@ -891,6 +908,8 @@ stackless_exec(PyObject *module)
         || add_type(module, &state->module_type, &module_spec) < 0
         || make_type(module, &state->proxy_type, &_PyStackless_ProxySpec) < 0
         || make_type(module, &state->selection_type, &_PyStackless_SelectionSpec) < 0
+        || add_type(module, &state->scope_type, &_PyStackless_ScopeSpec) < 0
+        || add_cancelled(module, state) < 0
         || _PyTasklet_InitType(state->tasklet_type) < 0
         || _PyChannel_InitType(state->channel_type) < 0
         || get_channel_methods(state) < 0
@@ -927,6 +946,8 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->greenlet_tasklet_type);
     Py_VISIT(state->proxy_type);
     Py_VISIT(state->selection_type);
+    Py_VISIT(state->scope_type);
+    Py_VISIT(state->cancelled_type);
     Py_VISIT(state->str_run);
     Py_VISIT(state->trampoline);
     Py_VISIT(state->keywords_trampoline);
@@ -971,6 +992,8 @@ stackless_free(void *module)
     Py_CLEAR(state->greenlet_tasklet_type);
     Py_CLEAR(state->proxy_type);
     Py_CLEAR(state->selection_type);
+    Py_CLEAR(state->scope_type);
+    Py_CLEAR(state->cancelled_type);
     Py_CLEAR(state->str_run);
     Py_CLEAR(state->trampoline);
     Py_CLEAR(state->keywords_trampoline);

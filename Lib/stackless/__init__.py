@@ -19,6 +19,7 @@ access, and read-only.
 import sys as _sys
 
 from _stackless import (
+    Cancelled,
     _tasklet_get_unpicklable_state,
     atomic,
     bomb,
@@ -41,6 +42,7 @@ from _stackless import (
     run,
     schedule,
     schedule_remove,
+    scope,
     select,
     set_channel_callback,
     set_clock,
@@ -53,6 +55,7 @@ from _stackless import (
 
 # Not in __all__, as sleep() and others: they are common names.
 from stackless._dump import dump
+from stackless._scopes import group, move_on_after, shield, timeout
 from stackless._virtual import virtual_time
 
 PICKLEFLAGS_PRESERVE_TRACING_STATE = 1

@@ -518,8 +518,18 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
                         "Send/receive operation on a closed channel");
         return OP_ERROR;
     }
+    PyTime_t deadline = op->deadline, limit = 0;
+    int sleeps = op->code == OP_SLEEP ? TIMER_SLEEP : TIMER_TIMEOUT;
     if (_PyStackless_CheckMaySwitch(sched) < 0
-        || decide_successor(sched, fate, ch, op->deadline != 0, &d) < 0) {
+        || (extra_of(cur) != NULL && extra_of(cur)->scope != NULL
+            && _PyStackless_CheckCancelled(sched, &limit) < 0)) {
+        return OP_ERROR;
+    }
+    if (limit != 0 && (deadline == 0 || limit < deadline)) {
+        deadline = limit;
+        sleeps = TIMER_SCOPE;
+    }
+    if (decide_successor(sched, fate, ch, deadline != 0, &d) < 0) {
         return OP_ERROR;
     }
     if (how == SWITCH_NOT) {
@@ -529,18 +539,17 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (again != 0) {
         return again < 0 ? OP_ERROR : OP_DONE;     // OP_DONE: decide again
     }
-    if ((op->deadline != 0 || selection != NULL) && _PyStackless_PrepareTimer(sched) < 0) {
+    if ((deadline != 0 || selection != NULL) && _PyStackless_PrepareTimer(sched) < 0) {
         return OP_ERROR;
     }
     int returns_none = 0;
     if (op->code != OP_RECEIVE && op->code != OP_RESULT && selection == NULL) {
         returns_none = TASKLET_RETURNS_NONE;
     }
-    int sleeps = op->code == OP_SLEEP;
     if (d.next == NULL) {
         stackless_nap nap = { .fate = fate, .channel = ch, .place = place,
                               .value = op->value, .flags = returns_none,
-                              .deadline = op->deadline, .sleeps = sleeps,
+                              .deadline = deadline, .sleeps = sleeps,
                               .selection = selection };
         *told = (schedule_told){0};
         return _PyStackless_Sleep(tstate, sched, &nap, result);
@@ -550,8 +559,8 @@ execute_block(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     _PyStackless_Commit(sched, &d);
     _PyChannel_Append(sched, ch, cur);             // with the queue's reference
     _PyStackless_TakePlace(cur, place);
-    if (op->deadline != 0) {
-        _PyStackless_StartTimer(sched, cur, op->deadline, sleeps);
+    if (deadline != 0) {
+        _PyStackless_StartTimer(sched, cur, deadline, sleeps);
     }
     if (selection != NULL) {
         _PyStackless_StartSelect(sched, cur, selection);

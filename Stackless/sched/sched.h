@@ -169,7 +169,7 @@ typedef struct {
     PyObject *value;              // its pending result (borrowed) or NULL
     int flags;                    // TASKLET_RETURNS_SELF, _NONE
     PyTime_t deadline;            // RECEIVING, SENDING: a stackless_op's
-    int sleeps;                   // its end is no TimeoutError
+    int sleeps;                   // TIMER_...
     PyObject *selection;          // of the select() in which it waits (borrowed), or NULL
     int ends;                     // it has ended: it is current again, whoever is woken
 } stackless_nap;
@@ -293,6 +293,20 @@ extern PyObject *_PyStackless_TellJoiners(_PyStackless_Scheduler *sched, PyTaskl
                                           PyObject *value, PyObject **exc);
 /* t will never end. */
 extern void _PyStackless_TellDropped(PyTaskletObject *t);
+
+/* --- scope.c: cancelling ------------------------------------------------------------- */
+
+extern PyType_Spec _PyStackless_ScopeSpec;
+/* The current tasklet, which is in a scope, is about to block.  0: *limit is the deadline of its
+   scopes (0: none); -1 with Cancelled. */
+extern int _PyStackless_CheckCancelled(_PyStackless_Scheduler *sched, PyTime_t *limit);
+/* What t, which is blocked in a scope, is to get at the time `now` (new reference); NULL: nothing. */
+extern PyObject *_PyStackless_ScopeExpired(_PyStackless_Scheduler *sched, PyTaskletObject *t,
+                                           PyTime_t now);
+/* t, which is in a scope, has ended with `value` or `exc` (stolen).  Returns `exc`, or NULL: it
+   has gone to whom it concerns.  Runs Python code. */
+extern PyObject *_PyStackless_MemberEnded(_PyStackless_Scheduler *sched, PyTaskletObject *t,
+                                          PyObject *value, PyObject *exc);
 
 /* --- watchdog.c: time limits --------------------------------------------------------- */
 

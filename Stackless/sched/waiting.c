@@ -148,7 +148,10 @@ expire(_PyStackless_Scheduler *sched, PyTaskletObject *t)
 {
     PyObject *exc = NULL;
     Py_INCREF(t);
-    if (!extra_of(t)->sleeps) {
+    if (extra_of(t)->sleeps == TIMER_SCOPE) {
+        exc = _PyStackless_ScopeExpired(sched, t, _PyStackless_Now(sched));
+    }
+    if (exc == NULL && extra_of(t)->sleeps != TIMER_SLEEP) {
         PyObject *saved = PyErr_GetRaisedException();
         _PyStackless_SetTimedOut(t->state);
         exc = PyErr_GetRaisedException();

@@ -51,6 +51,7 @@ typedef struct _PyTaskletObject PyTaskletObject;
 typedef struct _PyChannelObject PyChannelObject;
 typedef struct _PyStackless_Scheduler _PyStackless_Scheduler;
 typedef struct _PyStackless_Selection _PyStackless_Selection;      // sched/select.c
+typedef struct _PyStackless_Scope _PyStackless_Scope;              // sched/scope.c
 
 /* --- operations ---------------------------------------------------------- */
 
@@ -205,11 +206,14 @@ typedef struct {
     stackless_hard *hard;
     PyChannelObject *done;        // strong: where others wait for its end, or NULL
     _PyStackless_Selection *select;    // strong: the select() in which it waits, or has, or NULL
+    _PyStackless_Scope *scope;    // strong: the innermost one in which it is, or NULL
+    void *told;                   // the scope that has cancelled it; to be compared only
     uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
     uint8_t branches;             // its pending call is a loop's, which is monitored
     uint8_t threadblock;          // inside run(threadblock=True), if inside run()
     uint8_t nowait;               // inside run(wait=False), if inside run()
-    uint8_t sleeps;               // its timer is a sleep()'s: no TimeoutError
+    uint8_t sleeps;               // what its timer is: TIMER_...
+    uint8_t spawned;              // `scope` is told when it ends
 } tasklet_extra;
 
 struct _PyTaskletObject {
@@ -358,6 +362,8 @@ typedef struct {
     PyTypeObject *greenlet_tasklet_type;
     PyTypeObject *proxy_type;          // of what waits for the further cases of select()
     PyTypeObject *selection_type;
+    PyTypeObject *scope_type;
+    PyObject *cancelled_type;          // the exception Cancelled
     const stackless_greenlet_hooks *greenlets;     // NULL, as the next one: not imported
     PyObject *str_run;            // "run"
     PyObject *trampoline;         // function: calls what is no plain Python function
@@ -404,6 +410,8 @@ typedef struct {
     PyGC_Head away[3];                 // that they hang on while it is suspended
     uint8_t is_away;
 } stackless_collection;
+
+enum { TIMER_TIMEOUT, TIMER_SLEEP, TIMER_SCOPE };
 
 /* Who waits with a deadline: a heap.  Equal deadlines are over in the order of starting. */
 typedef struct {

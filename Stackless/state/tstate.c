@@ -77,7 +77,7 @@ _PyStackless_FreeExtraIfUnused(PyTaskletObject *t)
     tasklet_extra *extra = extra_of(t);
     if (extra != NULL && extra->c_callable == NULL && !extra->interrupted && !extra->branches
         && !extra->threadblock && !extra->nowait && extra->greenlet == NULL
-        && extra->done == NULL && extra->select == NULL) {
+        && extra->done == NULL && extra->select == NULL && extra->scope == NULL) {
         assert(extra->timer == 0);
         t->context = extra->context;
         free_hard(extra->hard);
@@ -347,6 +347,7 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     PyObject *greenlet = extra->greenlet;
     PyObject *done = (PyObject *)extra->done;
     PyObject *selection = (PyObject *)extra->select;
+    PyObject *scope = (PyObject *)extra->scope;
     _PyStackless_DropHooks(tstate, extra);
     PyMem_Free(extra);
     Py_XDECREF(c_callable);
@@ -354,6 +355,7 @@ _PyStackless_ClearExtra(PyThreadState *tstate, PyTaskletObject *t)
     Py_XDECREF(greenlet);
     Py_XDECREF(done);
     Py_XDECREF(selection);
+    Py_XDECREF(scope);
     Py_XDECREF(exc);
 }
 

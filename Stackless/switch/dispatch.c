@@ -441,6 +441,27 @@ take_base_value(_PyStackless_Scheduler *sched)
     return size == 0 ? NULL : sched->base.localsplus[0];
 }
 
+/* The current tasklet has ended with `value` or *exc, which is NULL afterwards if somebody gets
+   it: its group, and whoever waits for it.  Returns what is to be kept, or NULL. */
+static PyObject *
+tell_end(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObject *value, PyObject **exc)
+{
+    PyObject *seen = Py_XNewRef(*exc);
+    PyObject *kept = NULL;
+    if (extra_of(t)->scope != NULL) {
+        *exc = _PyStackless_MemberEnded(sched, t, value, *exc);
+    }
+    if (extra_of(t) != NULL && extra_of(t)->done != NULL) {
+        int raises = seen != NULL;
+        kept = _PyStackless_TellJoiners(sched, t, value, &seen);
+        if (raises && seen == NULL) {
+            Py_CLEAR(*exc);
+        }
+    }
+    _PyStackless_Discard(sched, seen);
+    return kept;
+}
+
 /* The bottom frame of the current tasklet is gone: it returned or was unwound.  Or it
    was never pushed.  The tasklet ends, and another one becomes current. */
 static void
@@ -454,8 +475,8 @@ finish_current(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     }
     else {
         PyObject *kept = NULL;
-        if (extra_of(t) != NULL && extra_of(t)->done != NULL) {
-            kept = _PyStackless_TellJoiners(sched, t, value, &exc);
+        if (extra_of(t) != NULL) {
+            kept = tell_end(sched, t, value, &exc);
         }
         Py_XDECREF(value);
         _PyStackless_Finish(tstate, sched, exc);

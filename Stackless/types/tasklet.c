@@ -122,6 +122,7 @@ tasklet_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(extra->greenlet);
         Py_VISIT(extra->done);
         Py_VISIT(extra->select);
+        Py_VISIT(extra->scope);
     }
     if (!(t->flags & TASKLET_STARTED)) {
         Py_VISIT(t->func);

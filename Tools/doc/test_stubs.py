@@ -21,7 +21,8 @@ from environment import HERE
 from test_doc import members, public
 
 # They have a signature that only documentation strings tell (tests of which are in test_doc.py), or several.
-UNREADABLE = {"stackless.schedule", "stackless.schedule_remove", "greenlet.greenlet.throw"}
+UNREADABLE = {"stackless.schedule", "stackless.schedule_remove", "stackless.select",
+              "greenlet.greenlet.throw"}
 
 
 def modules() -> list[types.ModuleType]:
