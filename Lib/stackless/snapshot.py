@@ -26,6 +26,7 @@ import pickle
 import struct
 import sys
 import types
+from collections import deque
 from typing import Any, BinaryIO, Callable, Iterable
 
 import stackless
@@ -36,6 +37,8 @@ __all__ = ["Snapshot", "SnapshotError", "dumps", "load", "loads", "save"]
 FORMAT = 1
 _PREFIX = b"STACKLESS SNAPSHOT\n"
 _HEADER = 512                     # bytes, the prefix included
+_AT_ONCE = 100                    # tasklets
+_REDUCE = stackless.tasklet.__reduce__
 _ENTRY = struct.Struct(">32sI")   # of the code store: SHA-256 and size of what follows
 
 
@@ -85,17 +88,33 @@ class _Pickler(pickle.Pickler):
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self.codes: dict[bytes, bytes] = {}
         self.progress, self.done, self.total = progress, 0, total
+        self.waiting: deque = deque()
 
     def reducer_override(self, op):
+        """Tasklets are pickled blank, and what is in them later: so a chain of a million, each of
+        which refers to the next one, takes no recursion."""
         if type(op) is types.CodeType:
             data = _wrap._data_of(op)
             digest = hashlib.sha256(data).digest()
             self.codes[digest] = data
             return _wrap.stored, (digest,)
-        if self.progress is not None and isinstance(op, stackless.tasklet):
-            self.done += 1
-            self.progress(self.done, max(self.done, self.total))
+        if isinstance(op, stackless.tasklet) and type(op).__reduce__ is _REDUCE:
+            self.waiting.append(op)
+            return type(op), ()
         return super().reducer_override(op)
+
+    def dump_states(self) -> None:
+        """What is in the tasklets that are waiting for that, and in those that they lead to."""
+        while self.waiting:
+            some = []
+            while self.waiting and len(some) < _AT_ONCE:
+                t = self.waiting.popleft()
+                some.append((t, t.__reduce__()[2]))
+            self.dump(some)
+            self.done += len(some)
+            if self.progress is not None:
+                self.progress(self.done, max(self.done, self.total))
+        self.dump(None)
 
 
 class _ExternalPickler(_Pickler):
@@ -171,6 +190,7 @@ def _write(file: BinaryIO, objects: Any, key, external, progress) -> None:
         kind = type("_ExternalPickler", (_ExternalPickler,), {"external": staticmethod(external)})
     pickler = kind(writer, progress, len(tasklets))
     pickler.dump((objects, places, channels))
+    pickler.dump_states()
     main = writer.size
     for digest, data in sorted(pickler.codes.items()):
         writer.write(_ENTRY.pack(digest, len(data)))
@@ -203,7 +223,7 @@ def dumps(objects: Any = None, *, key: bytes | None = None,
     key        signs it (HMAC-SHA256)
     external   external(object) is called for each object: what it returns, if not None, is
                stored in its place, and given to loads(resolve=)
-    progress   progress(done, total) is called for each tasklet
+    progress   progress(done, total) is called now and then, with numbers of tasklets
 
     Nothing is changed.  Errors are those of pickle.
     """
@@ -416,9 +436,15 @@ def _read(file: BinaryIO, key, allow, resolve) -> Snapshot:
     codes = _read_codes(file.read())
     file.seek(start)
     allowed = None if allow is None else frozenset(allow)
-    loaded = _Unpickler(file, codes, allowed, resolve).load()
+    unpickler = _Unpickler(file, codes, allowed, resolve)
+    loaded = unpickler.load()
     if not (isinstance(loaded, tuple) and len(loaded) == 3):
         raise SnapshotError("the snapshot is damaged: it has something else in it")
+    while (states := unpickler.load()) is not None:
+        for t, state in states:
+            if not isinstance(t, stackless.tasklet):
+                raise SnapshotError("the snapshot is damaged: it has something else in it")
+            t.__setstate__(state)
     return Snapshot(loaded[0], loaded[1])
 
 

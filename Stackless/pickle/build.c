@@ -404,6 +404,11 @@ parse_state(stackless_modstate *mod, PyObject *state, parsed *p)
     if (p->tempval == Py_None) {
         p->tempval = NULL;
     }
+    if (bits & PICKLED_RAISES && !(p->tempval != NULL
+                                   && (PyExceptionInstance_Check(p->tempval)
+                                       || Py_IS_TYPE(p->tempval, mod->bomb_type)))) {
+        return bad_state("what it is to raise is no exception");
+    }
     p->frames = PyTuple_GET_ITEM(state, 3);
     p->exc = _PyStackless_StoodFor(mod, PyTuple_GET_ITEM(state, 5));
     p->context = size > 12 ? PyTuple_GET_ITEM(state, 12) : Py_None;

@@ -277,24 +277,31 @@ static PyMethodDef tasklet_defs[] = {
 
 /* --- channels ------------------------------------------------------------------------------ */
 
-/* t, alone, waits on the channel: before the first of the list's tasklets after it that waits
-   there. */
-static void
-wait_in_order(PyChannelObject *ch, PyTaskletObject *t, PyObject *list, int sending)
+/* Who waits on the channel and comes after the list's item i, the first of them, or NULL.  Mostly
+   the one before it was the last to come, or the one after it. */
+static PyTaskletObject *
+first_after(PyChannelObject *ch, PyObject *list, Py_ssize_t i)
 {
-    _PyStackless_Scheduler *sched = sched_of(t);
-    PyTaskletObject *before = NULL;
-    Py_ssize_t i = 0, n = PyList_GET_SIZE(list);
-    while (i < n && PyList_GET_ITEM(list, i) != (PyObject *)t) {
-        i++;
+    Py_ssize_t n = PyList_GET_SIZE(list);
+    if (ch->last == NULL || (i > 0 && PyList_GET_ITEM(list, i - 1) == (PyObject *)ch->last)) {
+        return NULL;
     }
-    while (++i < n && before == NULL) {
+    while (++i < n) {
         PyTaskletObject *later = (PyTaskletObject *)PyList_GET_ITEM(list, i);
-        if (PyObject_TypeCheck(later, sched->mod->tasklet_type) && tasklet_is_blocked(later)
-            && later->channel == ch) {
-            before = later;
+        if (tasklet_is_blocked(later) && later->channel == ch) {
+            return later;
         }
     }
+    return NULL;
+}
+
+/* t, alone, the list's item i, waits on the channel: where it did.  All are tasklets. */
+static void
+wait_in_order(PyChannelObject *ch, PyTaskletObject *t, PyObject *list, Py_ssize_t i,
+              int sending)
+{
+    _PyStackless_Scheduler *sched = sched_of(t);
+    PyTaskletObject *before = first_after(ch, list, i);
     _PyStackless_SetState(t, sending ? TASKLET_SENDING : TASKLET_RECEIVING);
     Py_INCREF(t);
     _PyChannel_Append(sched, ch, t);
@@ -325,19 +332,21 @@ can_wait(PyChannelObject *ch, PyTaskletObject *t, int sending)
            && (ch->first == NULL || sched_of(ch->first) == sched_of(t));
 }
 
-/* The tempval of a tasklet that a channel has got before its state: (channel, list, sending). */
+/* The tempval of a tasklet that a channel has got before its state: (mark, channel, list, its
+   index there, sending). */
 int
 _PyStackless_TakesPlace(PyTaskletObject *t, PyObject *waiting)
 {
     stackless_modstate *mod = sched_of(t)->mod;
-    if (!PyTuple_CheckExact(waiting) || PyTuple_GET_SIZE(waiting) != 4
+    if (!PyTuple_CheckExact(waiting) || PyTuple_GET_SIZE(waiting) != 5
         || PyTuple_GET_ITEM(waiting, 0) != mod->waiting_mark) {
         return 0;
     }
     PyChannelObject *ch = (PyChannelObject *)PyTuple_GET_ITEM(waiting, 1);
-    int sending = PyTuple_GET_ITEM(waiting, 3) == Py_True;
+    Py_ssize_t i = PyLong_AsSsize_t(PyTuple_GET_ITEM(waiting, 3));
+    int sending = PyTuple_GET_ITEM(waiting, 4) == Py_True;
     if (can_wait(ch, t, sending)) {
-        wait_in_order(ch, t, PyTuple_GET_ITEM(waiting, 2), sending);
+        wait_in_order(ch, t, PyTuple_GET_ITEM(waiting, 2), i, sending);
     }
     return 0;
 }
@@ -362,7 +371,7 @@ add_waiting(stackless_modstate *mod, PyChannelObject *ch, PyObject *list, Py_ssi
 {
     PyTaskletObject *t = (PyTaskletObject *)PyList_GET_ITEM(list, i);
     if (can_wait(ch, t, sending)) {
-        wait_in_order(ch, t, list, sending);
+        wait_in_order(ch, t, list, i, sending);
         return 0;
     }
     if (t->state != TASKLET_IDLE || t->tempval != NULL) {
@@ -370,8 +379,8 @@ add_waiting(stackless_modstate *mod, PyChannelObject *ch, PyObject *list, Py_ssi
                         "cannot build a channel: one of its tasklets cannot wait on it");
         return -1;
     }
-    PyObject *waiting = PyTuple_Pack(4, mod->waiting_mark, ch, list,
-                                     sending ? Py_True : Py_False);
+    PyObject *waiting = Py_BuildValue("(OOOnO)", mod->waiting_mark, ch, list, i,
+                                      sending ? Py_True : Py_False);
     if (waiting == NULL) {
         return -1;
     }

@@ -12,7 +12,7 @@ from stackless import channel, schedule, snapshot, tasklet
 from stackless.snapshot import SnapshotError
 
 from . import pickling
-from .support import StacklessTestCase, dump, needs_order, needs_soft
+from .support import StacklessTestCase, dump, many, needs_order, needs_soft
 
 HERE = __name__
 
@@ -100,6 +100,30 @@ class Groups(StacklessTestCase):
         self.assertEqual(sum(t.scheduled and not t.blocked for t in group.tasklets), 1)
         for t in [*group.tasklets, *tasks]:
             t.kill()
+
+    def test_chain(self):
+        def link(next):
+            stackless.schedule_remove(next)
+        t = None
+        n = many(20_000)
+        chain = []
+        for _ in range(n):
+            t = tasklet(link)(t)
+            t.run()
+            chain.append(t)
+        group = snapshot.loads(snapshot.dumps(t))
+        t = group.objects
+        length = 0
+        copied = []
+        while t is not None:
+            length += 1
+            copied.append(t)
+            t = t.frame.f_locals["next"]
+        self.assertEqual(length, n)
+        for t in reversed(copied):         # who ends lets go of the next one
+            t.run()
+        for t in chain:
+            t.run()
 
     def test_progress_and_external(self):
         file = object()
