@@ -62,6 +62,30 @@ typedef struct _PyChannelObject PyChannelObject;
 #define PY_WATCHDOG_IGNORE_NESTING 4   /* interrupt within C functions, too */
 #define PY_WATCHDOG_TOTALTIMEOUT 8     /* the limit is for all tasklets together */
 
+/* --- soft calls: see stackless/functions.h ------------------------------------------------ */
+
+/* Who asks for a soft call.  A C function of METH_FASTCALL | METH_KEYWORDS describes how it was
+   called:  PyStackless_Caller caller = {(void *)f, self, args, nargs, kwnames, NULL};
+   A continuation passes on the one that it got. */
+typedef struct {
+    void *function;                    /* the C function itself */
+    PyObject *self;
+    PyObject *const *args;
+    Py_ssize_t nargs;
+    PyObject *kwnames;                 /* NULL: METH_FASTCALL */
+    void *request;                     /* NULL */
+} PyStackless_Caller;
+
+/* Goes on when the call is over.  `state` and `result` are borrowed.  Returns a new reference, or
+   NULL with an exception, or at once what PyStackless_SoftCall() has returned.  Only one that
+   catches is called with NULL for `result`, and an exception set.  Where tasklets are pickled
+   the state may come from a file: it is to be looked at before it is relied on. */
+typedef PyObject *(PyStackless_ContinuationFunction)(PyStackless_Caller *caller, PyObject *state,
+                                                     PyObject *result);
+
+/* A flag of PyStackless_NewContinuation(). */
+#define PyStackless_CATCHES 1
+
 /* Called before each switch from `prev` to `next` (borrowed; prev is NULL for the first of a
    thread), with no exception set.  It must not switch: that is refused with RuntimeError.
    Non-zero: it has set an exception, which is reported as unraisable. */

@@ -905,6 +905,7 @@ stackless_exec(PyObject *module)
         || add_type(module, &state->channel_type, &_PyChannel_Spec) < 0
         || add_type(module, &state->bomb_type, &_PyBomb_Spec) < 0
         || add_type(module, &state->atomic_type, &atomic_spec) < 0
+        || add_type(module, &state->continuation_type, &_PyStackless_ContinuationSpec) < 0
         || add_type(module, &state->module_type, &module_spec) < 0
         || make_type(module, &state->proxy_type, &_PyStackless_ProxySpec) < 0
         || make_type(module, &state->selection_type, &_PyStackless_SelectionSpec) < 0
@@ -942,6 +943,7 @@ stackless_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->channel_type);
     Py_VISIT(state->bomb_type);
     Py_VISIT(state->atomic_type);
+    Py_VISIT(state->continuation_type);
     Py_VISIT(state->module_type);
     Py_VISIT(state->greenlet_tasklet_type);
     Py_VISIT(state->proxy_type);
@@ -988,6 +990,7 @@ stackless_free(void *module)
     Py_CLEAR(state->channel_type);
     Py_CLEAR(state->bomb_type);
     Py_CLEAR(state->atomic_type);
+    Py_CLEAR(state->continuation_type);
     Py_CLEAR(state->module_type);
     Py_CLEAR(state->greenlet_tasklet_type);
     Py_CLEAR(state->proxy_type);

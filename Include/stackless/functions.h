@@ -174,4 +174,42 @@ STACKLESS_FUNCTION(int, PyStackless_RunFor, (long long nanoseconds, PyStackless_
                    (nanoseconds, result),
                    (result != NULL ? (memset(result, 0, sizeof(*result)), -1) : -1))
 
+/* --- soft calls ------------------------------------------------------------------------- */
+
+/* A C function that has Python code called keeps C stack while that runs, so that a switch in it
+   is hard, and cannot be pickled.  One that does it by a soft call keeps none: it hands over what
+   to call, a continuation and a state, and returns.
+
+       static PyObject *twice_step(PyStackless_Caller *caller, PyObject *state, PyObject *result)
+       {
+           return PyNumber_Multiply(result, state);
+       }
+
+       static PyObject *
+       twice(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+       {
+           PyStackless_Caller caller = {(void *)twice, self, args, nargs, kwnames, NULL};
+           ...
+           return PyStackless_SoftCall(&caller, args[0], NULL, 0, NULL, continuation, two);
+       }
+
+   This is so if the function is called by Python code of a tasklet, as f(), o.f() or by a method
+   of a type, not through other C code.  Anywhere else the same happens with C stack in use. */
+
+/* A continuation, by its name in `module`, which gets it as an attribute.  `flags`: 0 or
+   PyStackless_CATCHES. */
+STACKLESS_FUNCTION(PyObject *, PyStackless_NewContinuation,
+                   (PyObject *module, const char *name,
+                    PyStackless_ContinuationFunction *function, int flags),
+                   (module, name, function, flags), NULL)
+/* Calls callable(*args), with the keyword arguments as PyObject_Vectorcall() has them, and then
+   the continuation.  What this returns, NULL included, is to be returned by the caller at once,
+   who may drop references before, but run no other code.  All is borrowed; `state` NULL: None.
+   A continuation that asks twice, or does not return what it got, is a SystemError. */
+STACKLESS_FUNCTION(PyObject *, PyStackless_SoftCall,
+                   (PyStackless_Caller *caller, PyObject *callable, PyObject *const *args,
+                    Py_ssize_t nargs, PyObject *kwnames, PyObject *continuation,
+                    PyObject *state),
+                   (caller, callable, args, nargs, kwnames, continuation, state), NULL)
+
 #undef STACKLESS_FUNCTION_ANYWHERE

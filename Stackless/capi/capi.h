@@ -10,7 +10,9 @@
 #include "pycore_pystate.h"       // _Py_EnsureTstateNotNULL()
 #include "Stackless/types/types.h"
 
-#define STACKLESS_LINKED
+#ifndef STACKLESS_LINKED
+#  define STACKLESS_LINKED
+#endif
 #include "stackless.h"
 
 /* Adds the capsule _C_API to the module _stackless; -1 with an exception. */

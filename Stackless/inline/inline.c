@@ -109,6 +109,7 @@ static step_function *const steps[CONTINUE_COUNT] = {
     [CONTINUE_INIT] = _PyStackless_InitStep,
     [CONTINUE_CLASS] = _PyStackless_ClassStep,
     [CONTINUE_SORT] = _PyStackless_SortStep,
+    [CONTINUE_SOFT] = _PyStackless_SoftStep,
     [CONTINUE_CONTEXT] = _PyStackless_ContextStep,
     [CONTINUE_TASK] = _PyStackless_TaskStep,
     [CONTINUE_C_RETURN] = _PyStackless_CReturnStep,

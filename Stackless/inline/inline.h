@@ -30,6 +30,10 @@ extern "C" {
 #include "pycore_long.h"          // _PyLong_SMALL_INTS
 #include "Stackless/state/state.h"
 #include "Stackless/inline/asyncio.h" // _PyStackless_TaskHooks
+#ifndef STACKLESS_LINKED
+#  define STACKLESS_LINKED
+#endif
+#include "stackless.h"            // PyStackless_Caller
 
 /* --- what the rooms above call (inline.c) ---------------------------------------------- */
 
@@ -100,6 +104,7 @@ typedef enum {
     CONTINUE_INIT,
     CONTINUE_CLASS,
     CONTINUE_SORT,                // sort.c
+    CONTINUE_SOFT,                // soft.c
     CONTINUE_COUNT
 } continuation_kind;
 
@@ -398,6 +403,37 @@ _PyStackless_CallAny(PyThreadState *tstate, const stackless_call *call, PyObject
 extern step_outcome _PyStackless_CallWithTuple(
     PyThreadState *tstate, PyObject *callable, PyObject *self, PyObject *args,
     PyObject *kwargs, PyObject **value);
+
+/* --- soft.c ----------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject *continuation;       // all three strong, or NULL
+    PyObject *state;
+    PyObject *call;               // see pack()
+} _PyStackless_SoftRequest;
+
+extern PyType_Spec _PyStackless_ContinuationSpec;
+extern int _PyStackless_IsSoftContinuation(PyObject *op);
+/* New reference, or NULL with an exception.  The names are str. */
+extern PyObject *_PyStackless_MakeContinuation(
+    PyTypeObject *type, PyObject *module, PyObject *name,
+    PyStackless_ContinuationFunction *function,
+    int flags);
+/* Makes the call, and the continuation's, at once. */
+extern PyObject *_PyStackless_MakeSoftCall(PyThreadState *tstate, const stackless_call *call,
+                                           PyObject *continuation, PyObject *state);
+/* Of a continuation: NULL, with the token if all is well. */
+extern PyObject *_PyStackless_RequestSoftCall(
+    PyThreadState *tstate, _PyStackless_SoftRequest *request, const stackless_call *call,
+    PyObject *continuation, PyObject *state);
+/* What _PyStackless_BeginSoftCall() wants.  New reference, or NULL with an exception. */
+extern PyObject *_PyStackless_PackSoftCall(const stackless_call *call);
+/* The instruction of tstate->current_frame has called a C function that asked for a call:
+   pushes what will make it.  `target`: the pair of continuation and state.  If its end is to be
+   told, `callable` and `arg` are not NULL.  Steals all. */
+extern void _PyStackless_BeginSoftCall(PyThreadState *tstate, PyObject *target,
+                                       PyObject *packed, PyObject *callable, PyObject *arg);
+extern step_function _PyStackless_SoftStep;
 
 /* Has the class a Python __new__ or __init__ that a call of it would run?  Only then it
    may be given to _PyStackless_CallClass(), which is type.__call__(type, ...). */

@@ -23,6 +23,7 @@ typedef enum {
     W_GENERATOR,                  // a generator or coroutine
     W_GENERATOR_OR_NULL,
     W_OPARG,                      // an int
+    W_CONTINUATION,               // of a soft call
     W_ASEND,                      // the awaitable of an async generator's asend()
 } word_rule;
 
@@ -63,6 +64,7 @@ static const kind_rule rules[CONTINUE_COUNT] = {
     [CONTINUE_INIT] = { "init", NULL, GETS_OBJECT, {W_OBJECT, W_ANY, W_ANY}, 0 },
     [CONTINUE_CLASS] = { "class", NULL, GETS_OBJECT, {W_TUPLE, W_TUPLE, W_ANY}, 2 },
     [CONTINUE_SORT] = { "sort", NULL, GETS_OBJECT, {W_TUPLE, W_LIST, W_LIST}, 3 },
+    [CONTINUE_SOFT] = { "soft", NULL, GETS_OBJECT, {W_CONTINUATION, W_OBJECT, W_ANY}, 0 },
 };
 
 const char *
@@ -119,6 +121,8 @@ fits(PyObject *op, int rule)
             return PyUnicode_Check(op);
         case W_TUPLE:
             return PyTuple_CheckExact(op);
+        case W_CONTINUATION:
+            return _PyStackless_IsSoftContinuation(op);
         case W_LIST:
             return PyList_CheckExact(op);
         case W_GENERATOR:

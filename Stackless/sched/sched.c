@@ -836,6 +836,8 @@ _PyStackless_Execute(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             return execute_join(tstate, sched, op, how, result);
         case OP_SELECT:
             return execute_select(tstate, sched, op, how, result);
+        case OP_SOFT_CALL:             // switches nobody: EvalSwitch() has done it
+            break;
         case OP_GREENLET_SWITCH:
         case OP_GREENLET_SWITCH_KW:
         case OP_GREENLET_THROW:

@@ -69,6 +69,7 @@ typedef enum {
     OP_JOIN,                      // target: tasklet
     OP_RESULT,                    // same
     OP_SELECT,                    // target: biased or NULL, value: selection
+    OP_SOFT_CALL,                 // target: (continuation, state), value: what to call; soft.c
     OP_INTERRUPT,                 // target: who is inside run() with a time limit
     OP_GREENLET_SWITCH,           // target: greenlet, value: tuple
     OP_GREENLET_SWITCH_KW,        // same, value: pair of tuple and dict
@@ -371,6 +372,7 @@ typedef struct {
     PyObject *schedule_callback;
     PyObject *channel_callback;
     PyObject *error_handler;
+    PyTypeObject *continuation_type;
     PyTypeObject *namespace_type;      // these six are the room pickle's
     PyObject *namespaces;
     PyObject *blank_globals;

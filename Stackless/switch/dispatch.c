@@ -601,12 +601,35 @@ _PyStackless_Settle(PyThreadState *tstate, _PyStackless_Scheduler *sched)
     _PyErr_SetRaisedException(tstate, exc);
 }
 
+/* The token arrived, and a C function wants nothing but a call. */
+static _PyInterpreterFrame *
+begin_soft_call(PyThreadState *tstate, _PyStackless_Scheduler *sched,
+                _PyInterpreterFrame *frame)
+{
+    tasklet_extra *extra = extra_of(sched->current);
+    PyObject *callable = extra != NULL ? extra->c_callable : NULL;
+    PyObject *arg = NULL;
+    if (callable != NULL) {
+        arg = extra->c_arg;
+        extra->c_callable = extra->c_arg = NULL;
+    }
+    pending_op pending = sched->moment.pending;
+    sched->moment.pending = (pending_op){0};
+    tstate->current_exception = NULL;
+    frame->return_offset = pending.size;
+    _PyStackless_BeginSoftCall(tstate, pending.op.target, pending.op.value, callable, arg);
+    return tstate->current_frame;
+}
+
 static Py_NO_INLINE _PyInterpreterFrame *
 eval_switch(PyThreadState *tstate, _PyStackless_Scheduler *sched,
             _PyInterpreterFrame *frame)
 {
     int switched = 1;
     if (frame != &sched->base) {
+        if (sched->moment.pending.op.code == OP_SOFT_CALL) {
+            return begin_soft_call(tstate, sched, frame);
+        }
         switched = commit_op(tstate, sched, frame);
         frame = tstate->current_frame;
     }

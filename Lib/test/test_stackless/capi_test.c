@@ -277,7 +277,187 @@ old_macros(PyObject *self, PyObject *args)
     return result;
 }
 
+/* --- soft calls ----------------------------------------------------------------------------- */
+
+static PyObject *pair_step, *map_step, *catch_step, *wrong_step;
+
+typedef PyObject *fast_function(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+
+static PyObject *
+pair(PyStackless_Caller *caller, PyObject *state, PyObject *result)
+{
+    (void)caller;
+    return PyTuple_Pack(2, result, state);
+}
+
+/* soft_call(func, *args, **kwargs): (func(*args, **kwargs), "state") */
+static PyObject *
+soft_call(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyStackless_Caller caller = {(void *)(fast_function *)soft_call, self, args, nargs, kwnames,
+                                 NULL};
+    PyObject *state, *result;
+    if (nargs < 1) {
+        return PyStackless_SoftCall(&caller, NULL, NULL, 0, NULL, pair_step, NULL);
+    }
+    state = PyUnicode_FromString("state");
+    if (state == NULL) {
+        return NULL;
+    }
+    result = PyStackless_SoftCall(&caller, args[0], args + 1, nargs - 1, kwnames, pair_step,
+                                  state);
+    Py_DECREF(state);
+    return result;
+}
+
+/* The state: function, list of items, list of results. */
+static PyObject *
+map_next(PyStackless_Caller *caller, PyObject *state)
+{
+    PyObject *items = PyTuple_GET_ITEM(state, 1), *results = PyTuple_GET_ITEM(state, 2);
+    PyObject *item;
+    Py_ssize_t n = PyList_GET_SIZE(results);
+    if (n >= PyList_GET_SIZE(items)) {
+        return Py_NewRef(results);
+    }
+    item = PyList_GET_ITEM(items, n);
+    return PyStackless_SoftCall(caller, PyTuple_GET_ITEM(state, 0), &item, 1, NULL, map_step,
+                                state);
+}
+
+static PyObject *
+map_continue(PyStackless_Caller *caller, PyObject *state, PyObject *result)
+{
+    return PyList_Append(PyTuple_GET_ITEM(state, 2), result) < 0 ? NULL
+           : map_next(caller, state);
+}
+
+/* soft_map(func, list): a list */
+static PyObject *
+soft_map(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyStackless_Caller caller = {(void *)(fast_function *)soft_map, self, args, nargs, kwnames,
+                                 NULL};
+    PyObject *state, *result;
+    if (nargs != 2 || !PyList_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "a function and a list are wanted");
+        return NULL;
+    }
+    state = Py_BuildValue("OO[]", args[0], args[1]);
+    if (state == NULL) {
+        return NULL;
+    }
+    result = map_next(&caller, state);
+    Py_DECREF(state);
+    return result;
+}
+
+static PyObject *
+caught(PyStackless_Caller *caller, PyObject *state, PyObject *result)
+{
+    (void)caller;
+    (void)state;
+    return result != NULL ? Py_NewRef(result) : PyErr_GetRaisedException();
+}
+
+/* soft_catch(func): what it returns, or raises */
+static PyObject *
+soft_catch(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyStackless_Caller caller = {(void *)(fast_function *)soft_catch, self, args, nargs, kwnames,
+                                 NULL};
+    return PyStackless_SoftCall(&caller, args[0], NULL, 0, NULL, catch_step, NULL);
+}
+
+static PyObject *
+wrong(PyStackless_Caller *caller, PyObject *state, PyObject *result)
+{
+    PyObject *next = PyTuple_GET_ITEM(state, 1);
+    switch (PyLong_AsLong(PyTuple_GET_ITEM(state, 0))) {
+    case 0:
+        return Py_NewRef(result);
+    case 1:                            /* asks twice */
+        PyStackless_SoftCall(caller, next, NULL, 0, NULL, pair_step, state);
+        return PyStackless_SoftCall(caller, next, NULL, 0, NULL, pair_step, state);
+    case 2:                            /* forgets to return */
+        PyStackless_SoftCall(caller, next, NULL, 0, NULL, pair_step, state);
+        return Py_NewRef(Py_None);
+    case 3:                            /* returns nothing */
+        return NULL;
+    case 4:                            /* result and exception */
+        PyErr_SetString(PyExc_KeyError, "lost");
+        return Py_NewRef(Py_None);
+    case 5:                            /* asks, then fails */
+        PyStackless_SoftCall(caller, next, NULL, 0, NULL, pair_step, state);
+        PyErr_SetString(PyExc_KeyError, "after that");
+        return NULL;
+    case 6:                            /* asks, and throws the answer away */
+        PyStackless_SoftCall(caller, next, NULL, 0, NULL, pair_step, state);
+        PyErr_Clear();
+        return NULL;
+    default:                           /* no continuation */
+        return PyStackless_SoftCall(caller, next, NULL, 0, NULL, next, state);
+    }
+}
+
+/* soft_wrong(mode, func) */
+static PyObject *
+soft_wrong(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyStackless_Caller caller = {(void *)(fast_function *)soft_wrong, self, args, nargs, kwnames,
+                                 NULL};
+    PyObject *state = PyTuple_Pack(2, args[0], args[1]);
+    PyObject *result;
+    if (state == NULL) {
+        return NULL;
+    }
+    result = PyStackless_SoftCall(&caller, args[1], NULL, 0, NULL, wrong_step, state);
+    Py_DECREF(state);
+    return result;
+}
+
+static PyObject *
+new_continuation(PyObject *self, PyObject *args)
+{
+    PyObject *o[3];
+    if (unpack(args, o, 3) < 0) {
+        return NULL;
+    }
+    return PyStackless_NewContinuation(o[0], o[1] ? "made" : NULL, self ? pair : NULL, as_int(o[2]));
+}
+
+#define SOFT(NAME) {#NAME, (PyCFunction)(void (*)(void))NAME, METH_FASTCALL | METH_KEYWORDS, NULL}
+
+static PyMethodDef soft_methods[] = {
+    SOFT(soft_call), {NULL, NULL, 0, NULL}
+};
+
+static PyType_Slot soft_slots[] = {
+    {Py_tp_methods, soft_methods}, {0, NULL}
+};
+
+static PyType_Spec soft_spec = {
+    "capi_test.Soft", 0, 0, Py_TPFLAGS_DEFAULT, soft_slots
+};
+
+static int
+add_soft(PyObject *m)
+{
+    if (PyStackless_Import() < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    pair_step = PyStackless_NewContinuation(m, "pair_step", pair, 0);
+    map_step = PyStackless_NewContinuation(m, "map_step", map_continue, 0);
+    catch_step = PyStackless_NewContinuation(m, "catch_step", caught, PyStackless_CATCHES);
+    wrong_step = PyStackless_NewContinuation(m, "wrong_step", wrong, 0);
+    return pair_step && map_step && catch_step && wrong_step
+           ? PyModule_Add(m, "Soft", PyType_FromSpec(&soft_spec)) : -1;
+}
+
 static PyMethodDef methods[] = {
+    SOFT(soft_call), SOFT(soft_map), SOFT(soft_catch), SOFT(soft_wrong),
+    {"PyStackless_NewContinuation", new_continuation, METH_VARARGS, NULL},
 #define FUNCTION(NAME, RESULT, CALL) {#NAME, test_##NAME, METH_VARARGS, NULL},
 #include "capi_test.h"
 #undef FUNCTION
@@ -303,5 +483,9 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC
 PyInit_capi_test(void)
 {
-    return PyModule_Create(&module);
+    PyObject *m = PyModule_Create(&module);
+    if (m != NULL && add_soft(m) < 0) {
+        Py_CLEAR(m);
+    }
+    return m;
 }

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pickle
 import re
 import sys
 import sysconfig
@@ -15,7 +16,7 @@ from stackless import channel, schedule, tasklet
 from test.support import import_helper
 
 from .capi_support import build_module, load_module
-from .support import SHUFFLED, ChildTestCase, StacklessTestCase, run_python
+from .support import SHUFFLED, ChildTestCase, StacklessTestCase, needs_soft, run_python
 
 NULL = ...                      # what capi_test.c takes for it
 
@@ -67,7 +68,8 @@ class Table(CapiTestCase):
         self.assertGreater(len(declared), 60)
         inner = {"PyStackless_VaCallMethod_Main", "PyStackless_VaCallCMethod_Main",
                  "PyStackless_TaskletType", "PyStackless_ChannelType", "PyStackless_IsTasklet",
-                 "PyStackless_IsChannel", "PyStackless_SetScheduleFastcallback"}
+                 "PyStackless_IsChannel", "PyStackless_SetScheduleFastcallback",
+                 "PyStackless_SoftCall"}
         self.assertEqual([name for name in sorted(declared - inner)
                           if not hasattr(self.capi, name)], [])
         of = {"PyTasklet_" + name for name in OF_TASKLETS} \
@@ -805,6 +807,249 @@ class RunFor(CapiTestCase):
         self.assertEqual(got, [t])
 
 
+pickled_results = []
+
+
+def pickled_function(x):
+    stackless.schedule_remove()
+    return x * 10
+
+
+def pickled_task(soft_map):
+    pickled_results.append(soft_map(pickled_function, [1, 2]))
+
+
+def through_map(f):
+    return list(map(lambda x: f(), [0]))[0]
+
+
+class SoftCalls(CapiTestCase):
+    """C functions that go on after a call without holding C stack."""
+
+    def everywhere(self, f):
+        """What f() returns, or the type of what it raises: in main, in a tasklet, and in one
+        that has C functions between its frames; the same in each."""
+        def attempt():
+            try:
+                got.append(f())
+            except Exception as e:
+                got.append((type(e), str(e)))
+        got = []
+        attempt()
+        for call in (lambda: attempt(), lambda: through_map(attempt)):
+            tasklet(call)()
+            stackless.run()
+        self.assertEqual(got, [got[0]] * 3)
+        return got[0]
+
+    def test_result(self):
+        def f(*args, **kwargs):
+            schedule()
+            return args, kwargs
+        soft = self.capi.soft_call
+        self.assertEqual(self.everywhere(lambda: soft(f)), (((), {}), "state"))
+        self.assertEqual(self.everywhere(lambda: soft(f, 1, 2, a=3)),
+                         (((1, 2), {"a": 3}), "state"))
+        self.assertEqual(self.everywhere(lambda: soft(len, "abc")), (3, "state"))
+        self.assertEqual(self.everywhere(lambda: soft(int, "x"))[0], ValueError)
+        self.assertEqual(self.everywhere(lambda: soft(soft, soft, f, 1)),
+                         (((((1,), {}), "state"), "state"), "state"))
+
+    def test_method(self):
+        def f(x):
+            schedule()
+            return x
+        o = self.capi.Soft()
+        self.assertEqual(self.everywhere(lambda: o.soft_call(f, 5)), (5, "state"))
+        bound = o.soft_call
+        self.assertEqual(self.everywhere(lambda: bound(f, 5)), (5, "state"))
+        self.assertEqual(self.everywhere(lambda: bound(*[f, 5])), (5, "state"))
+
+    def test_loop(self):
+        def f(x):
+            if x % 100 == 0:
+                schedule()
+            return x * 2
+        items = list(range(20_000))    # no recursion, in no place
+        self.assertEqual(self.everywhere(lambda: self.capi.soft_map(f, items)),
+                         [x * 2 for x in items])
+        self.assertEqual(self.everywhere(lambda: self.capi.soft_map(str, items)),
+                         [str(x) for x in items])
+        self.assertEqual(self.everywhere(lambda: self.capi.soft_map(f, [])), [])
+
+    def test_no_c_stack(self):
+        def f(x):
+            stackless.schedule_remove()
+            return x
+        got = []
+        t = self.paused(lambda: got.append(self.capi.soft_map(f, [1, 2])))
+        if not stackless.enable_softswitch(None):
+            self.assertFalse(t.restorable)
+        else:
+            self.assertTrue(t.restorable)
+            self.assertEqual(t.nesting_level, 0)
+        t.run()
+        self.assertTrue(t.paused)
+        t.run()
+        self.assertEqual(got, [[1, 2]])
+
+    def test_exceptions(self):
+        def f(x=None):
+            schedule()
+            raise Error("of f")
+        for call in (lambda: self.capi.soft_call(f), lambda: self.capi.soft_map(f, [1])):
+            self.assertEqual(self.everywhere(call), (Error, "of f"))
+        self.assertEqual(self.everywhere(lambda: type(self.capi.soft_catch(f))), Error)
+        self.assertEqual(self.everywhere(lambda: self.capi.soft_catch(schedule) is not None), True)
+        self.assertEqual(self.everywhere(lambda: type(self.capi.soft_catch(5))), TypeError)
+
+    def test_thrown_into(self):
+        def f():
+            stackless.schedule_remove()
+        got = []
+        t = self.paused(lambda: got.append(self.capi.soft_catch(f)))
+        t.throw(Error("thrown"))
+        self.assertEqual(str(got[0]), "thrown")
+        t = self.paused(lambda: self.capi.soft_map(lambda x: f(), [1, 2]))
+        t.kill()
+        self.assertDead(t)
+        t = self.paused(lambda: self.capi.soft_map(lambda x: f(), [1, 2]))
+        del t                          # dropped, or killed if it was left hard
+
+    def test_wrong(self):
+        soft = self.capi.soft_wrong
+
+        def f():
+            schedule()
+            return 5
+        self.assertEqual(self.everywhere(lambda: soft(0, f)), 5)
+        for mode, exc, text in ((1, SystemError, "second soft call"),
+                                (2, SystemError, "not returned its result"),
+                                (3, SystemError, "NULL without an exception"),
+                                (4, SystemError, "with an exception set"),
+                                (5, KeyError, "after that"),
+                                (6, SystemError, "not returned its result|NULL without"),
+                                (7, TypeError, "needs a caller")):
+            with self.subTest(mode=mode):
+                got = self.everywhere(lambda: soft(mode, f))
+                self.assertIs(got[0], exc)
+                self.assertRegex(got[1], text)
+        self.assertIs(self.everywhere(self.capi.soft_call)[0], TypeError)
+
+    def test_continuation(self):
+        import types
+        m = types.ModuleType("m")
+        k = self.sched("NewContinuation", m, "made", 1)
+        self.assertIs(m.made, k)
+        self.assertEqual(repr(k), "<continuation m.made>")
+        self.assertEqual((k.__module__, k.__name__), ("m", "made"))
+        with self.assertRaises(TypeError):
+            type(k)()
+        for args in ((NULL, "made"), (5, "made"), (m, NULL)):
+            with self.assertRaises(TypeError):
+                self.sched("NewContinuation", *args)
+        with self.assertRaises(ValueError):
+            self.sched("NewContinuation", m, "made", 2)
+
+    def test_destructor_of_an_argument_switches(self):
+        # Between the return of the C function and the call that it has asked for.
+        class X:
+            def __del__(self):
+                schedule()
+                seen.append("deleted")
+        seen = []
+
+        def task():
+            seen.append(self.capi.soft_call(lambda *args: len(args), X()))
+        tasklet(task)()
+        tasklet(schedule)()
+        stackless.run()
+        self.assertEqual(sorted(seen, key=str), [(1, "state"), "deleted"])
+
+    def test_destructor_raises_or_calls(self):
+        class X:
+            def __del__(self):
+                seen.append(soft(lambda: 1))
+        seen, soft = [], self.capi.soft_call
+
+        def task():
+            seen.append(soft(lambda: 2))
+            seen.append(self.capi.soft_map(lambda x: X() and None, [1, 2]))
+        tasklet(task)()
+        stackless.run()
+        self.assertEqual(seen, [(2, "state"), (1, "state"), (1, "state"), [None, None]])
+
+    def test_profile(self):
+        events = []
+
+        def profile(frame, event, arg):
+            if event.startswith("c_") and arg is soft:
+                events.append(event)
+        soft = self.capi.soft_call
+
+        def f(fail):
+            schedule()
+            if fail:
+                raise Error
+
+        def task():
+            sys.setprofile(profile)
+            try:
+                soft(f, False)
+                with self.assertRaises(Error):
+                    soft(f, True)
+            finally:
+                sys.setprofile(None)
+        tasklet(task)()
+        stackless.run()
+        self.assertEqual(events, ["c_call", "c_return", "c_call", "c_exception"])
+
+    @needs_soft                        # what was left hard is not pickled to be run
+    def test_pickled(self):
+        # The continuation goes by its name, the state by value.
+        t = self.paused(pickled_task, self.capi.soft_map)
+        copy = pickle.loads(pickle.dumps(t))
+        for each in (copy, t):
+            each.run()
+            self.assertTrue(each.paused)
+            each.run()
+            self.assertFalse(each.alive)
+        self.assertEqual(pickled_results, [[10, 20], [10, 20]])
+        pickled_results.clear()
+
+    def test_traceback(self):
+        def f():
+            raise Error
+        names = []
+
+        def task():
+            try:
+                self.capi.soft_call(f)
+            except Error as e:
+                tb = e.__traceback__
+                while tb is not None:
+                    names.append(tb.tb_frame.f_code.co_name)
+                    tb = tb.tb_next
+        tasklet(task)()
+        stackless.run()
+        self.assertEqual(names, ["task", "f"])
+
+    @needs_soft                        # within C functions nobody is interrupted
+    def test_watchdog(self):
+        def f(x):
+            n = 0
+            while n < 1000:
+                n += 1
+        got = []
+        t = tasklet(lambda: got.append(self.capi.soft_map(f, [1, 2, 3])))()
+        times = 0
+        while stackless.run(500) is t:
+            times += 1
+            t.insert()
+        self.assertGreater(times, 3)
+        self.assertEqual(got, [[None] * 3])
+
+
 class InChildren(ChildTestCase):
 
     def script(self, text):
@@ -869,7 +1114,6 @@ class Late:
         except BaseException as e:
             print(type(e))
 late = Late()
-late.me = late
 capi.PyStackless_Import()
 """))
         self.assertIn("1", out)
@@ -937,6 +1181,10 @@ def callback():
         capi.set_hook()
     return operation,
 
+@oom_cases.case
+def soft():
+    return (lambda: capi.soft_map(oom_cases.nothing, [1, 2])),
+
 @oom_cases.only_main
 @oom_cases.target_may_fail
 @oom_cases.case
@@ -946,7 +1194,7 @@ def run_for():
 
 for place in {!r}:
     for name in ("new setup bind run_tasklet throw kill_pending send_exception channel "
-                 "callback run_for").split():
+                 "callback soft run_for").split():
         if place == "main" or name not in oom_cases.ONLY_MAIN:
             print(place, name, flush=True)
             oom.main(name, place)
