@@ -357,7 +357,7 @@ channel_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
     PyChannelObject *ch = (PyChannelObject *)self;
     PyObject *list = PyList_New(0);
     for (PyTaskletObject *t = ch->first; list != NULL && t != NULL; t = t->next) {
-        if (!_PyStackless_IsBeingFreed(t) && PyList_Append(list, (PyObject *)t) < 0) {
+        if (!_PyStackless_IsBeingFreed(t) && PyList_Append(list, (PyObject *)_PyStackless_WaiterOf(t)) < 0) {
             Py_CLEAR(list);
         }
     }

@@ -280,6 +280,15 @@ _PyStackless_TakeTasklet(PyTaskletObject *t)
                         "thread");
         return NULL;
     }
+    const char *wait = _PyStackless_IsSelecting(t) ? "waits in select()"
+                       : tasklet_has_timer(t) ? "waits for a time"
+                       : tasklet_is_blocked(t) && (t->channel->special & CHANNEL_HIDDEN)
+                       ? "waits for the end of another one, or sleeps" : NULL;
+    if (wait != NULL) {
+        PyErr_Format(PyExc_TypeError, "cannot pickle a tasklet that %s: what it waits for would "
+                     "be lost", wait);
+        return NULL;
+    }
     int bits = state_bits(t);
     int hard = _PyTasklet_IsHard(t) || (t->flags & TASKLET_IS_MAIN);
     PyObject *exc = NULL, *frames;

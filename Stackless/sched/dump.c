@@ -66,7 +66,8 @@ state_name(PyTaskletObject *t)
         case TASKLET_CURRENT:
             return "current";
         case TASKLET_RECEIVING:
-            return t->channel == sched_of(t)->sleep_channel ? "sleeping" : "receiving";
+            return !(t->channel->special & CHANNEL_HIDDEN) ? "receiving"
+                   : t->channel == sched_of(t)->sleep_channel ? "sleeping" : "joining";
         case TASKLET_SENDING:
             return "sending";
         case TASKLET_PAUSED:
@@ -140,7 +141,7 @@ tasklet_info(PyTaskletObject *t, Py_ssize_t depth)
     }
     PyObject *channel = Py_None;
     if (tasklet_is_blocked(t) && t->channel != NULL
-        && t->channel != sched_of(t)->sleep_channel) {
+        && !(t->channel->special & CHANNEL_HIDDEN)) {
         channel = Py_BuildValue("{s:N,s:s,s:i}",
                                 "id", PyLong_FromVoidPtr(t->channel),
                                 "type", Py_TYPE(t->channel)->tp_name,

@@ -118,7 +118,7 @@ _PyStackless_Unblock(PyTaskletObject *t)
     }
     _PyChannel_Unlink(sched_of(t), t);
     if (ch->first == NULL) {
-        ch->special = 0;
+        ch->special &= ~CHANNEL_TIMED;
     }
     _PyStackless_SetState(t, TASKLET_PAUSED);
 }

@@ -113,7 +113,7 @@ link_proxy(_PyStackless_Scheduler *sched, PyTaskletObject *owner, selection_case
     p->tempval = Py_XNewRef(c->value);
     p->context = Py_NewRef(c->index);
     p->state = c->value != NULL ? TASKLET_SENDING : TASKLET_RECEIVING;
-    c->channel->special = 1;
+    c->channel->special |= CHANNEL_TIMED;
     _PyChannel_Append(sched, c->channel, (PyTaskletObject *)Py_NewRef(p));
 }
 
@@ -125,7 +125,7 @@ unlink_proxy(PyTaskletObject *p)
     _PyChannel_Unlink(sched_of(p), p);
     p->state = TASKLET_IDLE;
     if (ch->first == NULL) {
-        ch->special = 0;
+        ch->special &= ~CHANNEL_TIMED;
     }
 }
 
@@ -381,7 +381,7 @@ _PyStackless_StartSelect(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyOb
     extra_of(t)->select = (Selection *)Py_NewRef(s);
     _PyStackless_Discard(sched, (PyObject *)old);
     s->live = 1;
-    t->channel->special = 1;
+    t->channel->special |= CHANNEL_TIMED;
     for (Py_ssize_t i = 1; i < Py_SIZE(s); i++) {
         link_proxy(sched, t, &s->cases[i]);
     }

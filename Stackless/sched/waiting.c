@@ -60,7 +60,7 @@ _PyStackless_StartTimer(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyTim
     extra_of(t)->sleeps = (uint8_t)sleeps;
     Py_INCREF(t);
     Py_INCREF(t->channel);
-    t->channel->special = 1;
+    t->channel->special |= CHANNEL_TIMED;
     _PyStackless_TimerStart(sched, t, deadline);
     _PyStackless_NoticeTimers(sched, NULL);
 }
@@ -118,6 +118,7 @@ _PyStackless_HiddenChannel(stackless_modstate *mod)
     PyChannelObject *ch = (PyChannelObject *)mod->channel_type->tp_alloc(mod->channel_type, 0);
     if (ch != NULL) {
         ch->preference = -1;
+        ch->special = CHANNEL_HIDDEN;
         _PyObject_GC_UNTRACK(ch);
     }
     return ch;

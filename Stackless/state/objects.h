@@ -287,10 +287,15 @@ struct _PyChannelObject {
             signed char preference;    // -1 receiver, 0 none, 1 sender
             uint8_t schedule_all;
             uint8_t closing;
-            uint8_t special;           // who waits may have a timer
+            uint8_t special;           // CHANNEL_...
         };
         uint32_t kind;                 // all of them: channel_is_unusual()
     };
+};
+
+enum {
+    CHANNEL_TIMED = 1,            // who waits may have a timer, or select
+    CHANNEL_HIDDEN = 2,           // programs do not see it: who waits sleeps, or joins
 };
 
 /* Is any of schedule_all, closing, special set?  Then nothing is done the fast way. */

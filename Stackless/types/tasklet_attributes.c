@@ -170,8 +170,11 @@ tasklet_get_channel(PyObject *self, void *Py_UNUSED(closure))
 {
     PyTaskletObject *t = tasklet_cast(self);
     PyObject *ch = NULL;
-    if (tasklet_is_blocked(t) && t->channel != sched_of(t)->sleep_channel) {
+    if (tasklet_is_blocked(t)) {
         ch = _PyStackless_NewRefFromWeak(t->channel);
+    }
+    if (ch != NULL && (((PyChannelObject *)ch)->special & CHANNEL_HIDDEN)) {
+        Py_CLEAR(ch);
     }
     return ch != NULL ? ch : Py_NewRef(Py_None);
 }

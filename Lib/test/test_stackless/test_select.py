@@ -446,6 +446,28 @@ class Select(VirtualTestCase):
         a.send(1)
 
 
+class Pickling(VirtualTestCase):
+
+    def test_who_waits_for_what_a_pickle_cannot_have(self):
+        import pickle
+        ch, other = channel(), channel()
+        end = tasklet(sleep)(LONG)
+        for task in (lambda: sleep(LONG), lambda: ch.receive(timeout=LONG), end.join,
+                     lambda: select(ch, other)):
+            t = tasklet(task)()
+            stackless.run(wait=False)
+            with self.assertRaisesRegex(TypeError, "would be lost"):
+                pickle.dumps(t)
+            t.kill()
+        t = tasklet(lambda: select(ch, other))()
+        stackless.run(wait=False)
+        for c in (ch, other):
+            with self.assertRaises(TypeError):
+                pickle.dumps(c)
+        t.kill()
+        end.kill()
+
+
 class Model:
     """Random operations: each value that was sent is received once, or its sender knows that
     it was not, or it still waits."""
