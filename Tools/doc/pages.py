@@ -10,7 +10,7 @@ _LABEL = re.compile(r"^\.\. _([\w-]+):$", re.MULTILINE)
 _ROLE = re.compile(r":(ref|doc|c:func|func|class|meth|attr|exc|data|mod):`([^`]+)`")
 _C_FUNCTION = re.compile(r"^(?:\.\. c:function::| {16}) *[\w ]+\*?\b(\w+)\(.*\)$", re.MULTILINE)
 _DIRECTIVE = re.compile(r"^( *)\.\. (function|class|method|staticmethod|attribute|data|exception):: (.+)$")
-_MODULE = re.compile(r"^\.\. (module|currentmodule):: (\w+)$")
+_MODULE = re.compile(r"^\.\. (module|currentmodule):: ([\w.]+)$")
 _FILE = re.compile(r"^ *\.\. (?:image|literalinclude):: (\S+)$", re.MULTILINE)
 _TOCTREE = re.compile(r"^\.\. toctree::\n((?:   .*\n|\n)+)", re.MULTILINE)
 # In literals: what looks like a file of the repository, or a target of the Makefile.
@@ -118,7 +118,7 @@ def load(folder: Path) -> dict[str, Page]:
 
 def _is_described(page: Page, role: str, target: str, names: set[str]) -> bool:
     """As Sphinx looks names up: as it stands, in the module, in the class around it."""
-    modules = {"stackless", "greenlet"}
+    modules = {"stackless", "greenlet", "stackless.snapshot"}
     if role == "mod":
         return target in modules
     scopes = {""} | {f"{module}." for module in modules if f"module:: {module}\n" in page.text}
