@@ -91,6 +91,37 @@ def pickling(depth: int, dumps: float, loads: float, bytes_target: float) -> tup
     )
 
 
+def receiving(how: str, ready: bool, label: str) -> Workload:
+    """A workload of messages that are received in one way or the other."""
+    return Workload(f"{how}_{'ready' if ready else 'waiting'}", "workloads_waiting", "messages",
+                    (Row(label),), options={"how": how, "ready": ready}, peers=())
+
+
+# (Limits of 1 us for a sleep, 0.5 us for a timer or a cancelled tasklet, at 24 ns for a
+# resumption.)
+WAITING = (
+    Workload("sleepers", "workloads_waiting", "sleepers",
+             (Row("{size:,} asleep: sleep and wake", target=41.7),
+              Row("{size:,} asleep: memory each", "bytes", "bytes", 350.0, "value")),
+             size=1_000_000, quick_size=50_000, fixed=True, peers=()),
+    Workload("timers", "workloads_waiting", "timers",
+             (Row("a timer beside 1,000,000 others: start and stop, a message", target=20.8),),
+             peers=()),
+    receiving("receive", True, "receive() from one who waits"),
+    receiving("timeout", True, "receive(timeout=) from one who waits"),
+    receiving("select", True, "select() of 2, one ready"),
+    receiving("receive", False, "receive() from one who comes"),
+    receiving("timeout", False, "receive(timeout=) from one who comes"),
+    receiving("select", False, "select() of 2 that wait"),
+    Workload("members", "workloads_waiting", "members", (Row("a group: spawn, wait, collect"),),
+             options={"bare": False}, size=10_000, quick_size=10_000, fixed=True, peers=()),
+    Workload("bare", "workloads_waiting", "members", (Row("the same without a group"),),
+             options={"bare": True}, size=10_000, quick_size=10_000, fixed=True, peers=()),
+    Workload("cancelled", "workloads_waiting", "cancelled",
+             (Row("{size:,} cancelled, each", target=20.8),),
+             size=100_000, quick_size=10_000, fixed=True, peers=()),
+)
+
 CONTEXTS = (
     yielding("function", "a function"),
     yielding("method", "a method"),
@@ -156,12 +187,17 @@ WORKLOADS = (
              (Row("{size:,} blocked within map(): memory each", "bytes", "bytes", 2000.0,
                   "value"),),
              size=100_000, quick_size=10_000, fixed=True, peers=()),
+    *WAITING,
 )
 
 # Rows made of others: label, the workload divided, its divisor, target for the ratio of times.
 # "As depth 1" is taken to mean within 10 %, which is what such a measurement can tell apart.
 DERIVED = (
     ("depth 1,000 relative to depth 1", "depth_1000", "depth_1", 1.10),
+    ("receive(timeout=) relative to receive(), ready", "timeout_ready", "receive_ready", 1.3),
+    ("select() of 2 relative to receive(), ready", "select_ready", "receive_ready", 2.0),
+    ("select() of 2 relative to receive(), waiting", "select_waiting", "receive_waiting", 3.0),
+    ("a group relative to bare tasklets", "members", "bare", 1.5),
 )
 
 # Sums of other rows: label, the workloads, target for the sum of their ratios.
