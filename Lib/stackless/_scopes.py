@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from _stackless import Cancelled, channel, scope, tasklet
+from _stackless import Cancelled, channel, scope
 
 TYPE_CHECKING = False                  # typing takes longer to import than all of this
 if TYPE_CHECKING:
     from typing import Any, Callable, Self
+
+    from stackless import tasklet
 
 
 class move_on_after(scope):
@@ -82,7 +84,6 @@ class group(scope):
         self._limit = limit
         self._policy = policy
         self._done = False             # with policy "first": there is a result
-        self._indices: dict[int, int] = {}     # of those that have not ended, by id()
         self._is_open = False
         self._outer: Cancelled | None = None
         self._slot = channel()
@@ -102,6 +103,7 @@ class group(scope):
 
     def __enter__(self) -> Self:
         self._enter()
+        self._begin(self._results, self._policy == "first" or self._limit is not None)
         self._is_open = True
         return self
 
@@ -111,22 +113,16 @@ class group(scope):
         Returns the tasklet.  If there are `limit` already, wait first.  RuntimeError outside
         of the block.
         """
-        while self._limit is not None and len(self._indices) >= self._limit:
+        while self._limit is not None and self._running >= self._limit:
             self._slot.receive()
         if not self._is_open:
             raise RuntimeError("a group can be used only within its block")
-        member = tasklet(function, args, kwargs)
-        self._adopt(member)            # and has a copy of the context
-        self._indices[id(member)] = len(self._results)
-        self._results.append(None)
-        return member.insert()
+        return self._spawn(function, args, kwargs)
 
-    def _ended(self, member: tasklet, value: object, exc: BaseException | None) -> None:
-        # Called when a member has ended, in it: it cannot switch.
-        index = self._indices.pop(id(member), None)
+    def _ended(self, exc: BaseException | None) -> None:
+        # Called in a member that has ended, and cannot switch; if it returned, or was cancelled
+        # by the group, not always.  Its result is in the list.
         if exc is None:
-            if index is not None:
-                self._results[index] = value
             if self._policy == "first" and not self._done:
                 self._done = True
                 self.cancel("there is a result")
@@ -139,14 +135,14 @@ class group(scope):
                 self.cancel(exc)
         if self._slot.balance < 0:
             self._slot.send(None)
-        if not self._indices and self._all_ended.balance < 0:
+        if not self._running and self._all_ended.balance < 0:
             self._all_ended.send(None)
 
     def _wait(self) -> BaseException | None:
         # What comes meanwhile, as TaskletExit or a deadlock.
         interruption = None
         with shield():
-            while self._indices:
+            while self._running:
                 try:
                     self._all_ended.receive()
                 except BaseException as e:

@@ -22,6 +22,8 @@ typedef struct _PyStackless_Scope {
     struct _PyStackless_Scope *parent;     // strong, or NULL
     PyObject *members;            // dict of tasklets, by address: they may have a __hash__
     PyObject *open;               // the same of the scopes within it
+    PyObject *results;            // list of what the spawned ones return, or NULL
+    Py_ssize_t running;           // how many of the spawned ones have not ended
     PyTaskletObject *host;        // strong: who has entered it, or NULL
     PyObject *reason;             // strong, or NULL
     PyTime_t deadline;            // 0: none
@@ -30,6 +32,7 @@ typedef struct _PyStackless_Scope {
     uint8_t cancelled;
     uint8_t expired;              // by its deadline
     uint8_t shield;
+    uint8_t tells_all;            // _ended() is called for each of the spawned ones
     uint8_t entered;              // once only
 } Scope;
 
@@ -236,34 +239,88 @@ scope_exit(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* _begin(results, tells_all): the scope is a group. */
 static PyObject *
-scope_adopt(PyObject *self, PyObject *op)
+scope_begin(PyObject *self, PyObject *args)
 {
     Scope *s = (Scope *)self;
-    PyTaskletObject *t = caller();
-    if (t == NULL) {
+    PyObject *results;
+    int tells_all;
+    if (!PyArg_ParseTuple(args, "O!p:_begin", &PyList_Type, &results, &tells_all)) {
         return NULL;
     }
-    if (!PyObject_TypeCheck(op, sched_of(t)->mod->tasklet_type)) {
-        PyErr_Format(PyExc_TypeError, "a tasklet is wanted, not %s", Py_TYPE(op)->tp_name);
-        return NULL;
-    }
-    PyTaskletObject *member = (PyTaskletObject *)op;
-    if ((member->flags & TASKLET_STARTED) || scope_of(member) != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "a tasklet that has been started cannot be put into "
-                        "a scope");
-        return NULL;
-    }
-    PyObject *context = PyContext_CopyCurrent();
-    if (context == NULL || move_member(member, NULL, s) < 0) {
-        Py_XDECREF(context);
-        return NULL;
-    }
-    extra_of(member)->spawned = 1;
-    PyObject *old = *context_of(member);
-    *context_of(member) = context;
-    Py_XDECREF(old);
+    s->tells_all = (uint8_t)tells_all;
+    Py_XSETREF(s->results, Py_NewRef(results));
     Py_RETURN_NONE;
+}
+
+/* _spawn(function, args, kwargs): a new tasklet runs that in the scope, in a copy of the
+   caller's context. */
+static PyObject *
+scope_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Scope *s = (Scope *)self;
+    PyTaskletObject *caller_t = caller();
+    if (caller_t == NULL || s->results == NULL || nargs != 3) {
+        if (caller_t != NULL) {
+            PyErr_SetString(PyExc_RuntimeError, "nothing can be spawned in that scope");
+        }
+        return NULL;
+    }
+    PyObject *type = (PyObject *)sched_of(caller_t)->mod->tasklet_type;
+    PyObject *results = Py_NewRef(s->results);
+    PyObject *context = PyContext_CopyCurrent();
+    PyObject *op = context != NULL ? PyObject_Vectorcall(type, args, 3, NULL) : NULL;
+    Py_ssize_t index = PyList_GET_SIZE(results);
+    if (op == NULL || PyList_Append(results, Py_None) < 0) {
+        goto error;
+    }
+    PyTaskletObject *t = (PyTaskletObject *)op;
+    if (move_member(t, NULL, s) < 0) {
+        PyObject *exc = PyErr_GetRaisedException();
+        if (PyList_SetSlice(results, index, index + 1, NULL) < 0) {
+            PyErr_Clear();
+        }
+        PyErr_SetRaisedException(exc);
+        goto error;
+    }
+    Py_DECREF(results);
+    s->running++;
+    extra_of(t)->spawned = 1;
+    extra_of(t)->index = index;
+    PyObject *old = *context_of(t);
+    *context_of(t) = context;
+    _PyStackless_QueueAppend(sched_of(t), t);
+    Py_XDECREF(old);
+    return op;
+error:
+    Py_DECREF(results);
+    Py_XDECREF(context);
+    Py_XDECREF(op);
+    return NULL;
+}
+
+/* Is `exc` that with which s was cancelled? */
+static int
+is_own_cancelled(_PyStackless_Scheduler *sched, Scope *s, PyObject *exc)
+{
+    if ((PyObject *)Py_TYPE(exc) != sched->mod->cancelled_type) {
+        return 0;
+    }
+    PyObject *scope = PyObject_GetAttrString(exc, "scope");
+    if (scope == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(scope);
+    return scope == (PyObject *)s;
+}
+
+/* A spawned one has ended: must the group know?  (It looks when the last one ends.) */
+static int
+concerns_group(_PyStackless_Scheduler *sched, Scope *s, PyObject *exc)
+{
+    return s->tells_all || s->running == 0
+           || (exc != NULL && !is_own_cancelled(sched, s, exc));
 }
 
 PyObject *
@@ -272,23 +329,34 @@ _PyStackless_MemberEnded(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyOb
 {
     Scope *s = scope_of(t);
     int spawned = extra_of(t)->spawned;
+    Py_ssize_t index = extra_of(t)->index;
     extra_of(t)->spawned = 0;
     extra_of(t)->scope = NULL;
     remove_from(s->members, t);
-    if (spawned) {
-        PyObject *res = PyObject_CallMethod((PyObject *)s, "_ended", "OOO", t,
-                                            value != NULL ? value : Py_None,
+    if (!spawned) {
+        Py_DECREF(s);
+        return exc;
+    }
+    s->running--;
+    if (exc == NULL && value != NULL && s->results != NULL
+        && index < PyList_GET_SIZE(s->results)) {
+        PyObject *old = PyList_GET_ITEM(s->results, index);
+        PyList_SET_ITEM(s->results, index, Py_NewRef(value));
+        Py_DECREF(old);                // None, if the program has not put something there
+    }
+    if (concerns_group(sched, s, exc)) {
+        PyObject *res = PyObject_CallMethod((PyObject *)s, "_ended", "O",
                                             exc != NULL ? exc : Py_None);
         if (res == NULL) {
             PyErr_FormatUnraisable("Exception ignored when a member of a group ended");
+            Py_DECREF(s);
+            return exc;
         }
-        else {
-            Py_CLEAR(exc);             // it is the group's affair
-            Py_DECREF(res);
-        }
+        Py_DECREF(res);
     }
+    Py_CLEAR(exc);                     // it is the group's affair
     Py_DECREF(s);
-    return exc;
+    return NULL;
 }
 
 /* --- cancelling --------------------------------------------------------------------- */
@@ -424,6 +492,7 @@ scope_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(s->parent);
     Py_VISIT(s->members);
     Py_VISIT(s->open);
+    Py_VISIT(s->results);
     Py_VISIT(s->host);
     Py_VISIT(s->reason);
     return 0;
@@ -441,6 +510,7 @@ scope_clear(PyObject *self)
     }
     Py_CLEAR(s->host);
     Py_CLEAR(s->reason);
+    Py_CLEAR(s->results);
     return 0;
 }
 
@@ -453,6 +523,7 @@ scope_dealloc(PyObject *self)
     Py_XDECREF(s->parent);
     Py_XDECREF(s->members);
     Py_XDECREF(s->open);
+    Py_XDECREF(s->results);
     Py_XDECREF(s->host);
     Py_XDECREF(s->reason);
     type->tp_free(self);
@@ -490,6 +561,12 @@ scope_get_tasklets(PyObject *self, void *Py_UNUSED(closure))
     return PyDict_Values(((Scope *)self)->members);
 }
 
+static PyObject *
+scope_get_count(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSsize_t(((Scope *)self)->running);
+}
+
 static PyGetSetDef scope_getset[] = {
     {"cancelled", scope_get_cancelled, NULL,
      PyDoc_STR("It has been cancelled, or its time was over.")},
@@ -497,6 +574,7 @@ static PyGetSetDef scope_getset[] = {
     {"shield", scope_get_shield, NULL,
      PyDoc_STR("What is around it does not cancel who is within.")},
     {"reason", scope_get_reason, NULL, PyDoc_STR("The argument of cancel(), or None.")},
+    {"_running", scope_get_count, NULL, NULL},
     {"tasklets", scope_get_tasklets, NULL,
      PyDoc_STR("A list of the tasklets for which it is the innermost scope.")},
     {NULL}
@@ -507,7 +585,8 @@ static PyMethodDef scope_methods[] = {
      scope_cancel_doc},
     {"_enter", scope_enter, METH_NOARGS, NULL},
     {"_exit", scope_exit, METH_NOARGS, NULL},
-    {"_adopt", scope_adopt, METH_O, NULL},
+    {"_begin", scope_begin, METH_VARARGS, NULL},
+    {"_spawn", _PyCFunction_CAST(scope_spawn), METH_FASTCALL, NULL},
     {NULL}
 };
 

@@ -208,6 +208,7 @@ typedef struct {
     PyChannelObject *done;        // strong: where others wait for its end, or NULL
     _PyStackless_Selection *select;    // strong: the select() in which it waits, or has, or NULL
     _PyStackless_Scope *scope;    // strong: the innermost one in which it is, or NULL
+    Py_ssize_t index;             // `spawned`: among the results of its scope
     void *told;                   // the scope that has cancelled it; to be compared only
     uint8_t interrupted;          // its pending call is run(timeout)'s interrupt
     uint8_t branches;             // its pending call is a loop's, which is monitored
