@@ -148,7 +148,8 @@ def use(archive: Path, folder: Path) -> None:
     _run(folder / "venv" / "bin" / "pip", "--version")
     if shutil.which("cc"):
         flags = _run(here / "bin" / "python3-config", "--cflags", "--ldflags", "--embed").split()
-        _run("cc", examples / "embed.c", "-o", folder / "embed", *flags)
+        for source in sorted(examples.glob("*.c")):
+            _run("cc", source, "-o", folder / source.stem, *flags)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
