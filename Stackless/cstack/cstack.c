@@ -34,6 +34,17 @@
 #endif
 #include "Stackless/cstack/cstack.h"
 
+#if defined(__has_feature)
+#  if __has_feature(address_sanitizer)
+#    define HAVE_ADDRESS_SANITIZER
+#  endif
+#elif defined(__SANITIZE_ADDRESS__)
+#  define HAVE_ADDRESS_SANITIZER
+#endif
+#ifdef HAVE_ADDRESS_SANITIZER
+#  include <sanitizer/asan_interface.h>
+#endif
+
 /* --- buffers -------------------------------------------------------------- */
 
 int
@@ -210,6 +221,31 @@ place_below(_PyStackless_Main *main, char *sp)
            ? latest - STACKLESS_PLACE_DISTANCE : choose_place(main, sp);
 }
 
+/* --- AddressSanitizer ----------------------------------------------------- */
+
+/* It marks the gaps between variables of active functions, which stay marked when the stack
+   pointer moves away: to be called for memory that is copied, or used for something else. */
+#ifdef HAVE_ADDRESS_SANITIZER
+static void
+unmark(const char *from, const char *to)
+{
+    if (from < to) {
+        __asan_unpoison_memory_region(from, (size_t)(to - from));
+    }
+}
+
+/* For an activation on [near, far) that is left, and for what runs until it has been, below. */
+static void
+unmark_left(const char *near, const char *far)
+{
+    enum { ON_THE_WAY = 64 * 1024 };
+    unmark(near - ON_THE_WAY, far);
+}
+#else
+#  define unmark(FROM, TO) ((void)0)
+#  define unmark_left(NEAR, FAR) ((void)0)
+#endif
+
 /* --- switching ------------------------------------------------------------ */
 
 void *
@@ -218,6 +254,7 @@ _PyStackless_PutBack(void *target)
     _PyStackless_Slice *to = target;
     size_t saved = _PyStackless_SliceSaved(to);
     if (saved != 0) {
+        unmark(to->near, to->saved_to);
         memcpy(to->near, to->copy, saved);
         to->saved_to = to->near;
     }
@@ -243,6 +280,7 @@ make_way(_PyStackless_Main *main, const _PyStackless_Slice *to)
     if (s != to) {
         char *end = to != &main->slice && to->far < s->far ? to->far : s->far;
         if (end > s->saved_to) {
+            unmark(s->saved_to, end);
             memcpy(s->copy + _PyStackless_SliceSaved(s), s->saved_to,
                    (size_t)(end - s->saved_to));
             s->saved_to = end;
@@ -259,6 +297,7 @@ leave_for_main(void *data, char *sp)
 {
     (void)sp;
     _PyStackless_Main *main = data;
+    unmark_left(sp, main->slice.near);
     make_way(main, &main->slice);
     return &main->slice;
 }
@@ -333,6 +372,7 @@ _PyStackless_Leave(_PyStackless_Slice *from, char *near, _PyStackless_Main *main
         from->near = from->saved_to = near;
         cxx_save(from);
     }
+    unmark_left(near, from != NULL ? from->far : main->slice.near);
     if (to == NULL) {
         main->in_place = from;
         main->begin = place_below(main, near);
@@ -341,6 +381,7 @@ _PyStackless_Leave(_PyStackless_Slice *from, char *near, _PyStackless_Main *main
     if (main_size != 0) {
         _PyStackless_Slice *slice = &main->slice;
         size_t saved = _PyStackless_SliceSaved(slice);
+        unmark(slice->saved_to, to->far);
         memcpy(slice->copy + saved, slice->saved_to, main_size - saved);
         slice->saved_to = to->far;
     }

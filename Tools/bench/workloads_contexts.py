@@ -71,6 +71,9 @@ class Waiter:
     def method(self) -> None:
         schedule()
 
+    def method_with(self, first: int, second: int) -> None:
+        schedule()
+
     @property
     def value(self) -> None:
         schedule()
@@ -141,6 +144,23 @@ def star_arguments(turns: int) -> None:
     pair = (1, 2)
     for _ in range(turns):
         wait_with(*pair)
+
+
+@context
+def all_arguments(turns: int) -> None:
+    method = Waiter().method_with
+    arguments, keywords = (1,), {"second": 2}
+    for _ in range(turns):
+        method(*arguments, **keywords)
+
+
+@context
+def except_block(turns: int) -> None:
+    try:
+        raise ValueError
+    except ValueError:
+        for _ in range(turns):
+            schedule()
 
 
 @context
