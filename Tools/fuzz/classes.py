@@ -171,6 +171,8 @@ def class_definition(g: Writer, finalizers: bool) -> None:
         g.line(f"n = {rng.randrange(4)}")
         names = [m for m in METHODS if m not in RARE and (finalizers or m not in FINALIZERS)]
         chosen = rng.sample(names, rng.randint(3, 14)) + [m for m in sorted(RARE) if g.chance(0.06)]
+        if g.chance(0.5):       # operands of two classes that both answer
+            chosen += [m for m in ("__add__", "__radd__") if m not in chosen]
         for each in chosen:
             method(g, each)
         if "__eq__" in chosen and "__hash__" not in chosen:

@@ -226,6 +226,8 @@ def operation(g: Writer) -> str:
     left, right = instance(g), value(g)
     if g.chance(0.3):
         left, right = right, left
+    elif g.chance(0.3):
+        op, right = "+", instance(g)
     return f"({left} {op} {right})"
 
 

@@ -162,6 +162,9 @@ class Finder:
 
 # --- one run ------------------------------------------------------------------------
 
+SHARED_VAR: contextvars.ContextVar[Any] = contextvars.ContextVar("VAR")
+
+
 class Instance:
     """A program and what it does.  Plain unless a runner says how to switch."""
 
@@ -351,6 +354,7 @@ class Runner:
         self.left: list[greenlet.greenlet] = []             # wait to be switched to
         self.to_be_thrown: list[tuple[Any, int]] = []
         self.nested = 0                                     # calls of stackless.run() in programs
+        self.contexts = self.rng.random() < 0.5             # each instance has one, instead of a variable
 
     def run(self) -> None:
         before = stackless.enable_softswitch(not self.variant.hard)
@@ -378,9 +382,16 @@ class Runner:
         instance.switch = Switcher(self, instance).switch
         self.feeders.append(stackless.tasklet(feed)(channel))
         if self.variant.kind == "greenlet":
-            self.left.append(greenlet.greenlet(instance.run))
+            g = greenlet.greenlet(instance.run)
+            self.left.append(g)
+            if self.contexts:
+                g.gr_context = contextvars.Context()
         else:
-            stackless.tasklet(instance.run)()
+            t = stackless.tasklet(instance.run)()
+            if self.contexts:
+                t.set_context(contextvars.Context())
+        if self.contexts:
+            instance.var = SHARED_VAR
 
     def step(self) -> None:
         """One round of the driver, which is the main tasklet and greenlet."""
@@ -414,8 +425,13 @@ class Runner:
             stackless.run()
             return
         options = {option: True for option in self.variant.options}
+        forever = None
+        if "soft" not in options and self.rng.random() < 0.2:
+            forever = stackless.tasklet(endless)()
         interrupted = stackless.run(self.rng.randint(1, self.variant.ticks), **options)
-        if interrupted is not None:
+        if forever is not None:
+            forever.kill()
+        if interrupted is not None and interrupted is not forever:
             interrupted.insert()
 
 
@@ -560,6 +576,11 @@ def generating() -> None:
 
 def recursing(n: int = 30) -> None:
     recursing(n - 1) if n else spinning()
+
+
+def endless() -> None:
+    while True:
+        pass
 
 
 def tracing() -> None:

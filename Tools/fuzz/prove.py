@@ -51,7 +51,7 @@ FAULTS = (
           "w->due = 0;"),
     Fault("operands are asked in the wrong order", "Stackless/inline/operators.c",
           "return subtype && is_overloaded(v, w, op->reflected)",
-          "return !subtype && is_overloaded(v, w, op->reflected)"),
+          "return is_overloaded(v, w, op->reflected)"),
 )
 
 
