@@ -22,6 +22,8 @@ import textwrap
 import unittest
 from typing import Any, Iterable, Iterator
 
+from test.support import check_sanitizer
+
 import stackless
 
 # The directory from which `test_stackless` is importable as a package of its
@@ -31,8 +33,13 @@ PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Is there a garbage collection at every switch?
 COLLECTS = "gc" in os.environ.get("STACKLESS_DEBUG", "").split(",")
 
+SANITIZED = check_sanitizer(address=True)
+
 # A child that takes this long (seconds) hangs.
-CHILD_TIMEOUT = 1200 if COLLECTS else 120
+CHILD_TIMEOUT = 1200 if COLLECTS or SANITIZED else 120
+
+needs_usual_frames = unittest.skipIf(
+    SANITIZED, "the frames of C functions are larger with AddressSanitizer")
 
 needs_many = unittest.skipIf(
     COLLECTS, "takes so many that collections at every switch would never come to an end")

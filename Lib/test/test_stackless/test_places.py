@@ -7,7 +7,7 @@ import unittest
 
 from test.support import import_helper
 
-from .support import ChildTestCase
+from .support import ChildTestCase, needs_usual_frames
 
 import_helper.import_module("_teststackless")
 
@@ -68,6 +68,7 @@ print(len(set(addresses)))
         import_helper.import_module("_ctypes")
         self.assertEqual(self.run_lines("import ctypes\n", self.WITHIN_C), ["1"])
 
+    @needs_usual_frames
     def test_how_main_calls(self):
         # A call that has run before takes less of the stack.
         self.assertEqual(self.run_lines("""
