@@ -505,6 +505,9 @@ _PyStackless_CReturnStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_eve
     _PyInterpreterFrame *frame = c->previous;
     PyObject *callable = c->localsplus[STATE_A];
     PyObject *arg = c->localsplus[STATE_B];
+    if (!_PyStackless_IsMonitored(frame)) {
+        return event == AT_RAISE ? STEP_FAILED : STEP_DONE;
+    }
     if (event == AT_RAISE) {
         _Py_call_instrumentation_exc2(tstate, PY_MONITORING_EVENT_C_RAISE, frame,
                                       frame->instr_ptr, callable, arg);

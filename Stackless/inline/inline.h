@@ -126,6 +126,14 @@ continuation_number(_PyInterpreterFrame *c)
     return continuation_get(c, STATE_NUMBER);
 }
 
+/* Can events of the frame's instructions be told?  Not if its code was never monitored in this
+   process: a continuation that came out of a pickle may say that they are to be. */
+static inline int
+_PyStackless_IsMonitored(const _PyInterpreterFrame *frame)
+{
+    return ((PyCodeObject *)frame->f_executable)->_co_monitoring != NULL;
+}
+
 static inline PyObject *
 continuation_make_number(long number)
 {

@@ -391,7 +391,7 @@ step_outcome
 _PyStackless_Branch(PyThreadState *tstate, _PyInterpreterFrame *frame, int offset)
 {
     _Py_CODEUNIT *instr = frame->instr_ptr;
-    if (!tstate->tracing) {
+    if (!tstate->tracing && _PyStackless_IsMonitored(frame)) {
         _Py_CODEUNIT *target = _Py_call_instrumentation_jump(
             tstate, PY_MONITORING_EVENT_BRANCH, frame, instr, instr + offset);
         if (target == NULL) {

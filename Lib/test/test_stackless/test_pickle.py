@@ -368,6 +368,16 @@ class Constructs(Elsewhere):
     def test_inlined(self):
         self.check_all(INLINED)
 
+    def test_monitored(self):
+        # Loops and calls that have events to tell here, and nobody to tell there.
+        monitoring, events = sys.monitoring, sys.monitoring.events
+        monitoring.use_tool_id(monitoring.PROFILER_ID, "test")
+        self.addCleanup(monitoring.free_tool_id, monitoring.PROFILER_ID)
+        monitoring.set_events(monitoring.PROFILER_ID, events.BRANCH | events.CALL
+                              | events.C_RETURN | events.C_RAISE)
+        self.addCleanup(monitoring.set_events, monitoring.PROFILER_ID, 0)
+        self.check_all(INLINED)
+
     def test_specialised(self):
         for construct in WARM.values():
             for _ in range(50):
