@@ -414,10 +414,13 @@ extern step_outcome _PyStackless_CallWithTuple(
 
 /* --- soft.c ----------------------------------------------------------------------------- */
 
+/* What a continuation has asked for: all strong references. */
 typedef struct {
-    PyObject *continuation;       // all three strong, or NULL
+    PyObject *continuation;       // NULL: nothing
     PyObject *state;
-    PyObject *call;               // see pack()
+    stackless_call call;
+    PyObject *packed;             // has what `call` refers to, if that is not in `small`
+    PyObject *small[6];           // callable, names of keyword arguments or NULL, arguments
 } _PyStackless_SoftRequest;
 
 extern PyType_Spec _PyStackless_ContinuationSpec;

@@ -129,14 +129,51 @@ unpack(PyObject *packed)
                              n - (kwnames ? PyTuple_GET_SIZE(kwnames) : 0), kwnames };
 }
 
+/* Lets go of what has been called, or will not be. */
+static void
+drop_call(_PyStackless_SoftRequest *request)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    Py_XDECREF(request->packed);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(request->small); i++) {
+        Py_XDECREF(request->small[i]);
+    }
+    PyErr_SetRaisedException(exc);
+}
+
 static void
 drop(_PyStackless_SoftRequest *request)
 {
     PyObject *exc = PyErr_GetRaisedException();
     Py_CLEAR(request->continuation);
     Py_CLEAR(request->state);
-    Py_CLEAR(request->call);
+    drop_call(request);
+    *request = (_PyStackless_SoftRequest){0};
     PyErr_SetRaisedException(exc);
+}
+
+/* 0, or -1 with an exception. */
+static int
+keep_call(_PyStackless_SoftRequest *request, const stackless_call *call)
+{
+    enum { FIRST = 2 };
+    Py_ssize_t n = call->nargs + (call->kwnames ? PyTuple_GET_SIZE(call->kwnames) : 0);
+    if (n > (Py_ssize_t)Py_ARRAY_LENGTH(request->small) - FIRST) {
+        request->packed = pack(call);
+        if (request->packed == NULL) {
+            return -1;
+        }
+        request->call = unpack(request->packed);
+        return 0;
+    }
+    request->small[0] = Py_NewRef(call->callable);
+    request->small[1] = Py_XNewRef(call->kwnames);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        request->small[FIRST + i] = Py_NewRef(call->args[i]);
+    }
+    request->call = *call;
+    request->call.args = request->small + FIRST;
+    return 0;
 }
 
 PyObject *
@@ -151,7 +188,7 @@ _PyStackless_RequestSoftCall(PyThreadState *tstate, _PyStackless_SoftRequest *re
                              const stackless_call *call, PyObject *continuation,
                              PyObject *state)
 {
-    if (request->call != NULL) {
+    if (request->continuation != NULL) {
         tstate->current_exception = NULL;          // the token
         drop(request);
         PyErr_SetString(PyExc_SystemError,
@@ -159,8 +196,7 @@ _PyStackless_RequestSoftCall(PyThreadState *tstate, _PyStackless_SoftRequest *re
                         "first one is to be returned");
         return NULL;
     }
-    request->call = pack(call);
-    if (request->call == NULL) {
+    if (keep_call(request, call) < 0) {
         return NULL;
     }
     request->continuation = Py_NewRef(continuation);
@@ -185,7 +221,7 @@ go_on(PyThreadState *tstate, PyObject *op, PyObject *state, PyObject *result,
     if (unwinds) {
         tstate->current_exception = NULL;
     }
-    if (request->call != NULL) {
+    if (request->continuation != NULL) {
         if (unwinds && value == NULL) {
             return NULL;
         }
@@ -228,32 +264,18 @@ _PyStackless_MakeSoftCall(PyThreadState *tstate, const stackless_call *call,
         Py_DECREF(continuation);
         Py_DECREF(state);
         PyErr_SetRaisedException(exc);
-        if (request.call == NULL) {
+        if (request.continuation == NULL) {
             return value;
         }
         continuation = request.continuation;
         state = request.state;
-        stackless_call next = unpack(request.call);
-        result = PyObject_Vectorcall(next.callable, next.args, next.nargs, next.kwnames);
-        exc = PyErr_GetRaisedException();
-        Py_DECREF(request.call);
-        PyErr_SetRaisedException(exc);
+        result = PyObject_Vectorcall(request.call.callable, request.call.args,
+                                     request.call.nargs, request.call.kwnames);
+        drop_call(&request);
     }
 }
 
 /* --- softly ---------------------------------------------------------------------------- */
-
-/* Makes the call that `packed` (stolen) describes. */
-static step_outcome
-call_packed(PyThreadState *tstate, PyObject *packed, PyObject **value)
-{
-    stackless_call call = unpack(packed);
-    step_outcome outcome = _PyStackless_CallAny(tstate, &call, value);
-    PyObject *exc = PyErr_GetRaisedException();
-    Py_DECREF(packed);
-    PyErr_SetRaisedException(exc);
-    return outcome;
-}
 
 /* State: the continuation; its state. */
 step_outcome
@@ -266,14 +288,15 @@ _PyStackless_SoftStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event 
         *value = go_on(tstate, c->localsplus[STATE_A], c->localsplus[STATE_B], result, &request);
         PyObject *exc = PyErr_GetRaisedException();
         Py_XDECREF(result);
-        if (request.call == NULL) {
+        if (request.continuation == NULL) {
             PyErr_SetRaisedException(exc);
             return *value != NULL ? STEP_DONE : STEP_FAILED;
         }
         assert(exc == NULL);
         Py_SETREF(c->localsplus[STATE_A], request.continuation);
         Py_SETREF(c->localsplus[STATE_B], request.state);
-        step_outcome outcome = call_packed(tstate, request.call, value);
+        step_outcome outcome = _PyStackless_CallAny(tstate, &request.call, value);
+        drop_call(&request);
         if (outcome == STEP_PUSHED || tstate->current_frame != c) {
             return outcome;
         }
@@ -292,8 +315,8 @@ _PyStackless_BeginSoftCall(PyThreadState *tstate, PyObject *target, PyObject *pa
                                    continuation_make_number(0)) != NULL)
         && _PyStackless_PushContinuation(tstate, CONTINUE_SOFT, PyTuple_GET_ITEM(target, 0),
                                          PyTuple_GET_ITEM(target, 1), NULL, 0) != NULL) {
-        Py_INCREF(packed);
-        outcome = call_packed(tstate, packed, &value);
+        stackless_call call = unpack(packed);
+        outcome = _PyStackless_CallAny(tstate, &call, &value);
     }
     (void)_PyStackless_Deliver(tstate, outcome, value, NULL, 0);
     PyObject *exc = PyErr_GetRaisedException();
