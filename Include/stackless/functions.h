@@ -193,6 +193,8 @@ STACKLESS_FUNCTION(int, PyStackless_RunFor, (long long nanoseconds, PyStackless_
            return PyStackless_SoftCall(&caller, args[0], NULL, 0, NULL, continuation, two);
        }
 
+   What is called may be a method that switches, as channel.receive(): that is soft, too.
+
    This is so if the function is called by Python code of a tasklet, as f(), o.f() or by a method
    of a type, not through other C code.  Anywhere else the same happens with C stack in use. */
 

@@ -11,6 +11,8 @@
 #include "Python.h"
 #include "pycore_object.h"        // _PyObject_GC_TRACK()
 #include "pycore_pyerrors.h"      // _PyErr_SetRaisedException()
+#include "pycore_descrobject.h"   // PyMethodDescrObject
+#include "pycore_tuple.h"         // _PyTuple_FromArray()
 #include "Stackless/inline/inline.h"
 
 typedef struct {
@@ -277,6 +279,45 @@ _PyStackless_MakeSoftCall(PyThreadState *tstate, const stackless_call *call,
 
 /* --- softly ---------------------------------------------------------------------------- */
 
+static int
+is_ours(const stackless_modstate *mod, PyTypeObject *type)
+{
+    return PyType_IsSubtype(type, mod->channel_type) || PyType_IsSubtype(type, mod->tasklet_type);
+}
+
+/* A function or method that switches tasklets?  Called from here it would do so hard. */
+static int
+may_switch(_PyStackless_Scheduler *sched, PyObject *callable)
+{
+    if (PyCFunction_CheckExact(callable)) {
+        PyObject *self = PyCFunction_GET_SELF(callable);
+        return self != NULL && (self == sched->module || is_ours(sched->mod, Py_TYPE(self)));
+    }
+    return Py_IS_TYPE(callable, &PyMethodDescr_Type)
+           && is_ours(sched->mod, PyDescr_TYPE(callable));
+}
+
+/* One of these is called by an instruction of a frame that nobody sees. */
+static step_outcome
+call(PyThreadState *tstate, const stackless_call *call, PyObject **value)
+{
+    _PyStackless_Scheduler *sched = _PyStackless_PeekScheduler(tstate);
+    if (call->kwnames != NULL || !may_switch(sched, call->callable)) {
+        return _PyStackless_CallAny(tstate, call, value);
+    }
+    PyObject *args = _PyTuple_FromArray(call->args, call->nargs);
+    if (args == NULL) {
+        return STEP_FAILED;
+    }
+    PyObject *both[] = { call->callable, args };
+    step_outcome outcome = _PyStackless_PushFunction(tstate, sched->mod->trampoline, NULL, both,
+                                                     2, NULL);
+    PyObject *exc = PyErr_GetRaisedException();
+    Py_DECREF(args);
+    PyErr_SetRaisedException(exc);
+    return outcome;
+}
+
 /* State: the continuation; its state. */
 step_outcome
 _PyStackless_SoftStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event event,
@@ -295,7 +336,7 @@ _PyStackless_SoftStep(PyThreadState *tstate, _PyInterpreterFrame *c, step_event 
         assert(exc == NULL);
         Py_SETREF(c->localsplus[STATE_A], request.continuation);
         Py_SETREF(c->localsplus[STATE_B], request.state);
-        step_outcome outcome = _PyStackless_CallAny(tstate, &request.call, value);
+        step_outcome outcome = call(tstate, &request.call, value);
         drop_call(&request);
         if (outcome == STEP_PUSHED || tstate->current_frame != c) {
             return outcome;
@@ -315,8 +356,8 @@ _PyStackless_BeginSoftCall(PyThreadState *tstate, PyObject *target, PyObject *pa
                                    continuation_make_number(0)) != NULL)
         && _PyStackless_PushContinuation(tstate, CONTINUE_SOFT, PyTuple_GET_ITEM(target, 0),
                                          PyTuple_GET_ITEM(target, 1), NULL, 0) != NULL) {
-        stackless_call call = unpack(packed);
-        outcome = _PyStackless_CallAny(tstate, &call, &value);
+        stackless_call first = unpack(packed);
+        outcome = call(tstate, &first, &value);
     }
     (void)_PyStackless_Deliver(tstate, outcome, value, NULL, 0);
     PyObject *exc = PyErr_GetRaisedException();

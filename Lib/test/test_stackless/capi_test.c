@@ -279,7 +279,7 @@ old_macros(PyObject *self, PyObject *args)
 
 /* --- soft calls ----------------------------------------------------------------------------- */
 
-static PyObject *pair_step, *map_step, *catch_step, *wrong_step;
+static PyObject *pair_step, *map_step, *catch_step, *wrong_step, *received_step, *sent_step;
 
 typedef PyObject *fast_function(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
 
@@ -416,6 +416,47 @@ soft_wrong(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
     return result;
 }
 
+/* The state: [from.receive, to.send, how often]. */
+static PyObject *
+received(PyStackless_Caller *caller, PyObject *state, PyObject *result)
+{
+    return PyStackless_SoftCall(caller, PyList_GET_ITEM(state, 1), &result, 1, NULL, sent_step,
+                                state);
+}
+
+static PyObject *
+forward_next(PyStackless_Caller *caller, PyObject *state)
+{
+    long n = PyLong_AsLong(PyList_GET_ITEM(state, 2));
+    PyObject *left = PyLong_FromLong(n - 1);
+    if (left == NULL || n <= 0) {
+        Py_XDECREF(left);
+        return left == NULL ? NULL : Py_NewRef(Py_None);
+    }
+    PyList_SetItem(state, 2, left);
+    return PyStackless_SoftCall(caller, PyList_GET_ITEM(state, 0), NULL, 0, NULL, received_step,
+                                state);
+}
+
+static PyObject *
+sent(PyStackless_Caller *caller, PyObject *state, PyObject *result)
+{
+    (void)result;
+    return forward_next(caller, state);
+}
+
+/* soft_forward(from.receive, to.send, n) */
+static PyObject *
+soft_forward(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyStackless_Caller caller = {(void *)(fast_function *)soft_forward, self, args, nargs,
+                                 kwnames, NULL};
+    PyObject *state = Py_BuildValue("[OOO]", args[0], args[1], args[2]);
+    PyObject *result = state != NULL ? forward_next(&caller, state) : NULL;
+    Py_XDECREF(state);
+    return result;
+}
+
 static PyObject *
 new_continuation(PyObject *self, PyObject *args)
 {
@@ -451,12 +492,15 @@ add_soft(PyObject *m)
     map_step = PyStackless_NewContinuation(m, "map_step", map_continue, 0);
     catch_step = PyStackless_NewContinuation(m, "catch_step", caught, PyStackless_CATCHES);
     wrong_step = PyStackless_NewContinuation(m, "wrong_step", wrong, 0);
-    return pair_step && map_step && catch_step && wrong_step
+    received_step = PyStackless_NewContinuation(m, "received_step", received, 0);
+    sent_step = PyStackless_NewContinuation(m, "sent_step", sent, 0);
+    return pair_step && map_step && catch_step && wrong_step && received_step && sent_step
            ? PyModule_Add(m, "Soft", PyType_FromSpec(&soft_spec)) : -1;
 }
 
 static PyMethodDef methods[] = {
     SOFT(soft_call), SOFT(soft_map), SOFT(soft_catch), SOFT(soft_wrong),
+    SOFT(soft_forward),
     {"PyStackless_NewContinuation", new_continuation, METH_VARARGS, NULL},
 #define FUNCTION(NAME, RESULT, CALL) {#NAME, test_##NAME, METH_VARARGS, NULL},
 #include "capi_test.h"

@@ -1,5 +1,6 @@
 """The functions of stackless.h: capi_test.c, compiled here as C and as C++, calls them."""
 
+import functools
 import importlib.util
 import os
 import re
@@ -880,6 +881,58 @@ class SoftCalls(CapiTestCase):
         self.assertTrue(t.paused)
         t.run()
         self.assertEqual(got, [[1, 2]])
+
+    def test_switching_methods(self):
+        # What is called switches by itself, softly.
+        for bound in (lambda ch: (ch.receive, ch.send),
+                      lambda ch: (functools.partial(channel.receive, ch),
+                                  functools.partial(channel.send, ch))):
+            a, b, got = channel(), channel(), []
+
+            def task():
+                for i in range(100):
+                    a.send(i)
+                    got.append(b.receive())
+            t = tasklet(lambda: self.capi.soft_forward(bound(a)[0], bound(b)[1], 100))()
+            t.run()
+            self.assertTrue(t.blocked)
+            if stackless.enable_softswitch(None) and bound(a)[0] == a.receive:
+                self.assertTrue(t.restorable)
+            tasklet(task)()
+            stackless.run()
+            self.assertEqual(got, list(range(100)))
+            self.assertFalse(t.alive)
+
+    def test_switching_functions(self):
+        seen = []
+
+        def task():
+            seen.append(self.capi.soft_call(stackless.schedule, 5))
+            seen.append(self.capi.soft_call(stackless.schedule, retval=6))
+            seen.append(self.capi.soft_call(stackless.current.run))
+            seen.append(self.capi.soft_map(schedule, [7, 8]))
+            seen.append(self.capi.soft_call(channel.receive, ch))
+            try:
+                self.capi.soft_call(channel.send, ch)
+            except TypeError:
+                seen.append("TypeError")
+        ch = channel()
+        t = tasklet(task)()
+        while len(seen) < 4:
+            schedule()
+        ch.send(9)
+        stackless.run()
+        self.assertEqual(seen, [(5, "state"), (6, "state"), (None, "state"), [7, 8],
+                                (9, "state"), "TypeError"])
+        self.assertFalse(t.alive)
+
+    def test_killed_in_receive(self):
+        ch = channel()
+        t = tasklet(lambda: self.capi.soft_call(ch.receive))()
+        t.run()
+        t.kill()
+        self.assertDead(t)
+        self.assertEqual(ch.balance, 0)
 
     def test_exceptions(self):
         def f(x=None):
