@@ -141,15 +141,15 @@ class group(scope):
     def _wait(self) -> BaseException | None:
         # What comes meanwhile, as TaskletExit or a deadlock.
         interruption = None
-        with shield():
-            while self._running:
-                try:
+        while self._running:
+            try:
+                with shield():
                     self._all_ended.receive()
-                except BaseException as e:
-                    if interruption is not None:
-                        raise
-                    interruption = e
-                    self.cancel(e)
+            except BaseException as e:
+                if interruption is not None:
+                    raise
+                interruption = e
+                self.cancel(e)
         return interruption
 
     def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> bool:

@@ -1,8 +1,8 @@
 /* Scopes: what is cancelled together.
 
-   A tasklet is in one scope, the innermost one that it has entered, or for which it was
-   spawned; its side block refers to that.  A scope knows its parent, the tasklets that are in
-   it, and the scopes within it that are open.
+   The side block of a tasklet refers to its innermost scope: the one that it has entered last,
+   or for which it was spawned.  A scope knows its parent, the tasklets that have entered it or
+   were spawned for it, and the scopes within it that are open.
 
    Cancelling is a level, not an event.  It sets a flag, and wakes who is blocked below, unless
    there is a shield in between.  Whoever is about to block looks at the flags of its
@@ -164,19 +164,17 @@ caller(void)
     return sched->current;
 }
 
-/* t is in `to` (NULL: in none) instead of `from`. */
+/* s is the innermost scope of t.  It stays a member of the others, so that leaving s takes no
+   memory. */
 static int
-move_member(PyTaskletObject *t, Scope *from, Scope *to)
+set_innermost(PyTaskletObject *t, Scope *s)
 {
-    if (_PyStackless_EnsureExtra(t) < 0
-        || (to != NULL && add_to(to->members, t) < 0)) {
+    if (_PyStackless_EnsureExtra(t) < 0 || add_to(s->members, t) < 0) {
         return -1;
     }
-    extra_of(t)->scope = (Scope *)Py_XNewRef(to);
-    if (from != NULL) {
-        remove_from(from->members, t);
-        Py_DECREF(from);
-    }
+    Scope *old = extra_of(t)->scope;
+    extra_of(t)->scope = (Scope *)Py_NewRef(s);
+    Py_XDECREF(old);
     return 0;
 }
 
@@ -196,8 +194,8 @@ scope_enter(PyObject *self, PyObject *Py_UNUSED(ignored))
     if (parent != NULL && add_to(parent->open, self) < 0) {
         return NULL;
     }
-    Py_XINCREF(parent);                // move_member() gives the tasklet's away
-    if (move_member(t, parent, s) < 0) {
+    Py_XINCREF(parent);                // set_innermost() drops the tasklet's
+    if (set_innermost(t, s) < 0) {
         if (parent != NULL) {
             remove_from(parent->open, self);
             Py_DECREF(parent);
@@ -228,14 +226,16 @@ scope_exit(PyObject *self, PyObject *Py_UNUSED(ignored))
                      "is still open", self, scope_of(t) ? (PyObject *)scope_of(t) : Py_None);
         return NULL;
     }
-    if (move_member(t, s, s->parent) < 0) {        // drops the tasklet's reference to s
-        return NULL;
+    if (extra_of(t)->told == s) {
+        extra_of(t)->told = NULL;
     }
-    extra_of(t)->told = extra_of(t)->told == s ? NULL : extra_of(t)->told;
-    Py_CLEAR(s->host);
+    extra_of(t)->scope = (Scope *)Py_XNewRef(s->parent);
+    remove_from(s->members, t);
     if (s->parent != NULL) {
         remove_from(s->parent->open, self);
     }
+    Py_CLEAR(s->host);
+    Py_DECREF(s);                      // the tasklet's: the caller has one
     Py_RETURN_NONE;
 }
 
@@ -276,7 +276,7 @@ scope_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         goto error;
     }
     PyTaskletObject *t = (PyTaskletObject *)op;
-    if (move_member(t, NULL, s) < 0) {
+    if (set_innermost(t, s) < 0) {
         PyObject *exc = PyErr_GetRaisedException();
         if (PyList_SetSlice(results, index, index + 1, NULL) < 0) {
             PyErr_Clear();
@@ -323,6 +323,25 @@ concerns_group(_PyStackless_Scheduler *sched, Scope *s, PyObject *exc)
            || (exc != NULL && !is_own_cancelled(sched, s, exc));
 }
 
+/* The group could not be told.  Its host, if it waits, gets the exception that is set, and looks
+   again. */
+static void
+raise_in_host(_PyStackless_Scheduler *sched, Scope *s)
+{
+    if (s->host == NULL || !tasklet_is_blocked(s->host)) {
+        PyErr_FormatUnraisable("Exception ignored when a member of a group ended");
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *bomb = _PyBomb_FromException(sched->mod, exc);
+    Py_DECREF(exc);
+    if (bomb == NULL) {
+        PyErr_FormatUnraisable("Exception ignored when a member of a group ended");
+        return;
+    }
+    _PyStackless_ThrowPending(s->host, bomb);
+}
+
 PyObject *
 _PyStackless_MemberEnded(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyObject *value,
                          PyObject *exc)
@@ -348,7 +367,7 @@ _PyStackless_MemberEnded(_PyStackless_Scheduler *sched, PyTaskletObject *t, PyOb
         PyObject *res = PyObject_CallMethod((PyObject *)s, "_ended", "O",
                                             exc != NULL ? exc : Py_None);
         if (res == NULL) {
-            PyErr_FormatUnraisable("Exception ignored when a member of a group ended");
+            raise_in_host(sched, s);
             Py_DECREF(s);
             return exc;
         }
@@ -558,7 +577,15 @@ scope_get_reason(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 scope_get_tasklets(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyDict_Values(((Scope *)self)->members);
+    PyObject *members = PyDict_Values(((Scope *)self)->members);
+    for (Py_ssize_t i = members != NULL ? PyList_GET_SIZE(members) : 0; --i >= 0; ) {
+        if (scope_of((PyTaskletObject *)PyList_GET_ITEM(members, i)) != (Scope *)self
+            && PyList_SetSlice(members, i, i + 1, NULL) < 0) {
+            Py_CLEAR(members);
+            break;
+        }
+    }
+    return members;
 }
 
 static PyObject *

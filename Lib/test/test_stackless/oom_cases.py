@@ -1039,3 +1039,47 @@ def set_state():
         made[:] = [other]
     assert pickle
     return load, t
+
+
+@case
+def enter_a_scope():
+    def call():
+        with stackless.move_on_after(1):
+            pass
+    return call,
+
+
+@case
+@exception_may_fail
+def cancelled_by_a_deadline():
+    ch = channel()
+
+    def call():
+        with stackless.move_on_after(1e-9):
+            ch.receive()
+    return call, ch
+
+
+@case
+@exception_may_fail
+def cancel_who_waits():
+    ch = channel()
+
+    def task():
+        with stackless.move_on_after() as scope:
+            scopes.append(scope)
+            ch.receive()
+    scopes = []
+    t = tasklet(task)()
+    t.run()
+    return scopes[0].cancel, t, ch
+
+
+@case
+@only_main
+@target_may_fail
+def spawn_in_a_group():
+    def call():
+        with stackless.group() as g:
+            g.spawn(nothing)
+    return call,
