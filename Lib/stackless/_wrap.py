@@ -59,8 +59,24 @@ def same(op):
     return op
 
 
+def attribute(name, attr):
+    """The global name `attr` of the module `name`."""
+    return getattr(module(name), attr)
+
+
+def _reduce_marker(op):
+    for name, where in list(sys.modules.items()):
+        if type(where) is types.ModuleType:
+            for attr, value in list(where.__dict__.items()):
+                if value is op:
+                    return attribute, (name, attr)
+    return same, (op,)
+
+
 def _reduce_stand_in(stand_in):
     op = stand_in.op
+    if type(op) is object:
+        return _reduce_marker(op)
     if isinstance(op, dict):
         name = _stackless._module_name(op)
         if name is None:          # it has left sys.modules meanwhile

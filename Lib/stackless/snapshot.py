@@ -383,11 +383,14 @@ class _Unpickler(pickle.Unpickler):
         raise SnapshotError(f"{module}.{name} is not allowed")
 
     def _find_ours(self, name):
-        if name in ("module", "names"):
-            def checked(which):
+        if name in ("module", "names", "attribute"):
+            def checked(which, *attr):
                 if which not in self.allow:
                     raise SnapshotError(f"the module {which} is not allowed")
-                return getattr(_wrap, name)(which)
+                found = getattr(_wrap, name)(which, *attr)
+                if attr and type(found) is not object:
+                    raise SnapshotError(f"{which}.{attr[0]} is not allowed")
+                return found
             return checked
         if name not in _OURS:
             raise SnapshotError(f"stackless._wrap.{name} is not allowed")

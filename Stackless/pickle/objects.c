@@ -27,7 +27,8 @@ calling_state(PyObject *module)
 /* --- stand-ins -------------------------------------------------------------------- */
 
 /* Stands for an object that is pickled in another way than picklers do it by themselves: the dict
-   of a module, by the module's name; an exception, with its context, cause and traceback.  There
+   of a module, by the module's name; an exception, with its context, cause and traceback; an
+   object() that is a global name of a module, by that.  There
    is one for each object as long as somebody refers to it, so that a pickle has it once.  What
    comes of loading it is the object itself. */
 typedef struct {
@@ -154,6 +155,13 @@ may_be_module_dict(PyObject *op)
            && module_name(op) != NULL;
 }
 
+/* Such an object is used to be compared only: if it is a module's, by its name. */
+static int
+is_marker(PyObject *op)
+{
+    return Py_IS_TYPE(op, &PyBaseObject_Type);
+}
+
 static int
 has_more_than_args(PyObject *op)
 {
@@ -166,7 +174,7 @@ has_more_than_args(PyObject *op)
 PyObject *
 _PyStackless_StandIn(stackless_modstate *mod, PyObject *op)
 {
-    if (!has_more_than_args(op) && !may_be_module_dict(op)) {
+    if (!has_more_than_args(op) && !is_marker(op) && !may_be_module_dict(op)) {
         return Py_NewRef(op);
     }
     PyObject *key = PyLong_FromVoidPtr(op);

@@ -142,7 +142,7 @@ extern void _PyStackless_ContinuationBegins(_PyInterpreterFrame *c);
 /* objects.c */
 
 /* What stands for an object in a record (new reference): the object, or a stand-in if it is the
-   dict of a module, or an exception with more than arguments.  Runs no Python code. */
+   dict of a module, an object(), or an exception with more than arguments.  Runs no Python code. */
 extern PyObject *_PyStackless_StandIn(stackless_modstate *mod, PyObject *op);
 /* The other way round, borrowed.  `op` may be NULL. */
 extern PyObject *_PyStackless_StoodFor(stackless_modstate *mod, PyObject *op);

@@ -16,6 +16,9 @@ from typing import Callable
 
 import stackless
 
+from . import pickling
+from .constructs import SOFT, WARM
+from .constructs_inline import INLINED
 from .pickling import OtherProcess
 
 PROGRAMS: dict[str, Callable] = {}
@@ -552,6 +555,27 @@ def methods(p):
     p(v(3).values, Vector.__call__(v, 2).values)
 
 
+# The constructs in which tasklets are left softly are programs, too.
+
+def get_result():
+    return "result"
+
+
+class InConstruct:
+    def __init__(self, name):
+        self.name = name
+
+    def __call__(self, p):
+        construct = CONSTRUCTS[self.name]
+        p(construct(lambda: get_result()))
+        p(construct(lambda: get_result()))
+
+
+CONSTRUCTS = {**SOFT, **WARM, **INLINED}
+for name in sorted(set(CONSTRUCTS) - set(pickling.REFUSED)):
+    PROGRAMS[f"construct_{name}"] = InConstruct(name)
+
+
 # --- the test ---------------------------------------------------------------------------
 
 class Log(list):
@@ -592,7 +616,7 @@ def interrupted(f: Callable, ticks: int):
     try:
         if not t.restorable:
             return "hard"
-        return pickle.dumps((t, log))
+        return pickling.dumps((t, log))
     except Exception as e:
         return f"{type(e).__name__}: {e}"
     finally:

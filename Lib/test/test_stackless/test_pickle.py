@@ -13,7 +13,7 @@ import warnings
 import stackless
 from stackless import channel, schedule_remove, tasklet
 
-from . import everywhere, pickling
+from . import damaged, everywhere, pickling
 from .constructs import SOFT, WARM
 from .constructs_inline import INLINED
 from .support import ChildTestCase, StacklessTestCase, dump, needs_order, needs_soft
@@ -88,81 +88,6 @@ def drain(data):
         ch.send(i)
     stackless.run()
     return log
-
-
-def load_or_not(data):
-    """Damaged pickles: 1 if it was loaded, 0 if that raised an exception."""
-    warnings.simplefilter("ignore")
-    try:
-        t = pickle.loads(data)
-        if isinstance(t, tasklet) and t.alive and not t.blocked:
-            t.insert()
-            stackless.run(10000)
-        loaded = 1
-    except (Exception, TaskletExit):
-        loaded = 0
-    for _ in range(5):
-        if stackless.getruncount() > 1:
-            t = stackless.getcurrent().next
-            t.remove()
-    return loaded
-
-
-EVERY = {**SOFT, **WARM, **INLINED}
-
-
-def change_state(state, rnd):
-    """A tasklet's state with something changed in a frame."""
-    frames = list(state[3])
-    i = rnd.randrange(len(frames))
-    frame = list(frames[i])
-    values = [x for f in frames for x in f] + [None, 0, 1, -1, "", (), [], {}, 1 << 70]
-    how = rnd.randrange(7)
-    j = rnd.randrange(len(frame))
-    if how == 0:
-        frame[j] = rnd.choice(values)
-    elif how == 1:
-        del frame[j]
-    elif how == 2:
-        frame.insert(j, rnd.choice(values))
-    elif how == 3:
-        k = rnd.randrange(len(frame))
-        frame[j], frame[k] = frame[k], frame[j]
-    elif how == 4:
-        numbers = [k for k, x in enumerate(frame) if type(x) is int]
-        if numbers:
-            k = rnd.choice(numbers)
-            frame[k] = max(0, frame[k] + rnd.choice((-4, -3, -2, -1, 1, 2, 3, 4, 1 << rnd.randrange(9))))
-    elif how == 5:
-        del frames[i]
-        return (*state[:3], frames, *state[4:])
-    else:
-        frames.insert(rnd.randrange(len(frames) + 1), rnd.choice(frames))
-        return (*state[:3], frames, *state[4:])
-    frames[i] = tuple(frame)
-    return (*state[:3], frames, *state[4:])
-
-
-def build_changed(name, seed, times):
-    """Build tasklets that are not as they were, and run what comes of it."""
-    rnd = random.Random(f"{name} {seed}")
-    t = tasklet(pickling.task)(EVERY[name], [])
-    t.run()
-    data = pickling.dumps(t) if name not in pickling.REFUSED else None
-    t.run()
-    for _ in range(times if data else 0):
-        copied = pickle.loads(data)
-        state = copied.__reduce__()[2]
-        copied.bind(None)
-        try:
-            other = tasklet()
-            other.__setstate__(change_state(state, rnd))
-            other.insert()
-            stackless.run(2000)
-        except (Exception, TaskletExit):
-            pass
-        while stackless.getruncount() > 1:
-            stackless.getcurrent().next.remove()
 
 
 class Elsewhere(StacklessTestCase):
@@ -761,6 +686,125 @@ class Processes(ChildTestCase):
         """)
 
 
+class Subclass(tasklet):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.attribute = "set by __init__"
+
+
+class SubChannel(channel):
+    pass
+
+
+def turns(log):
+    for i in range(3):
+        log.append(i)
+        stackless.schedule_remove()
+
+
+@needs_soft
+class Others(StacklessTestCase):
+
+    def test_subclasses(self):
+        ch, log = SubChannel(), []
+        t = Subclass(receiver)(1, ch, log)
+        t.run()
+        t2, ch2, log2 = pickle.loads(pickle.dumps((t, ch, log)))
+        self.assertEqual((type(t2), type(ch2), t2.attribute), (Subclass, SubChannel,
+                                                              "set by __init__"))
+        ch2.send(5)
+        ch.send(6)
+        self.assertEqual((log, log2), ([(1, 6)], [(1, 5)]))
+
+    def test_bombs(self):
+        b = pickle.loads(pickle.dumps(stackless.bomb(ValueError, ValueError(5))))
+        self.assertEqual((b.type, b.value.args, b.traceback), (ValueError, (5,), None))
+
+    def check_watched(self):
+        log = []
+        t = tasklet(turns)(log)
+        t.run()
+        t2, log2 = pickle.loads(pickle.dumps((t, log)))
+        while t.alive:
+            t.run()
+        while t2.alive:
+            t2.run()
+        self.assertEqual((log, log2), ([0, 1, 2], [0, 1, 2]))
+
+    def test_traced(self):
+        def trace(frame, event, arg):
+            frame.f_trace_opcodes = True
+            return trace
+        old = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            self.check_watched()
+        finally:
+            sys.settrace(old)
+
+    def test_monitored(self):
+        monitoring = sys.monitoring
+        tool = monitoring.DEBUGGER_ID
+        monitoring.use_tool_id(tool, "test_pickle")
+        events = monitoring.events
+        try:
+            monitoring.set_events(tool, events.LINE | events.INSTRUCTION | events.CALL
+                                  | events.BRANCH | events.JUMP | events.PY_RESUME)
+            self.check_watched()
+        finally:
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
+        self.check_watched()
+
+    def test_what_changes_meanwhile(self):
+        # Who is pickled is a snapshot, whatever is done to it by what it refers to.
+        for how in ("kill", "run", "insert", "remove"):
+            with self.subTest(how=how):
+                t = tasklet(schedule_remove)(Meddler(how))
+                Meddler.target = t
+                t.run()
+                data = pickle.dumps(t)
+                Meddler.target = tasklet()
+                t2 = pickle.loads(data)
+                self.assertTrue(t2.paused)
+                t2.run()
+                t.kill()
+                stackless.run()
+        Meddler.target = None
+
+    def test_of_another_thread(self):
+        stop, started, ran = [], threading.Event(), []
+
+        def busy():
+            while not stop:
+                started.set()
+
+        def in_thread():
+            ran.append(tasklet(busy)())
+            ran[0].run()
+        thread = threading.Thread(target=in_thread)
+        thread.start()
+        started.wait()
+        try:
+            with self.assertRaisesRegex(RuntimeError, "which is current"):
+                pickle.dumps(ran[0])
+        finally:
+            stop.append(True)
+            thread.join()
+
+
+class Meddler:
+    target = None
+
+    def __init__(self, how):
+        self.how = how
+
+    def __reduce__(self):
+        if self.target.alive:
+            getattr(self.target, self.how)()
+        return Meddler, (self.how,)
+
+
 class Awaitable:
     def __await__(self):
         yield "awaited"
@@ -776,7 +820,7 @@ class Everywhere(Elsewhere):
         print("seed", seed, end=" ", flush=True)
         for name, f in everywhere.PROGRAMS.items():
             with self.subTest(seed=seed, program=name):
-                numbers = sorted(rnd.sample(range(1, 100), 8))
+                numbers = sorted(rnd.sample(range(1, 60), 4))
                 result = everywhere.check(name, f, self.other, numbers)
                 self.assertEqual(result["wrong"], [])
                 self.assertGreater(result["places"] + sum(result["refused"].values()), 0)
@@ -790,30 +834,18 @@ class Damaged(Elsewhere):
         seed = int(time.time())
         rnd = random.Random(seed)
         print("seed", seed, end=" ", flush=True)
-        samples = []
-        for construct in (SOFT["try_finally"], SOFT["with_statement_body"],
-                          INLINED["for_over_an_iterator"] if "for_over_an_iterator" in INLINED
-                          else next(iter(INLINED.values()))):
-            t = tasklet(pickling.task)(construct, [])
-            t.run()
-            samples.append(pickling.dumps(t, 2))
-            t.run()
-        for i in range(600):
-            data = bytearray(rnd.choice(samples))
-            for _ in range(rnd.choice((1, 1, 1, 2, 3))):
-                data[rnd.randrange(len(data))] = rnd.choice((rnd.randrange(256), 0, 1, 255))
+        for i, data in enumerate(damaged.damaged(rnd, 600)):
             with self.subTest(seed=seed, i=i):
-                self.other.call(load_or_not, bytes(data))
-
+                self.other.call(damaged.load_or_not, data)
 
     def test_states(self):
         # What is unpickled is changed, not its bytes.
         seed = int(time.time())
         print("seed", seed, end=" ", flush=True)
-        names = random.Random(seed).sample(sorted(EVERY), 25)
+        names = random.Random(seed).sample(sorted(damaged.EVERY), 25)
         for name in names:
             with self.subTest(seed=seed, construct=name):
-                self.elsewhere(build_changed, name, seed, 40)
+                self.elsewhere(damaged.build_changed, name, seed, 40)
 
 
 if __name__ == "__main__":
