@@ -13,7 +13,7 @@ MOST = 100_000                    # objects that are looked at
 
 def explain(exc: BaseException, op) -> BaseException:
     """The exception, raised for `op`, with the way to it from what is being pickled."""
-    for ref in reversed(_stackless._lately_reduced()):
+    for ref in reversed(list(_stackless._lately_reduced())):
         root = ref()
         where = find(root, op) if root is not None else None
         if where is not None:

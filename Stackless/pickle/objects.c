@@ -241,6 +241,13 @@ note_reduced(stackless_modstate *mod, PyObject *op)
         Py_DECREF(ref);
         return 0;
     }
+    /* The last one may be gone. */
+    Py_ssize_t last = PyList_GET_SIZE(list) - 1;
+    PyObject *alive = NULL;
+    if (last >= 0 && PyWeakref_GetRef(PyList_GET_ITEM(list, last), &alive) == 0) {
+        return PyList_SetItem(list, last, ref);
+    }
+    Py_XDECREF(alive);
     int err = PyList_Append(list, ref);
     Py_DECREF(ref);
     if (err == 0 && PyList_GET_SIZE(list) > 2 * LATELY) {
@@ -252,8 +259,7 @@ note_reduced(stackless_modstate *mod, PyObject *op)
 static PyObject *
 lately_reduced(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *list = calling_state(module)->lately_reduced;
-    return PyList_GetSlice(list, 0, PyList_GET_SIZE(list));
+    return Py_NewRef(calling_state(module)->lately_reduced);
 }
 
 static PyObject *

@@ -11,7 +11,9 @@ import sys
 import types
 from typing import Any
 
+import _stackless
 import stackless
+from stackless import _wrap
 
 from .support import PACKAGE_PARENT
 
@@ -30,6 +32,12 @@ REFUSED = {
     "eager_task_of_asyncio": "its loop is this process's",
     "method_of_a_class_with_call": "an instance of a class that pretends to be a function",
 }
+
+
+def forget() -> None:
+    """Drops what is kept of what has been pickled: it would look like a leak."""
+    _wrap._bytes_of.clear()
+    _stackless._lately_reduced().clear()
 
 
 def make_class(meta: type, name: str, bases: tuple) -> type:

@@ -15,6 +15,7 @@ from . import pickling
 from .support import StacklessTestCase, dump, many, needs_order, needs_soft
 
 HERE = __name__
+tearDownModule = pickling.forget
 
 
 def producer(ch, n):
@@ -87,6 +88,7 @@ class Groups(StacklessTestCase):
         self.assertEqual(result, log)
         self.assertIn("end", log)
 
+    @needs_order
     def test_everybody(self):
         ch, log = channel(), []
         tasks = [tasklet(consumer)(ch, log), tasklet(turn)("a", log), tasklet(turn)("b", log)]
