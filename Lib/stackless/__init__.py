@@ -12,6 +12,10 @@
     for number in channel:
         print(number)
 
+sleep(), select(), tasklet.join() and result(), and the timeout= of what waits, are about time and
+choice; timeout, move_on_after, shield and group about what is cancelled together; virtual_time lets
+a program wait without patience.
+
 `current`, `main`, `runcount`, `threads`, `uncollectables` and `debug` are computed on
 access, and read-only.
 """

@@ -572,6 +572,68 @@ class Conservation(StacklessTestCase):
                 e.add_note(f"seed {seed + i}")
                 raise
 
+    def test_between_threads(self):
+        seed = random.randrange(1 << 32)
+        try:
+            run_threads(seed)
+        except BaseException as e:
+            e.add_note(f"seed {seed}")
+            raise
+
+
+def run_threads(seed, threads=3, tasks=4, operations=60):
+    """The same between threads, in real time."""
+    channels = [channel() for _ in range(4)]
+    for ch in channels:
+        ch.preference = 0              # nobody else can switch to a tasklet of another thread
+    sent, received, errors = set(), collections.Counter(), []
+
+    def operation(rng, value):
+        timeout = rng.choice((0, 1e-4, 1e-3))
+        a, b = rng.sample(channels, 2)
+        which = None
+        kind = rng.randrange(4)
+        if kind < 2:
+            sent.add(value)
+        try:
+            if kind == 0:
+                a.send(value, timeout=timeout)
+                which = 0
+            elif kind == 1:
+                which, got = select((a, value), b, timeout=timeout)
+                if which == 1:
+                    received[got] += 1
+            elif kind == 2:
+                received[a.receive(timeout=timeout)] += 1
+            else:
+                with stackless.move_on_after(1e-4):
+                    received[a.receive()] += 1
+        except TimeoutError:
+            pass
+        if which != 0:
+            sent.discard(value)
+
+    def worker(k):
+        def task(j):
+            rng = random.Random(f"{seed} {k} {j}")
+            for i in range(operations):
+                operation(rng, (k, j, i))
+        try:
+            with stackless.group() as g:
+                for j in range(tasks):
+                    g.spawn(task, j)
+        except BaseException as e:
+            errors.append(e)
+    workers = [threading.Thread(target=worker, args=(k,)) for k in range(threads)]
+    for thread in workers:
+        thread.start()
+    for thread in workers:
+        thread.join()
+    assert errors == [], errors
+    assert all(n == 1 for n in received.values()), "received twice"
+    assert set(received) == sent, set(received) ^ sent
+    assert [ch.balance for ch in channels] == [0] * len(channels)
+
 
 def main():
     """python -m test.test_stackless.test_select OPERATIONS [SEED]: as many random operations."""
