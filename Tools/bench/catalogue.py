@@ -122,6 +122,17 @@ WAITING = (
              size=100_000, quick_size=10_000, fixed=True, peers=()),
 )
 
+CAPI = (
+    Workload("soft_map", "workloads_capi", "soft_map",
+             (Row("C, soft calls that schedule", target=3.5),), peers=()),
+    Workload("forward_soft", "workloads_capi", "forward", (Row("C, soft receive and send"),),
+             options={"soft": True}, peers=()),
+    Workload("forward_hard", "workloads_capi", "forward", (Row("C, hard receive and send"),),
+             options={"soft": False}, peers=()),
+    Workload("overshoot", "workloads_capi", "overshoot", (Row("RunFor(), overshoot (median)"),),
+             size=200, quick_size=20, fixed=True, peers=()),
+)
+
 CONTEXTS = (
     yielding("function", "a function"),
     yielding("method", "a method"),
@@ -195,6 +206,7 @@ WORKLOADS = (
                   "value"),),
              size=100_000, quick_size=10_000, fixed=True, peers=()),
     *WAITING,
+    *CAPI,
 )
 
 # Rows made of others: label, the workload divided, its divisor, target for the ratio of times.
