@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--version", required=True, help="the release of CPython to build with")
     parser.add_argument("--cache", required=True, type=Path, help="where its source is kept")
     parser.add_argument("--work", required=True, type=Path, help="a folder for the copy and its build")
-    parser.add_argument("--seconds", type=int, default=180, help="to fuzz for each fault, at most")
+    parser.add_argument("--seconds", type=int, default=300, help="to fuzz for each fault, at most")
     parser.add_argument("--only", metavar="WORD", help="faults whose description has this word")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes at a time")
     return parser.parse_args()

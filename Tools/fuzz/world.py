@@ -102,7 +102,9 @@ class World:
                 [(bool(g), g.dead, g.gr_frame is None, g.parent) for g in self.G], greenlet.getcurrent())
 
     def set_attribute(self, x: Any, name: str, value: Any) -> None:
-        setattr(x, name, value)
+        # Who is within Context.run() could not leave that in another context.
+        if name != "gr_context" or not x:
+            setattr(x, name, value)
 
     def set_run(self, g: Any, f: Callable[..., Any]) -> None:
         g.run = f
