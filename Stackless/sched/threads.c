@@ -473,12 +473,9 @@ wait_for_time(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         limit = timers->clock != NULL ? Py_MIN(limit, ASK_EVERY) : limit;
         limit = Py_MAX(limit, 0);
     }
-    int res = limit == 0 && timers->clock == NULL ? 1 : wait_for_lock(tstate, sched, limit);
+    int res = limit == 0 ? 1 : wait_for_lock(tstate, sched, limit);
     if (timers->n == 0) {
         return res;
-    }
-    if (timers->clock != NULL) {
-        return sched->woken != NULL;
     }
     if (timers->is_virtual && res && sched->woken == NULL
         && timers->heap[0].deadline > timers->last) {
@@ -489,7 +486,7 @@ wait_for_time(PyThreadState *tstate, _PyStackless_Scheduler *sched)
         sched->signalled = 0;
         PyThread_acquire_lock(sched->lock, WAIT_LOCK);
     }
-    return res;
+    return timers->clock == NULL ? res : sched->woken != NULL;
 }
 
 op_outcome
@@ -522,6 +519,10 @@ _PyStackless_Sleep(PyThreadState *tstate, _PyStackless_Scheduler *sched,
     if (outcome == OP_DONE && *result == NULL) {
         _PyStackless_EmptyTrash(sched);
         if (interrupted && handle_events(tstate, sched) < 0) {
+            return OP_ERROR;
+        }
+        PyTime_t now;
+        if (sched->timers.clock != NULL && _PyStackless_AskClock(sched, &now) < 0) {
             return OP_ERROR;
         }
     }

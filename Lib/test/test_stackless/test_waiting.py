@@ -3,6 +3,7 @@
 import gc
 import random
 import threading
+import time
 import unittest
 import weakref
 
@@ -638,6 +639,29 @@ class Clocks(StacklessTestCase):
             schedule()
             schedule()
             self.assertEqual(log, [1003.0])
+
+    def test_faster_clock(self):
+        # Nobody can run: it has to be asked now and then.
+        stackless.set_clock(lambda: time.monotonic() * 1e5)
+        log = []
+        sleep(1000)
+        tasklet(lambda: (sleep(1000), log.append(1)))()
+        stackless.run()
+        with self.assertRaises(TimeoutError):
+            channel().receive(timeout=1000)
+        self.assertEqual(log, [1])
+
+    def test_clock_that_fails_while_main_sleeps(self):
+        asked = []
+
+        def clock():
+            asked.append(1)
+            if len(asked) > 3:
+                raise Error
+            return 0
+        stackless.set_clock(clock)
+        with self.assertRaises(Error):
+            sleep(1)
 
     def test_clock_that_goes_back_stands_still(self):
         times = [5, 3, 7]
