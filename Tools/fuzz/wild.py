@@ -290,7 +290,9 @@ class Wild(World):
         return greenlet.greenlet(lambda: f()).switch()
 
     def in_another_tasklet(self, f: Thunk) -> Any:
-        return stackless.tasklet(lambda: f())().run()
+        t = stackless.tasklet(lambda: f())()
+        self.T.append(t)                # so that it ends with the others
+        return t.run()
 
     def in_a_task(self, f: Thunk, g: Thunk) -> None:
         """In tasks of asyncio; some turns of the loop, since the program may break it (contexts)."""
