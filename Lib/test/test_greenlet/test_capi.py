@@ -361,6 +361,7 @@ class CapiTests:
 
     def test_heap_subclass_keeps_its_count(self):
         cls = self.capi.HeapSub
+        gc.collect()                    # instances of earlier tests
         before = sys.getrefcount(cls)
         some = [cls(echo) for i in range(10)]
         for g in some[:5]:

@@ -22,7 +22,7 @@ from . import soft_table
 from .constructs import SOFT, WARM
 from .constructs_inline import INLINED
 from .soft_table import fresh
-from .support import StacklessTestCase, reset_scheduler
+from .support import StacklessTestCase, needs_soft, reset_scheduler
 
 TABLES = {**SOFT, **WARM, **INLINED}
 
@@ -679,6 +679,7 @@ class Suspended(StacklessTestCase):
                 self.assertEqual(sorted(log), [(n, i) for n in range(4) for i in range(3)])
 
 
+@needs_soft
 class Table(StacklessTestCase):
     def test_the_table_in_the_documentation_is_what_is_measured(self):
         path = os.path.join(os.path.dirname(stackless.__file__), "soft.rst")

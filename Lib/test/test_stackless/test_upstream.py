@@ -20,14 +20,25 @@ FILES = """
     unary unpack unpack_ex userdict userlist weakref with yield_from
 """.split()
 
+# Their test_copy and test_pickle say that this is refused: not once stackless is imported.
+PICKLED = ("coroutines", "dictviews", "generators")
+
 SCRIPT = """
 import sys
 import unittest
 
 import stackless
 
+def tests_of(suite):
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from tests_of(test)
+        elif test.id().rpartition(".")[2] not in sys.argv[2:]:
+            yield test
+
 def run():
     suite = unittest.defaultTestLoader.loadTestsFromName(sys.argv[1])
+    suite = unittest.TestSuite(tests_of(suite))
     result = unittest.TextTestRunner(verbosity=0).run(suite)
     outcomes.append(result.testsRun > 0 and result.wasSuccessful())
 
@@ -47,7 +58,8 @@ class InATasklet(ChildTestCase):
 
 def _add(file: str) -> None:
     def test(self: InATasklet) -> None:
-        self.run_status(SCRIPT, 0, f"test.test_{file}")
+        left_out = ("test_copy", "test_pickle") if file in PICKLED else ()
+        self.run_status(SCRIPT, 0, f"test.test_{file}", *left_out)
     setattr(InATasklet, f"test_{file}", test)
 
 
