@@ -10,10 +10,17 @@ class _Loader:
     def __init__(self, loader):
         self.loader = loader
 
+    def __getattr__(self, name):
+        if name == "loader":
+            raise AttributeError(name)
+        return getattr(self.loader, name)            # get_code(), is_package() ...
+
     def create_module(self, spec):
         return self.loader.create_module(spec)
 
     def exec_module(self, module):
+        if _Finder in sys.meta_path:
+            sys.meta_path.remove(_Finder)
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
         import stackless._wrap
@@ -27,8 +34,7 @@ class _Finder:
     def find_spec(cls, name, path=None, target=None):
         if name not in cls.names or cls not in sys.meta_path:
             return None
-        sys.meta_path.remove(cls)
-        for finder in sys.meta_path:
+        for finder in [finder for finder in sys.meta_path if finder is not cls]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):

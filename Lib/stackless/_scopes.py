@@ -113,11 +113,19 @@ class group(scope):
         Returns the tasklet.  If there are `limit` already, wait first.  RuntimeError outside
         of the block.
         """
-        while self._limit is not None and self._running >= self._limit:
-            self._slot.receive()
-        if not self._is_open:
-            raise RuntimeError("a group can be used only within its block")
-        return self._spawn(function, args, kwargs)
+        waited = False
+        try:
+            while self._limit is not None and self._running >= self._limit:
+                waited = True
+                self._slot.receive()
+            if not self._is_open:
+                raise RuntimeError("a group can be used only within its block")
+            return self._spawn(function, args, kwargs)
+        except BaseException:
+            # The place for which it was woken is the next one's.
+            if waited and self._running < self._limit and self._slot.balance < 0:
+                self._slot.send(None)
+            raise
 
     def _ended(self, exc: BaseException | None) -> None:
         # Called in a member that has ended, and cannot switch; if it returned, or was cancelled

@@ -220,8 +220,11 @@ def cell():
 
 
 def _is_importable(op):
-    found = sys.modules.get(op.__module__)
-    if found is None:
+    try:
+        found = sys.modules.get(op.__module__)
+        if found is None:
+            found = module(pickle.whichmodule(op, op.__qualname__))
+    except Exception:
         return False
     try:
         for name in op.__qualname__.split("."):
@@ -231,8 +234,24 @@ def _is_importable(op):
     return found is op
 
 
-def _reduce_function(op):
-    """NotImplemented: by its name."""
+def _has_own_way(pickler, kind):
+    """Does the pickler itself say how objects of this type are pickled?"""
+    table = getattr(pickler, "dispatch_table", None)
+    if table is not None:
+        try:
+            table[kind]
+            return True
+        except KeyError:
+            pass
+    if isinstance(pickler, pickle._Pickler) and pickler.dispatch is not _DISPATCH:
+        return pickler.dispatch.get(kind) not in (None, _DISPATCH.get(kind), _STOCK.get(kind))
+    return False
+
+
+def _reduce_function(op, pickler):
+    """NotImplemented: by its name, or as the pickler says."""
+    if isinstance(pickler, pickle._Pickler) and _has_own_way(pickler, types.FunctionType):
+        return NotImplemented
     if _is_importable(op):
         return NotImplemented
     return (function, (op.__code__,), (
@@ -342,8 +361,10 @@ def _reduce_awaiter(op):
     return awaiter, (coroutine,)
 
 
-_type_names = {getattr(types, name): name for name in types.__all__
-               if isinstance(getattr(types, name), type)}
+# By their ids: a metaclass may have a __hash__() of its own.  Three are pickle's.
+_type_names = {id(getattr(types, name)): name for name in types.__all__
+               if isinstance(getattr(types, name), type)
+               and name not in ("NoneType", "EllipsisType", "NotImplementedType")}
 
 
 def type_named(name):
@@ -351,10 +372,15 @@ def type_named(name):
     return getattr(types, name)
 
 
-def _reduce_type(op):
-    name = _type_names.get(op)
+def _reduce_type(op, pickler):
+    name = _type_names.get(id(op))
     if name is not None and getattr(sys.modules.get(op.__module__), op.__name__, None) is not op:
         return type_named, (name,)
+    if type(op) is not type and (type(op) in copyreg.dispatch_table
+                                 or _has_own_way(pickler, type(op))):
+        return NotImplemented
+    if _has_own_way(pickler, type):
+        return NotImplemented
     if "<locals>" in op.__qualname__ and not _is_importable(op):
         from stackless import _refusal
         raise _refusal.explain(
@@ -373,11 +399,13 @@ def _is_trusted(kind):
     return False
 
 
-def _look_at_first(op, known):
+def _look_at_first(op, known, pickler):
     """A pickler has come upon an object of a type that is not in `known` and is written in C, or
     has a __getstate__(): if it is not pickled, that is explained here, where it is known what was
     on the way."""
     kind = type(op)
+    if _has_own_way(pickler, kind):
+        return NotImplemented
     if kind not in copyreg.dispatch_table and kind not in pickle._Pickler.dispatch:
         try:
             if _is_trusted(kind):
@@ -424,6 +452,11 @@ def _save_dict(self, op):
         self.save_reduce(*reduced, obj=op)
 
 
+# Of picklers written in Python: the table that they share, and what it was without us.
+_DISPATCH = pickle._Pickler.dispatch
+_STOCK = _DISPATCH.copy()
+
+
 def _register():
     for kind, reducer in {
         _stackless._stand_in: _reduce_stand_in,
@@ -448,10 +481,10 @@ def _register():
     def reducer_override(self, op):
         """See pickle.Pickler.reducer_override()."""
         if isinstance(op, types.FunctionType):
-            return _reduce_function(op)
+            return _reduce_function(op, self)
         if isinstance(op, type):
-            return _reduce_type(op)
-        return NotImplemented if type(op) in known else _look_at_first(op, known)
+            return _reduce_type(op, self)
+        return NotImplemented if type(op) in known else _look_at_first(op, known, self)
     pickle._Pickler.reducer_override = reducer_override
     c_pickler = getattr(sys.modules.get("_pickle"), "Pickler", None)
     _stackless._install_pickling((c_pickler, _reduce_function, _reduce_type, _look_at_first,

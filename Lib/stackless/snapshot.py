@@ -433,6 +433,8 @@ def _add_hashes(op: types.CodeType, found: set[bytes]) -> None:
 def _read(file: BinaryIO, key, allow, resolve) -> Snapshot:
     if isinstance(allow, str):
         raise TypeError("allow must be names of modules, not one str")
+    if key is not None:                # what is verified is what is loaded
+        file = io.BytesIO(file.read())
     header = _read_header(file, key)
     start = file.tell()
     file.seek(start + header["pickle"])
@@ -457,7 +459,8 @@ def loads(data: bytes, *, key: bytes | None = None, allow: Iterable[str] | None 
 
     key       it must be signed with it; a signed one is not loaded without
     allow     names of the modules whose functions and classes may be used; code in the snapshot
-              must be, by its hash, that of a function of theirs.  None: all
+              must be, by its hash, that of a function of theirs.  None: all.  This finds
+              mistakes; against who forges snapshots only a key helps
     resolve   resolve(id) gives the object that external= has named
 
     SnapshotError: it is damaged, foreign, not signed with the key, or not allowed.  Unless it is

@@ -294,7 +294,7 @@ static PyMethodDef tasklet_defs[] = {
 /* Who waits on the channel and comes after the list's item i, the first of them, or NULL.  Mostly
    the one before it was the last to come, or the one after it. */
 static PyTaskletObject *
-first_after(PyChannelObject *ch, PyObject *list, Py_ssize_t i)
+first_after(PyChannelObject *ch, PyTypeObject *tasklet_type, PyObject *list, Py_ssize_t i)
 {
     Py_ssize_t n = PyList_GET_SIZE(list);
     if (ch->last == NULL || (i > 0 && PyList_GET_ITEM(list, i - 1) == (PyObject *)ch->last)) {
@@ -302,20 +302,21 @@ first_after(PyChannelObject *ch, PyObject *list, Py_ssize_t i)
     }
     while (++i < n) {
         PyTaskletObject *later = (PyTaskletObject *)PyList_GET_ITEM(list, i);
-        if (tasklet_is_blocked(later) && later->channel == ch) {
+        if (PyObject_TypeCheck((PyObject *)later, tasklet_type) && tasklet_is_blocked(later) && later->channel == ch) {
             return later;
         }
     }
     return NULL;
 }
 
-/* t, alone, the list's item i, waits on the channel: where it did.  All are tasklets. */
+/* t, alone, the list's item i, waits on the channel: where it did.  The program has perhaps
+   changed the list. */
 static void
 wait_in_order(PyChannelObject *ch, PyTaskletObject *t, PyObject *list, Py_ssize_t i,
               int sending)
 {
     _PyStackless_Scheduler *sched = sched_of(t);
-    PyTaskletObject *before = first_after(ch, list, i);
+    PyTaskletObject *before = first_after(ch, sched->mod->tasklet_type, list, i);
     _PyStackless_SetState(t, sending ? TASKLET_SENDING : TASKLET_RECEIVING);
     Py_INCREF(t);
     _PyChannel_Append(sched, ch, t);
@@ -357,10 +358,16 @@ _PyStackless_TakesPlace(PyTaskletObject *t, PyObject *waiting)
         return 0;
     }
     PyChannelObject *ch = (PyChannelObject *)PyTuple_GET_ITEM(waiting, 1);
-    Py_ssize_t i = PyLong_AsSsize_t(PyTuple_GET_ITEM(waiting, 3));
+    PyObject *list = PyTuple_GET_ITEM(waiting, 2);
+    Py_ssize_t i = PyNumber_AsSsize_t(PyTuple_GET_ITEM(waiting, 3), NULL);
+    if (!PyObject_TypeCheck((PyObject *)ch, mod->channel_type) || !PyList_CheckExact(list)
+        || i < 0 || i >= PyList_GET_SIZE(list)) {
+        PyErr_Clear();
+        return 0;                      // a program has made it
+    }
     int sending = PyTuple_GET_ITEM(waiting, 4) == Py_True;
     if (can_wait(ch, t, sending)) {
-        wait_in_order(ch, t, PyTuple_GET_ITEM(waiting, 2), i, sending);
+        wait_in_order(ch, t, list, i, sending);
     }
     return 0;
 }
@@ -881,18 +888,24 @@ traceback_setstate(PyObject *self, PyObject *state)
 
 /* --- picklers ------------------------------------------------------------------------------------ */
 
-/* reducer_override() of the C pickler.  `self`: (the pickler's type, a function for functions, one
-   for classes, one for what is of a type written in C that was not seen before, a set of those
-   that were). */
+/* reducer_override(pickler, object) of the C pickler.  `self`: (the pickler's type, a function for
+   functions, one for classes, one for what is of a type written in C that was not seen before,
+   a set of those that were). */
 static PyObject *
-pickling_override(PyObject *self, PyObject *op)
+pickling_override(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
+    if (nargs != 2) {
+        PyErr_Format(PyExc_TypeError, "reducer_override() takes exactly one argument (%zd given)",
+                     nargs - 1);
+        return NULL;
+    }
+    PyObject *pickler = args[0], *op = args[1];
     PyTypeObject *type = Py_TYPE(op);
     if (type == &PyFunction_Type) {
-        return PyObject_CallOneArg(PyTuple_GET_ITEM(self, 1), op);
+        return PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(self, 1), op, pickler, NULL);
     }
     if (PyType_Check(op)) {
-        return PyObject_CallOneArg(PyTuple_GET_ITEM(self, 2), op);
+        return PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(self, 2), op, pickler, NULL);
     }
     if (type->tp_dealloc == _PyStackless_PythonSlots.type.tp_dealloc
         && _PyType_Lookup(type, &_Py_ID(__getstate__))
@@ -904,10 +917,11 @@ pickling_override(PyObject *self, PyObject *op)
     if (is_known != 0) {
         return is_known < 0 ? NULL : Py_NewRef(Py_NotImplemented);
     }
-    return PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(self, 3), op, known, NULL);
+    return PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(self, 3), op, known, pickler, NULL);
 }
 
-static PyMethodDef override_def = {"reducer_override", pickling_override, METH_O, NULL};
+static PyMethodDef override_def = {"reducer_override", _PyCFunction_CAST(pickling_override),
+                                   METH_FASTCALL, NULL};
 
 /* --- setting up ---------------------------------------------------------------------------------- */
 
@@ -942,6 +956,10 @@ pickling_install(PyObject *module, PyObject *pickler)
     static PyTypeObject *const types[] = {
         &PyFunction_Type, &PyCell_Type, &PyGen_Type, &PyFrame_Type, &PyTraceBack_Type,
     };
+    if (!PyTuple_Check(pickler)) {
+        PyErr_SetString(PyExc_TypeError, "a tuple is expected");
+        return NULL;
+    }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
         if (add_method(types[i], &setstate_defs[i]) < 0) {
             return NULL;
@@ -959,7 +977,9 @@ pickling_install(PyObject *module, PyObject *pickler)
     if (!PyType_Check(type)) {
         Py_RETURN_NONE;                // there is no C pickler
     }
-    PyObject *override = PyCFunction_New(&override_def, pickler);
+    PyObject *unbound = PyCFunction_New(&override_def, pickler);
+    PyObject *override = unbound != NULL ? PyInstanceMethod_New(unbound) : NULL;
+    Py_XDECREF(unbound);
     int err = override == NULL ? -1 : PyDict_SetItemString(
         _PyType_GetDict((PyTypeObject *)type), "reducer_override", override);
     Py_XDECREF(override);
@@ -1005,7 +1025,8 @@ _PyStackless_InitPickling(PyObject *module)
     mod->lately_reduced = PyList_New(0);
     mod->namespace_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &stand_in_spec, NULL);
     if (mod->namespaces == NULL || mod->blank_globals == NULL || mod->waiting_mark == NULL
-        || mod->lately_reduced == NULL        || mod->namespace_type == NULL || PyModule_AddType(module, mod->namespace_type) < 0) {
+        || mod->lately_reduced == NULL
+        || mod->namespace_type == NULL || PyModule_AddType(module, mod->namespace_type) < 0) {
         return -1;
     }
     for (PyMethodDef *def = tasklet_defs; def->ml_name != NULL; def++) {

@@ -412,7 +412,7 @@ wake_members(Scope *s)
     for (Py_ssize_t i = 0; err == 0 && i < PyList_GET_SIZE(open); i++) {
         Scope *within = (Scope *)PyList_GET_ITEM(open, i);
         if (!within->shield) {
-            err = Py_EnterRecursiveCall(" in nested scopes");
+            err = Py_EnterRecursiveCall(" in nested scopes") ? -1 : 0;
             if (err == 0) {
                 err = wake_members(within);
                 Py_LeaveRecursiveCall();
@@ -484,7 +484,8 @@ scope_init(PyObject *self, PyObject *args, PyObject *kwds)
         return -1;
     }
     s->deadline = deadline;
-    s->grace = end > now ? end - now : 0;
+    int for_ever = grace != Py_None && end == 0;
+    s->grace = for_ever ? STACKLESS_LONGEST_WAIT : end > now ? end - now : 0;
     s->shield = (uint8_t)shield;
     return 0;
 }

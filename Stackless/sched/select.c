@@ -492,16 +492,28 @@ exception_for_waiters(PyObject *exc)
     return PyErr_GetRaisedException();
 }
 
+/* Not one of an ended thread. */
+static PyTaskletObject *
+first_that_can_be_woken(PyChannelObject *ch)
+{
+    PyTaskletObject *first = ch->first;
+    while (first != NULL) {
+        PyTaskletObject *t = _PyStackless_WaiterOf(first);
+        if (!_PyStackless_IsBeingFreed(t) && sched_of(t)->tstate != NULL) {
+            break;
+        }
+        first = first->next;
+    }
+    return first;
+}
+
 /* `value` or `exc` is what a result() gets. */
 static void
 wake_waiters(_PyStackless_Scheduler *sched, PyChannelObject *ch, PyObject *value, PyObject *exc)
 {
     PyTaskletObject *first;
-    while ((first = ch->first) != NULL) {
+    while ((first = first_that_can_be_woken(ch)) != NULL) {
         PyTaskletObject *t = _PyStackless_WaiterOf(first);
-        if (_PyStackless_IsBeingFreed(t) || sched_of(t)->tstate == NULL) {
-            return;
-        }
         int wants = !(t->flags & TASKLET_RETURNS_NONE) && !_PyStackless_IsSelecting(t);
         PyObject *none;
         t = _PyStackless_Claim(sched, first, wants && value ? value : Py_None, &none);

@@ -635,6 +635,9 @@ _PyStackless_BindThread(PyTaskletObject *t, unsigned long thread_id)
             return -1;
         }
         move_tasklet(t, to);
+        if (to->sleeper != NULL && tasklet_has_timer(t)) {
+            wake(to);                  // its first deadline may be an earlier one now
+        }
     }
     return 0;
 }

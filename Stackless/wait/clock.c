@@ -67,11 +67,14 @@ _PyStackless_AskClock(_PyStackless_Scheduler *sched, PyTime_t *now)
         *now = _PyStackless_Now(sched);
         return 0;
     }
-    if (call_clock(sched, now) < 0) {
+    PyObject *asked = Py_NewRef(sched->timers.clock);
+    int err = call_clock(sched, now);
+    int is_same = asked == sched->timers.clock;    // or it has set another one
+    Py_DECREF(asked);
+    if (err < 0) {
         return -1;
     }
-    /* What it has called may have set another one. */
-    *now = sched->timers.clock != NULL ? note_time(sched, *now) : _PyStackless_Now(sched);
+    *now = is_same ? note_time(sched, *now) : _PyStackless_Now(sched);
     return 0;
 }
 

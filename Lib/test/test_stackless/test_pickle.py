@@ -673,6 +673,71 @@ class Processes(ChildTestCase):
             assert pickle.loads(pickle.dumps(lambda: 5))() == 5
         """)
 
+    def test_picklers_with_ways_of_their_own(self):
+        # The reducer_override() that they inherit came before their own tables.
+        self.run_ok("""
+            import stackless
+            import copyreg, io, pickle, socket, threading, types
+            from multiprocessing.reduction import ForkingPickler
+            with socket.socket() as s:
+                ForkingPickler.dumps(s)
+            Lock = type(threading.Lock())
+            reduce = lambda lock: (threading.Lock, ())
+            for base in (pickle.Pickler, pickle._Pickler):
+                class OfTheClass(base):
+                    dispatch_table = {Lock: reduce}
+                OfTheClass(io.BytesIO()).dump([threading.Lock()])
+                pickler = base(io.BytesIO())
+                pickler.dispatch_table = {Lock: reduce}
+                pickler.dump([threading.Lock()])
+                try:
+                    base(io.BytesIO()).dump(threading.Lock())
+                except TypeError:
+                    pass
+                else:
+                    raise AssertionError("a lock is pickled")
+            class Dispatches(pickle._Pickler):
+                dispatch = pickle._Pickler.dispatch.copy()
+                dispatch[Lock] = lambda self, op: self.save_reduce(*reduce(op), obj=op)
+                dispatch[types.FunctionType] = lambda self, op: self.save_reduce(str, ("mine",), obj=op)
+            file = io.BytesIO()
+            Dispatches(file).dump((lambda: 1, 2))
+            assert pickle.loads(file.getvalue()) == ("mine", 2)
+            Dispatches(io.BytesIO()).dump(threading.Lock())
+            class Meta(type):
+                __hash__ = None
+                def __eq__(a, b):
+                    return a is b
+            class Hidden(type):
+                pass
+            def make():
+                class C(metaclass=Hidden):
+                    pass
+                return C
+            class Unhashable(metaclass=Meta):
+                pass
+            copyreg.pickle(Hidden, lambda cls: (make, ()))
+            for dumps in pickle.dumps, pickle._dumps:
+                assert type(pickle.loads(dumps(make()))) is Hidden
+                assert pickle.loads(dumps(Unhashable)) is Unhashable
+                for op in None, ..., NotImplemented:
+                    assert b"stackless" not in dumps(type(op))
+            def function():
+                pass
+            function.__module__ = None
+            assert pickle.loads(pickle.dumps(function)) is function
+        """)
+
+    def test_looked_for_before_it_is_imported(self):
+        self.run_ok("""
+            import stackless
+            import importlib.util
+            spec = importlib.util.find_spec("pickle")
+            assert spec.loader.get_code("pickle")
+            import pickle
+            assert pickle.loads(pickle.dumps(lambda: 5))() == 5
+        """)
+
     def test_without_stackless(self):
         self.run_ok("""
             import pickle
@@ -837,6 +902,28 @@ class Damaged(Elsewhere):
         for i, data in enumerate(damaged.damaged(rnd, 600)):
             with self.subTest(seed=seed, i=i):
                 self.other.call(damaged.load_or_not, data)
+
+    def test_a_program_that_knows_the_mark(self):
+        # Of a tasklet that is to wait once it has a state: that its channel is one was not asked.
+        def f():
+            schedule_remove(None)
+        first = tasklet()
+        channel().__setstate__((-1, 0, [first]))
+        mark = first.tempval[0]
+        t = tasklet(f)()
+        t.run()
+        state = t.__reduce__()[2]
+        for waiting in ((mark, bytes(400), [], 0, False), (mark, channel(), (), 0, False),
+                        (mark, channel(), [first], 1, False), (mark, channel(), [1], -1, True),
+                        (mark, channel(), [1], "x", True), (mark, channel(), [1, 2, "x"], 0, True)):
+            other = tasklet()
+            other.tempval = waiting
+            try:
+                other.__setstate__(state)
+            except ValueError:
+                pass
+            other.kill()
+        t.kill()
 
     def test_states(self):
         # What is unpickled is changed, not its bytes.

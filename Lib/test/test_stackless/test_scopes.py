@@ -1,5 +1,6 @@
 """Cancel scopes and groups of tasklets."""
 
+import contextlib
 import contextvars
 import gc
 import threading
@@ -325,6 +326,28 @@ class Scopes(VirtualTestCase):
         thread.join()
         self.assertEqual(log[1:], ["end"])
 
+    def test_deeply_nested(self):
+        # What Py_EnterRecursiveCall() returned was taken for success.
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(move_on_after(None))
+            for _ in range(many(100_000)):
+                stack.enter_context(move_on_after(None))
+            try:
+                first.cancel()
+            except RecursionError:
+                pass
+        self.assertTrue(first.cancelled)
+
+    def test_grace_without_end(self):
+        log = []
+        with move_on_after(1, grace=float("inf")):
+            try:
+                sleep(5)
+            finally:
+                sleep(1)
+                log.append("cleaned up")
+        self.assertEqual(log, ["cleaned up"])
+
 
 class Groups(VirtualTestCase):
 
@@ -592,6 +615,25 @@ class Groups(VirtualTestCase):
         self.assertEqual(t.nesting_level, 0)
         stackless.run()
         self.assertDead(t)
+
+    def test_a_free_place_is_handed_on(self):
+        # Who was woken for it is killed before it takes it.
+        ch, log = channel(), []
+        with group(limit=1) as g:
+            g.spawn(ch.receive)
+            def spawn(n):
+                g.spawn(log.append, n)
+            first, second = tasklet(spawn)(1), tasklet(spawn)(2)
+            while not (first.blocked and second.blocked):
+                schedule()
+            ch.send(None)
+            while first.blocked:
+                schedule()
+            first.kill()
+            for _ in range(5):
+                schedule()
+            self.assertFalse(second.blocked)
+        self.assertIn(2, log)
 
 
 if __name__ == "__main__":

@@ -201,6 +201,26 @@ class Join(VirtualTestCase):
         thread.join()
         self.assertIn(log, ([7], []))
 
+    def test_after_one_of_a_thread_that_has_ended(self):
+        # Who cannot be woken is passed over.
+        awaited = tasklet(lambda: 42)()
+        awaited.remove()
+        kept, got = [], []
+        def wait_elsewhere():
+            t = tasklet(awaited.join)()
+            t.run()
+            kept.append(t)
+        thread = threading.Thread(target=wait_elsewhere)
+        thread.start()
+        thread.join()
+        t = tasklet(lambda: got.append(awaited.result()))()
+        t.run()
+        awaited.insert()
+        stackless.run()
+        self.assertEqual(got, [42])
+        self.assertDead(t)
+        self.assertDead(awaited)
+
 
 class Select(VirtualTestCase):
 

@@ -733,6 +733,17 @@ class Clocks(StacklessTestCase):
             stackless.run()
             self.assertEqual(stackless.now(), 24 * (3600 + many(500) - 1))
 
+    def test_one_that_sets_another(self):
+        armed = []
+        def first():
+            if armed:
+                armed.clear()
+                stackless.set_clock(lambda: 5.0)
+            return 1000.0
+        stackless.set_clock(first)
+        armed.append(True)
+        self.assertEqual((stackless.now(), stackless.now()), (5.0, 5.0))
+
 
 class Threads(StacklessTestCase):
 
@@ -815,6 +826,26 @@ class Threads(StacklessTestCase):
         self.assertEqual(len(log), 2)
         self.assertEqual(log[0], log[1])
         sleep(0)
+
+    @needs_soft
+    def test_a_timer_comes_to_a_thread_that_sleeps(self):
+        # It reckons again until when it sleeps.
+        ids, ch, log = [], channel(), []
+        def wait():
+            ids.append(stackless.getcurrent().thread_id)
+            log.append(ch.receive())
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while ch.balance == 0:
+            time.sleep(0.001)
+        def work():
+            sleep(0.01)
+            ch.send("slept")
+        t = tasklet(work)()
+        t.run()
+        t.bind_thread(ids[0])
+        thread.join(60)
+        self.assertEqual(log, ["slept"])
 
 
 class Scripts(ChildTestCase):
